@@ -1,0 +1,56 @@
+# `make serve` and `make test` work on a machine that has only python3 and make.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA_DIR ?= ./data
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup serve test check lint types contracts format lock fuzz clean
+.DEFAULT_GOAL := help
+
+help: ## Say what the targets do
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# torch comes from where pip is told to look (find-links), or else as the CPU build that uv knows;
+# TORCH_BACKEND=cu128 (or auto) picks a GPU build.
+$(STAMP): requirements.lock pyproject.toml scripts/install.sh
+	$(PYTHON) scripts/check_python.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	scripts/install.sh $(BIN)/python
+	touch $(STAMP)
+
+setup: $(STAMP) ## Install everything into .venv
+
+serve: setup ## Start the server on HOST:PORT with DATA_DIR
+	$(BIN)/lookalike serve --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
+
+test: setup ## Run the test suite with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: lint types contracts ## Lint, types, import contracts, file sizes
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python scripts/check_sizes.py
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+format: setup ## Format and fix what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## Resolve the dependencies again into requirements.lock
+	scripts/lock.sh $(BIN)/python
+
+clean: ## Remove the environment and caches (never the data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

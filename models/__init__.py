@@ -1,0 +1,1 @@
+"""The science of Lookalike: distances, triplets and losses; encoders; learning. Imports no service."""

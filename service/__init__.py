@@ -1,0 +1,1 @@
+"""The microservice of Lookalike: it hosts an encoder, keeps galleries and answers over REST."""

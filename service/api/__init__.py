@@ -1,0 +1,1 @@
+"""The REST API: schemas, wire formats, problems and the routes."""

@@ -1,0 +1,106 @@
+"""What can go wrong in the service, as types that carry their values.
+
+    models.errors.LookalikeError
+    └── ServiceError
+        ├── RequestError                  a body that cannot be read, or that asks for the impossible
+        │   ├── MalformedBodyError        not JSON, not safetensors, not a form
+        │   ├── UnsupportedMediaError     a media type that this endpoint does not read
+        │   ├── TooLargeError             more bytes, rows or work than one request may bring
+        │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
+        ├── NotFoundError                 no collection, item, encoder or route of that name
+        ├── ConflictError                 it exists already, otherwise configured
+        ├── DimensionMismatchError        vectors of another dimension than the collection's
+        ├── EncoderMismatchError          vectors of another encoder than the collection's
+        ├── FilterError                   a filter that cannot be understood
+        ├── OverloadedError               the queue is full; come back later
+        ├── NotReadyError                 starting, draining, or broken
+        └── StorageError                  the disk refused or holds something damaged
+"""
+
+from models.errors import LookalikeError
+
+__all__ = [
+    "ConflictError",
+    "DimensionMismatchError",
+    "EncoderMismatchError",
+    "FilterError",
+    "InvalidFieldsError",
+    "MalformedBodyError",
+    "NotFoundError",
+    "NotReadyError",
+    "OverloadedError",
+    "RequestError",
+    "ServiceError",
+    "StorageError",
+    "TooLargeError",
+    "UnsupportedMediaError",
+]
+
+
+class ServiceError(LookalikeError):
+    """The root of what the service raises on purpose."""
+
+
+class RequestError(ServiceError):
+    """A body that cannot be read, or that asks for the impossible."""
+
+
+class MalformedBodyError(RequestError):
+    """Not JSON, not safetensors, not a form."""
+
+
+class UnsupportedMediaError(RequestError):
+    """A media type that this endpoint does not read."""
+
+
+class TooLargeError(RequestError):
+    """More bytes, rows or work than one request may bring."""
+
+
+class InvalidFieldsError(RequestError):
+    """Fields that do not fit; `errors` holds (JSON pointer, sentence) pairs."""
+
+    def __init__(self, message: str, errors: list[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+class NotFoundError(ServiceError):
+    """No collection, item, encoder or route of that name."""
+
+
+class ConflictError(ServiceError):
+    """It exists already, otherwise configured."""
+
+
+class DimensionMismatchError(ServiceError):
+    """Vectors of another dimension than the collection's."""
+
+    def __init__(self, message: str, *, expected: int, got: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.got = got
+
+
+class EncoderMismatchError(ServiceError):
+    """Vectors of another encoder than the collection's."""
+
+
+class FilterError(ServiceError):
+    """A filter that cannot be understood."""
+
+
+class OverloadedError(ServiceError):
+    """The queue is full; `retry_after_s` says when to come back."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotReadyError(ServiceError):
+    """Starting, draining, or broken."""
+
+
+class StorageError(ServiceError):
+    """The disk refused, or holds something damaged."""

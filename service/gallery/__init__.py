@@ -1,0 +1,1 @@
+"""The gallery: collections of items, durable on disk and searched in memory."""

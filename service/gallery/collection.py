@@ -1,0 +1,183 @@
+"""What a collection is: the Protocol that every gallery backend keeps, and its vocabulary."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.gallery.filters import Filter
+
+__all__ = [
+    "Collection",
+    "CollectionConfig",
+    "CollectionMetric",
+    "CollectionStats",
+    "FieldType",
+    "Match",
+    "NewItem",
+    "Page",
+    "SearchOptions",
+    "StoredItem",
+    "Vectors",
+    "Written",
+]
+
+Vectors = npt.NDArray[np.float32]
+CollectionMetric = Literal["cosine", "euclidean", "inner_product"]
+FieldType = Literal["keyword", "integer", "float", "boolean", "datetime"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionConfig:
+    """What a collection is made for; fixed when it is created.
+
+    Attributes:
+        dimension: D of its vectors.
+        metric: its distance; inner_product means -<x, y>, so that smaller is closer there too.
+        index_type: how it is searched.
+        fields: declared metadata fields and their types.
+        encoder: the name of the encoder of its images, or None where it takes vectors only.
+        fingerprint: that encoder's fingerprint, or None likewise.
+    """
+
+    dimension: int
+    metric: CollectionMetric
+    index_type: Literal["flat"] = "flat"
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    encoder: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to write: id None asks for a new one; vector is (D,) float32, finite."""
+
+    id: str | None
+    identity: str | None
+    vector: Vectors
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one NewItem; `reason` says why where it was rejected."""
+
+    id: str | None
+    identity: str | None
+    status: Literal["created", "replaced", "rejected"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as it was given; vector is None unless it was asked for."""
+
+    id: str
+    identity: str | None
+    metadata: dict[str, Any]
+    vector: Vectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some items in the order of writing, and the cursor of the next page (None at the end)."""
+
+    items: list[StoredItem]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        k: how many matches; how many identities under group_by.
+        filter: only items that pass it.
+        group_by: "identity" keeps each identity's best item only; items without one are left out.
+        max_distance: only matches at most this far (inclusive).
+        with_metadata, with_vector: what a match brings along.
+    """
+
+    k: int = 10
+    filter: Filter | None = None
+    group_by: Literal["identity"] | None = None
+    max_distance: float | None = None
+    with_metadata: bool = False
+    with_vector: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A found item and its exact distance in the collection's metric: smaller is closer."""
+
+    id: str
+    identity: str | None
+    distance: float
+    metadata: dict[str, Any] | None = None
+    vector: Vectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """How a collection stands: items, and its bytes on disk and in memory."""
+
+    items: int
+    disk_bytes: int
+    memory_bytes: int
+
+
+class Collection(Protocol):
+    """A set of items that can be written, read and searched. Thread-safe; every call may block."""
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+
+    @property
+    def config(self) -> CollectionConfig:
+        """Return what it was created for."""
+
+    def upsert(self, items: Sequence[NewItem]) -> list[Written]:
+        """Write items by id, in order, all durable and searchable on return.
+
+        An item whose vector or metadata does not fit is rejected alone, with its reason. An id that
+        comes twice is written twice: the later one stays.
+
+        Raises:
+            StorageError: the disk refused; none of the items is written.
+        """
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete the items of these ids and return how many there were."""
+
+    def delete_where(self, condition: Filter) -> int:
+        """Delete the items that pass the filter and return how many there were."""
+
+    def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
+        """Return one item, or None."""
+
+    def page(self, *, limit: int, identity: str | None = None, cursor: str | None = None) -> Page:
+        """Return up to `limit` items after `cursor`, in the order of writing."""
+
+    def search(
+        self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
+    ) -> list[list[Match]]:
+        """Return each query's matches, nearest first; equal distances in the order of writing.
+
+        Args:
+            queries: (Q, D) float32, finite.
+            options: how to search.
+            leave_out: per query the id that must not be found (a query by stored id), or None.
+
+        Raises:
+            DimensionMismatchError: D is not the collection's.
+            FilterError: the filter compares a declared field with a value of another type.
+        """
+
+    def stats(self) -> CollectionStats:
+        """Return how it stands."""
+
+    def close(self) -> None:
+        """Release what it holds. What was written stays."""
