@@ -1,20 +1,20 @@
 """What can go wrong in the service, as types that carry their values.
 
-    models.errors.LookalikeError
-    └── ServiceError
-        ├── RequestError                  a body that cannot be read, or that asks for the impossible
-        │   ├── MalformedBodyError        not JSON, not safetensors, not a form
-        │   ├── UnsupportedMediaError     a media type that this endpoint does not read
-        │   ├── TooLargeError             more bytes, rows or work than one request may bring
-        │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
-        ├── NotFoundError                 no collection, item, encoder or route of that name
-        ├── ConflictError                 it exists already, otherwise configured
-        ├── DimensionMismatchError        vectors of another dimension than the collection's
-        ├── EncoderMismatchError          vectors of another encoder than the collection's
-        ├── FilterError                   a filter that cannot be understood
-        ├── OverloadedError               the queue is full; come back later
-        ├── NotReadyError                 starting, draining, or broken
-        └── StorageError                  the disk refused or holds something damaged
+models.errors.LookalikeError
+└── ServiceError
+    ├── RequestError                  a body that cannot be read, or that asks for the impossible
+    │   ├── MalformedBodyError        not JSON, not safetensors, not a form
+    │   ├── UnsupportedMediaError     a media type that this endpoint does not read
+    │   ├── TooLargeError             more bytes, rows or work than one request may bring
+    │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
+    ├── NotFoundError                 no collection, item, encoder or route of that name
+    ├── ConflictError                 it exists already, otherwise configured
+    ├── DimensionMismatchError        vectors of another dimension than the collection's
+    ├── EncoderMismatchError          vectors of another encoder than the collection's
+    ├── FilterError                   a filter that cannot be understood
+    ├── OverloadedError               the queue is full; come back later
+    ├── NotReadyError                 starting, draining, or broken
+    └── StorageError                  the disk refused or holds something damaged
 """
 
 from models.errors import LookalikeError
@@ -58,11 +58,19 @@ class TooLargeError(RequestError):
 
 
 class InvalidFieldsError(RequestError):
-    """Fields that do not fit; `errors` holds (JSON pointer, sentence) pairs."""
+    """Fields that do not fit.
 
-    def __init__(self, message: str, errors: list[tuple[str, str]]) -> None:
+    Attributes:
+        errors: (JSON pointer, sentence) pairs.
+        kind: the exception that they all are, where they are of one kind; it decides the status.
+    """
+
+    def __init__(
+        self, message: str, errors: list[tuple[str, str]], *, kind: type[Exception] | None = None
+    ) -> None:
         super().__init__(message)
         self.errors = errors
+        self.kind = kind
 
 
 class NotFoundError(ServiceError):

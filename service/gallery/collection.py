@@ -1,12 +1,15 @@
 """What a collection is: the Protocol that every gallery backend keeps, and its vocabulary."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from service.errors import InvalidFieldsError
+from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
 
 __all__ = [
@@ -14,7 +17,7 @@ __all__ = [
     "CollectionConfig",
     "CollectionMetric",
     "CollectionStats",
-    "FieldType",
+    "IndexType",
     "Match",
     "NewItem",
     "Page",
@@ -24,9 +27,13 @@ __all__ = [
     "Written",
 ]
 
-Vectors = npt.NDArray[np.float32]
-CollectionMetric = Literal["cosine", "euclidean", "inner_product"]
-FieldType = Literal["keyword", "integer", "float", "boolean", "datetime"]
+Vectors: TypeAlias = npt.NDArray[np.float32]
+CollectionMetric: TypeAlias = Literal["cosine", "euclidean", "inner_product"]
+IndexType: TypeAlias = Literal["flat"]
+
+MAX_DIMENSION = 65_536
+MAX_FIELDS = 64  # each is a column and an index of the record
+_RESERVED_FIELDS = frozenset({*BUILT_IN_FIELDS, "and", "or", "not"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,37 @@ class CollectionConfig:
         fields: declared metadata fields and their types.
         encoder: the name of the encoder of its images, or None where it takes vectors only.
         fingerprint: that encoder's fingerprint, or None likewise.
+
+    Raises:
+        InvalidFieldsError: a value that no collection can have.
     """
 
     dimension: int
     metric: CollectionMetric
-    index_type: Literal["flat"] = "flat"
+    index_type: IndexType = "flat"
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     encoder: str | None = None
     fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        wrong: list[tuple[str, str]] = []
+        if not 1 <= self.dimension <= MAX_DIMENSION:
+            wrong.append(("/dimension", f"must be 1 to {MAX_DIMENSION}, not {self.dimension}"))
+        if self.metric not in get_args(CollectionMetric):
+            wrong.append(("/metric", f"must be one of {', '.join(get_args(CollectionMetric))}"))
+        if self.index_type not in get_args(IndexType):
+            wrong.append(("/index/type", f"must be one of {', '.join(get_args(IndexType))}"))
+        if len(self.fields) > MAX_FIELDS:
+            wrong.append(("/fields", f"must be at most {MAX_FIELDS} fields, not {len(self.fields)}"))
+        for name, kind in self.fields.items():
+            pointer = "/fields/" + name.replace("~", "~0").replace("/", "~1")
+            if name in _RESERVED_FIELDS or not 1 <= len(name) <= 256:
+                wrong.append((pointer, "must have another name: this one is reserved, empty or too long"))
+            if kind not in get_args(FieldType):
+                wrong.append((pointer, f"must be one of {', '.join(get_args(FieldType))}"))
+        if wrong:
+            sentence = "; ".join(f"{pointer} {detail}" for pointer, detail in wrong)
+            raise InvalidFieldsError(f"The collection cannot be made so: {sentence}.", wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +128,9 @@ class SearchOptions:
         group_by: "identity" keeps each identity's best item only; items without one are left out.
         max_distance: only matches at most this far (inclusive).
         with_metadata, with_vector: what a match brings along.
+
+    Raises:
+        InvalidFieldsError: k or max_distance is not such a number.
     """
 
     k: int = 10
@@ -106,6 +139,14 @@ class SearchOptions:
     max_distance: float | None = None
     with_metadata: bool = False
     with_vector: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InvalidFieldsError("k must be at least 1.", [("/k", "must be at least 1")])
+        if self.max_distance is not None and math.isnan(self.max_distance):
+            raise InvalidFieldsError(
+                "max_distance must be a number.", [("/max_distance", "must be a number")]
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +180,9 @@ class Collection(Protocol):
     def config(self) -> CollectionConfig:
         """Return what it was created for."""
 
+    def check(self, items: Sequence[NewItem]) -> list[str | None]:
+        """Return for each item why `upsert` would reject it, or None; nothing is written."""
+
     def upsert(self, items: Sequence[NewItem]) -> list[Written]:
         """Write items by id, in order, all durable and searchable on return.
 
@@ -150,16 +194,29 @@ class Collection(Protocol):
         """
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete the items of these ids and return how many there were."""
+        """Delete the items of these ids and return how many there were.
+
+        Raises:
+            StorageError: the disk refused; none is deleted.
+        """
 
     def delete_where(self, condition: Filter) -> int:
-        """Delete the items that pass the filter and return how many there were."""
+        """Delete the items that pass the filter and return how many there were.
+
+        Raises:
+            FilterError: the filter compares a declared field with a value of another type.
+            StorageError: the disk refused; none is deleted.
+        """
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
 
     def page(self, *, limit: int, identity: str | None = None, cursor: str | None = None) -> Page:
-        """Return up to `limit` items after `cursor`, in the order of writing."""
+        """Return up to `limit` items after `cursor`, in the order of writing.
+
+        Raises:
+            RequestError: the cursor is not one that a page gave.
+        """
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
@@ -173,6 +230,8 @@ class Collection(Protocol):
 
         Raises:
             DimensionMismatchError: D is not the collection's.
+            NonFiniteError: a query holds NaN or infinity.
+            DomainError: a query is a zero vector, and the metric is cosine.
             FilterError: the filter compares a declared field with a value of another type.
         """
 

@@ -1,0 +1,158 @@
+"""Bytes to pixels. Every limit on input images lives here, once."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+
+__all__ = ["ImageLimits", "Pixels", "Resize", "decode", "sniff"]
+
+Pixels = npt.NDArray[np.uint8]
+Resize = Literal["bilinear", "bicubic"]
+
+# `decode` checks the pixel count itself, before any pixel is decoded and with a message that says
+# the limit; Pillow's own check would only warn, or fail without the numbers.
+Image.MAX_IMAGE_PIXELS = None
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+# Formats that people send and that are not read, so that the answer can name them.
+_FOREIGN = (
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"II*\x00", "a TIFF"),
+    (b"MM\x00*", "a TIFF"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG"),
+    (b"<?xml", "an XML or SVG file"),
+    (b"<", "an HTML page"),
+    (b"PK\x03\x04", "a ZIP archive"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What one input image may be: bytes as received, and pixels (width x height) as declared."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+
+
+def decode(
+    data: bytes,
+    size: tuple[int, int] | None = None,
+    *,
+    grey: bool = False,
+    resize: Resize = "bilinear",
+    limits: ImageLimits | None = None,
+) -> Pixels:
+    """Return the upright pixels of a JPEG, PNG or WebP.
+
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become 8-bit ones;
+    transparency is laid over white; of an animation the first frame counts.
+
+    Args:
+        data: the file's bytes.
+        size: (height, width) to stretch to, with antialiasing; None keeps the picture's own.
+        grey: one channel (ITU-R 601 luma) instead of RGB.
+        resize: the interpolation.
+        limits: refuse larger pictures, before decoding them; None is ImageLimits().
+
+    Returns:
+        (H, W, C) uint8; C is 1 for grey, else 3.
+
+    Raises:
+        UnsupportedImageError: no JPEG, PNG or WebP.
+        DamagedImageError: one of these, but truncated or corrupt.
+        ImageTooLargeError: more bytes or pixels than the limits.
+    """
+    limits = limits or ImageLimits()
+    if len(data) > limits.max_bytes:
+        raise ImageTooLargeError(
+            f"The image has {len(data):,} bytes and the limit is {limits.max_bytes:,}. Send a smaller file.",
+            limit=limits.max_bytes,
+            got=len(data),
+        )
+    image_format = sniff(data)
+    try:
+        with Image.open(BytesIO(data), formats=(image_format,)) as image:
+            _check_pixels(image, limits.max_pixels)
+            if size is not None and image_format == "JPEG":
+                # Decode at 1/2, 1/4 or 1/8 where that still leaves twice the pixels that are needed,
+                # so that the antialiased resize below has enough to average.
+                image.draft(None, (2 * max(size), 2 * max(size)))
+            upright = ImageOps.exif_transpose(image)
+            flat = _eight_bit(upright).convert("L" if grey else "RGB")
+            if size is not None and flat.size != (size[1], size[0]):
+                flat = flat.resize((size[1], size[0]), _RESAMPLING[resize])
+    except ImageTooLargeError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types on hostile bytes
+        raise DamagedImageError(
+            f"The {image_format} is damaged and cannot be decoded ({_reason(error)}). "
+            "It may be truncated: send the whole file again."
+        ) from error
+    return np.asarray(flat, dtype=np.uint8).reshape(flat.height, flat.width, -1)
+
+
+def sniff(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
+    """Return the format that the first bytes declare.
+
+    Raises:
+        UnsupportedImageError: none of the three that are read.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    raise UnsupportedImageError(f"{_description(data)} Send a JPEG, PNG or WebP.")
+
+
+def _description(data: bytes) -> str:
+    """Say what bytes that are no readable picture seem to be."""
+    if not data:
+        return "The image is empty."
+    if data[4:8] == b"ftyp":
+        return "The image is a HEIC, AVIF or video file."
+    start = data.lstrip()[:8]
+    for signature, what in _FOREIGN:
+        if start.startswith(signature):
+            return f"The image is {what}."
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[:64]):
+        return "The image is text."
+    return "The image is of an unknown format."
+
+
+def _check_pixels(image: Image.Image, limit: int) -> None:
+    """Refuse what would become too many pixels; only the header has been read so far."""
+    pixels = image.width * image.height
+    if pixels > limit:
+        raise ImageTooLargeError(
+            f"The image has {image.width:,} x {image.height:,} = {pixels:,} pixels "
+            f"and the limit is {limit:,}. Scale it down first.",
+            limit=limit,
+            got=pixels,
+        )
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Return the picture in a mode that converts to L or RGB as an eye would expect."""
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha)
+    return image
+
+
+def _reason(error: Exception) -> str:
+    """Return a decoder's complaint without object addresses."""
+    text = str(error).split(" at 0x")[0].strip()
+    return text if text and "<" not in text else type(error).__name__

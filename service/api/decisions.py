@@ -1,0 +1,42 @@
+"""Decisions: is a the same as b?"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from models.distances import paired
+from service.api.problems import PROBLEM_RESPONSES
+from service.api.samples import resolve
+from service.api.schemas import VerifyAnswer, VerifyRequest
+from service.api.state import ServicesDep
+from service.api.wire import accepts, body, respond
+from service.errors import ConflictError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["decisions"], responses=PROBLEM_RESPONSES)
+
+
+@router.post("/verify", response_model=VerifyAnswer, openapi_extra=accepts(VerifyRequest))
+async def verify(
+    request: Request,
+    wanted: Annotated[VerifyRequest, Depends(body(VerifyRequest))],
+    services: ServicesDep,
+) -> Response:
+    """Compare two samples: `verified` where their distance is below the threshold."""
+    encoder = services.encoder
+    if wanted.threshold is None:
+        raise ConflictError(
+            f"A false-accept rate needs a calibration, and the encoder {encoder.manifest.name!r} has none. "
+            "Give a threshold instead."
+        )
+    rows = await resolve([wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__)
+    metric = wanted.metric or encoder.manifest.metric
+    distance = await services.compute(lambda: paired(rows[:1], rows[1:], metric).item(), 16 * rows.nbytes)
+    answer: dict[str, Any] = {
+        "distance": distance,
+        "threshold": wanted.threshold,
+        "verified": distance < wanted.threshold,
+        "metric": metric,
+    }
+    return await respond(request, answer)

@@ -1,0 +1,110 @@
+"""Encoders, and the embeddings that they give."""
+
+import base64
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+
+from models.errors import ImageError, OptionError
+from models.runtime import Embeddings
+from service.api.problems import PROBLEM_RESPONSES
+from service.api.samples import embed_all, images_error
+from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, EncodersAnswer, ModelsAnswer
+from service.api.state import ServicesDep
+from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.encoder import HostedEncoder
+from service.errors import InvalidFieldsError
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["encoders"], responses=PROBLEM_RESPONSES)
+
+
+@router.get("/encoders", response_model=EncodersAnswer)
+async def list_encoders(services: ServicesDep) -> dict[str, Any]:
+    """Tell which encoders are hosted: dimension, input size, metric, fingerprint, engine, device."""
+    hosted = services.encoder
+    return {"default": hosted.manifest.name, "encoders": [_describe(hosted)]}
+
+
+@router.get("/models", response_model=ModelsAnswer)
+async def list_models(services: ServicesDep) -> dict[str, Any]:
+    """List the encoders as OpenAI lists models."""
+    model = {"id": services.encoder.manifest.name, "object": "model", "created": 0, "owned_by": "lookalike"}
+    return {"object": "list", "data": [model]}
+
+
+@router.post(
+    "/embeddings",
+    response_model=EmbeddingsAnswer,
+    responses=answers(EmbeddingsAnswer),
+    openapi_extra=accepts(EmbeddingsRequest, image="input"),
+)
+async def create_embeddings(
+    request: Request,
+    wanted: Annotated[EmbeddingsRequest, Depends(body(EmbeddingsRequest, image="input"))],
+    services: ServicesDep,
+) -> Response:
+    """Embed pictures; the `openai` client works against this unchanged."""
+    encoder = services.encoder_named(wanted.model)
+    if wanted.dimensions not in (None, encoder.manifest.dimension):
+        raise OptionError(
+            f"The encoder {encoder.manifest.name!r} gives {encoder.manifest.dimension} dimensions, "
+            f"not {wanted.dimensions}. Leave `dimensions` out.",
+            argument="dimensions",
+        )
+    _check_inputs(wanted.input)
+    results = await embed_all(wanted.input, encoder)
+    errors = [
+        (pointer_of("input", index), result)
+        for index, result in enumerate(results)
+        if isinstance(result, ImageError)
+    ]
+    if errors:
+        raise images_error(errors, len(results))
+    data = [
+        {"object": "embedding", "index": index, "embedding": _encoded(result, wanted.encoding_format)}
+        for index, result in enumerate(results)
+        if isinstance(result, np.ndarray)
+    ]
+    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    answer = {"object": "list", "model": encoder.manifest.name, "data": data, "usage": usage}
+    return await respond(request, answer)
+
+
+def _check_inputs(inputs: list[object]) -> None:
+    """Refuse an empty list, and vectors, which are embedded already."""
+    if not inputs:
+        message = "There is no picture in it. Give at least one."
+        raise InvalidFieldsError(f"/input: {message}", [("/input", message)])
+    for index, sample in enumerate(inputs):
+        if isinstance(sample, (int, float, list, dict, type(None))):
+            pointer = pointer_of("input", index)
+            message = "It is no picture. Give a data URI or base64; vectors are embedded already."
+            raise InvalidFieldsError(f"{pointer}: {message}", [(pointer, message)])
+
+
+def _encoded(embedding: Embeddings, encoding_format: str) -> Embeddings | str:
+    if encoding_format == "base64":
+        return base64.b64encode(embedding.astype("<f4").tobytes()).decode()
+    return embedding
+
+
+def _describe(hosted: HostedEncoder) -> dict[str, Any]:
+    manifest = hosted.manifest
+    return {
+        "name": manifest.name,
+        "description": manifest.description,
+        "intended_use": manifest.intended_use,
+        "licence": manifest.licence,
+        "dimension": manifest.dimension,
+        "input_size": {"height": manifest.input.height, "width": manifest.input.width},
+        "normalize": manifest.normalize,
+        "metric": manifest.metric,
+        "fingerprint": manifest.fingerprint,
+        "engine": hosted.engine_name,
+        "device": hosted.device,
+        "evaluation": manifest.evaluation,
+        "calibration": None,
+    }

@@ -1,0 +1,228 @@
+"""Requests and answers about collections and items."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from torch import Tensor
+
+from service.api.samples import Numbers, Sample
+from service.api.schemas import Answer, RequestBody
+
+__all__ = [
+    "CollectionAnswer",
+    "CollectionRequest",
+    "CollectionsAnswer",
+    "DeleteItemsRequest",
+    "DeletedAnswer",
+    "FilterBody",
+    "ItemAnswer",
+    "ItemsAnswer",
+    "ItemsPage",
+    "ItemsRequest",
+]
+
+FieldTypeName = Literal["keyword", "integer", "float", "boolean", "datetime"]
+FilterBody = Annotated[
+    dict[str, Any],
+    Field(description='Such as {"camera": "c1"}, {"time": {"gte": "2026-01-01"}}, {"not": {...}}.'),
+]
+
+
+class IndexRequest(RequestBody):
+    """How the collection is searched: flat compares with every item, exactly."""
+
+    type: Literal["flat"] = "flat"
+
+
+class CollectionRequest(RequestBody):
+    """What the collection is for; all of it can be left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"dimension": 2, "metric": "euclidean", "fields": {"camera": "keyword"}}]
+        }
+    )
+
+    dimension: int | None = Field(
+        None, ge=1, le=65_536, description="Of its vectors; alone, without encoder, it takes vectors only."
+    )
+    metric: Literal["cosine", "euclidean", "inner_product"] | None = Field(
+        None, description="The encoder's metric if left out, or euclidean where there is none."
+    )
+    index: IndexRequest = IndexRequest()
+    fields: dict[str, FieldTypeName] = Field({}, max_length=64, description="Declared metadata fields.")
+    keep_images: Literal[False] = Field(False, description="Pictures are not kept, only their embeddings.")
+    encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
+
+
+class IndexState(Answer):
+    """How the index stands."""
+
+    type: str
+    state: Literal["ready"]
+
+
+class CollectionAnswer(Answer):
+    """A collection and how it stands."""
+
+    name: str
+    dimension: int
+    metric: str
+    encoder: str | None
+    fingerprint: str | None
+    fields: dict[str, str]
+    keep_images: bool
+    index: IndexState
+    items: int
+    disk_bytes: int
+    memory_bytes: int
+
+
+class CollectionsAnswer(Answer):
+    """All collections, by name."""
+
+    collections: list[CollectionAnswer]
+
+
+class ItemBody(RequestBody):
+    """An item: who it is, and a picture or a vector of it."""
+
+    id: str | None = Field(None, description="1 to 256 characters without /; made if left out.")
+    identity: str | None = Field(None, min_length=1, max_length=256, description="Who or what it shows.")
+    image: Sample | None = Field(
+        None, json_schema_extra={"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}
+    )
+    vector: Numbers | None = None
+    metadata: dict[str, Any] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "ItemBody":
+        if (self.image is None) == (self.vector is None):
+            raise ValueError("give exactly one of image and vector")
+        return self
+
+
+class ItemsRequest(RequestBody):
+    """Items to write, each by its id."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {"id": "a1", "identity": "a", "vector": [0, 1], "metadata": {"camera": "c1"}},
+                        {"id": "b1", "identity": "b", "vector": [5, 5]},
+                    ]
+                }
+            ]
+        }
+    )
+
+    items: list[ItemBody] = Field(min_length=1)
+    on_error: Literal["continue", "abort"] = Field(
+        "continue", description="Whether the good items are written where others are rejected."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_columns(cls, fields: Any) -> Any:
+        """Take a form's columns (image files, with id, identity and metadata beside them) and tensors."""
+        if not isinstance(fields, dict):
+            return fields
+        columns = {name: fields[name] for name in ("image", "id", "identity", "metadata") if name in fields}
+        rest = {name: value for name, value in fields.items() if name not in columns}
+        if "image" in columns:
+            return {**rest, "items": _rows_of_form(columns)}
+        if isinstance(fields.get("vector"), Tensor):
+            others = {name: value for name, value in fields.items() if name != "vector"}
+            return {**others, "items": _rows_of_tensor(fields["vector"], fields.get("items"))}
+        return fields
+
+
+class WrittenItem(Answer):
+    """What became of one item."""
+
+    id: str | None
+    identity: str | None
+    status: Literal["created", "replaced", "rejected"]
+    reason: str | None = None
+
+
+class ItemsAnswer(Answer):
+    """What became of each item, in the order of the request."""
+
+    items: list[WrittenItem]
+    created: int
+    replaced: int
+    rejected: int
+
+
+class ItemAnswer(Answer):
+    """A stored item; its vector as it was given or embedded, where asked for."""
+
+    id: str
+    identity: str | None
+    metadata: dict[str, Any]
+    vector: list[float] | None = None
+
+
+class ItemsPage(Answer):
+    """Some items, and the cursor of the next ones (null at the end)."""
+
+    items: list[ItemAnswer]
+    cursor: str | None
+
+
+class DeleteItemsRequest(RequestBody):
+    """Which items to delete: by id, or by a filter."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["b1"]}]})
+
+    ids: list[str] | None = Field(None, min_length=1)
+    filter: FilterBody | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "DeleteItemsRequest":
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("give exactly one of ids and filter, and not an empty one")
+        return self
+
+
+class DeletedAnswer(Answer):
+    """How many items were deleted."""
+
+    deleted: int
+
+
+def _rows_of_form(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one item a file; a single identity or metadata is for all of them."""
+    images = columns["image"]
+    if not isinstance(images, list):
+        raise ValueError("image takes files in a form, or comes inside items in JSON")
+    rows: list[dict[str, Any]] = [{"image": image} for image in images]
+    for name in ("id", "identity", "metadata"):
+        if name not in columns:
+            continue
+        values = columns[name] if isinstance(columns[name], list) else [columns[name]]
+        if len(values) == 1 and (name != "id" or len(rows) == 1):
+            values = values * len(rows)
+        if len(values) != len(rows):
+            raise ValueError(f"{len(values)} values of {name} came with {len(rows)} images; give one each")
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def _rows_of_tensor(vectors: Tensor, items: Any) -> Sequence[Any]:
+    """Return one item a row of the (N, D) tensor, with what the metadata says about each."""
+    if vectors.ndim != 2:
+        raise ValueError(f"the tensor vector must be (N, D); it is {tuple(vectors.shape)}")
+    if items is None:
+        items = [{} for _ in vectors]
+    if not isinstance(items, list) or len(items) != len(vectors):
+        raise ValueError(f"the tensor vector has {len(vectors)} rows, so items must have as many entries")
+    return [
+        {**item, "vector": vector} if isinstance(item, dict) else item
+        for item, vector in zip(items, vectors, strict=True)
+    ]

@@ -1,0 +1,60 @@
+"""Is it alive, and can it answer?"""
+
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+
+from models.errors import LookalikeError
+from service.api.problems import PROBLEM_RESPONSES
+from service.api.schemas import HealthAnswer
+from service.api.state import Services, ServicesDep
+from service.errors import NotReadyError
+from service.gallery.collection import SearchOptions
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/health", tags=["operations"])
+
+
+@router.get("/live", response_model=HealthAnswer, response_model_exclude_none=True)
+async def live() -> dict[str, Any]:
+    """Answer as long as the process serves at all."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/ready",
+    response_model=HealthAnswer,
+    response_model_exclude_none=True,
+    responses={503: PROBLEM_RESPONSES[503]},
+)
+async def ready(services: ServicesDep) -> dict[str, Any]:
+    """Run a real encode and a real search; 503 where one of them fails."""
+    started = time.perf_counter()
+    spec = services.encoder.manifest.input
+    pixels = np.full((1, spec.height, spec.width, spec.depth), 127, dtype=np.uint8)
+    try:
+        await services.encoder.encode(pixels)
+        encoded = time.perf_counter()
+        collections = await services.store(lambda: _search_somewhere(services))
+    except LookalikeError as error:
+        raise NotReadyError(f"The service cannot answer: {error}") from error
+    searched = time.perf_counter()
+    return {
+        "status": "ready",
+        "encoder": services.encoder.manifest.name,
+        "collections": collections,
+        "encode_ms": round((encoded - started) * 1000, 2),
+        "search_ms": round((searched - encoded) * 1000, 2),
+    }
+
+
+def _search_somewhere(services: Services) -> int:
+    """Search the first collection, if there is one, and return how many there are."""
+    collections = services.gallery.list()
+    for collection in collections[:1]:
+        query = np.full((1, collection.config.dimension), 0.5, dtype=np.float32)
+        collection.search(query, SearchOptions(k=1))
+    return len(collections)

@@ -1,0 +1,99 @@
+"""What every request passes first: its id, its log line and the limit on its body. Pure ASGI."""
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import LookalikeError
+from service.errors import TooLargeError
+
+__all__ = ["RequestMiddleware"]
+
+_logger = logging.getLogger("lookalike.access")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class RequestMiddleware:
+    """Give each request an id, cap its body while it streams, and log it when it is answered."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, self._capped(headers, receive), send_with_id)
+        finally:
+            elapsed_ms = (time.perf_counter() - started) * 1000
+            _logger.info(
+                "%s %s -> %d in %.1f ms [%s]", scope["method"], scope["path"], status, elapsed_ms, request_id
+            )
+
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a start that fails on purpose say its sentence instead of a traceback."""
+        failure: Message | None = None
+
+        async def hold_failure(message: Message) -> None:
+            nonlocal failure
+            if message["type"] == "lifespan.startup.failed":
+                failure = message
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure)
+        except BaseException as error:
+            if failure is not None:
+                known = isinstance(error, LookalikeError)
+                await send({**failure, "message": str(error)} if known else failure)
+            raise
+
+    def _capped(self, headers: Headers, receive: Receive) -> Receive:
+        """Return a receive that refuses a body as soon as it is known to be too large."""
+        limit = self._max_body_bytes
+        declared = headers.get("content-length", "0")
+        received = 0
+
+        async def capped() -> Message:
+            nonlocal received
+            if declared.isdigit() and int(declared) > limit:
+                raise _too_large(limit)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        return capped
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"The body is larger than {limit:,} bytes. Send it in parts, send vectors as "
+        "application/x-safetensors, or raise LOOKALIKE_MAX_BODY_BYTES."
+    )

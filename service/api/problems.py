@@ -1,0 +1,169 @@
+"""One table: exception -> status and problem+json (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from models import errors as science
+from service import errors as service
+
+__all__ = ["PROBLEM_RESPONSES", "Problem", "install", "problem_of", "status_of"]
+
+_MEDIA_TYPE = "application/problem+json"
+
+# Walked by __mro__, so a subclass without a row of its own answers as its parent does.
+_TABLE: dict[type[Exception], tuple[int, str, str]] = {
+    science.ShapeError: (422, "dimension-mismatch", "Shapes do not fit"),
+    science.NonFiniteError: (422, "not-finite", "Numbers must be finite"),
+    science.DomainError: (422, "outside-domain", "A row is outside the metric's domain"),
+    science.OverflowedError: (422, "overflow", "The answer is too large a number"),
+    science.OptionError: (422, "invalid-option", "Options do not fit"),
+    science.NoTripletError: (422, "no-triplet", "The labels form no triplet"),
+    science.InputError: (422, "invalid-input", "The input cannot be computed with"),
+    science.UnsupportedImageError: (422, "unsupported-image", "Not a picture that is read"),
+    science.DamagedImageError: (422, "damaged-image", "The picture cannot be decoded"),
+    science.ImageTooLargeError: (413, "image-too-large", "The picture is too large"),
+    science.ImageError: (422, "invalid-image", "The picture cannot be used"),
+    science.BundleError: (500, "encoder-failed", "The encoder failed"),
+    service.MalformedBodyError: (400, "malformed-body", "The body cannot be read"),
+    service.UnsupportedMediaError: (415, "unsupported-media-type", "The media type is not read here"),
+    service.TooLargeError: (413, "too-large", "The request is too large"),
+    service.InvalidFieldsError: (422, "invalid-fields", "Fields do not fit"),
+    service.RequestError: (400, "bad-request", "The request cannot be understood"),
+    service.NotFoundError: (404, "not-found", "There is no such thing"),
+    service.ConflictError: (409, "conflict", "It conflicts with what exists"),
+    service.DimensionMismatchError: (422, "dimension-mismatch", "Dimensions do not fit"),
+    service.EncoderMismatchError: (409, "encoder-mismatch", "The collection belongs to another encoder"),
+    service.FilterError: (422, "invalid-filter", "The filter cannot be understood"),
+    service.OverloadedError: (429, "overloaded", "Too much is waiting"),
+    service.NotReadyError: (503, "not-ready", "The service is not ready"),
+    service.StorageError: (503, "storage", "The storage failed"),
+    Exception: (500, "internal", "Something broke inside"),
+}
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong, and where."""
+
+    pointer: str = Field(description="JSON pointer into the request, such as /items/3/image.")
+    detail: str = Field(description="What is wrong there, and what to do.")
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 has it."""
+
+    type: str = Field(description="A stable name, such as /problems/dimension-mismatch.")
+    title: str
+    status: int
+    detail: str = Field(description="A sentence that says what to do.")
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, description in {
+        400: "The request cannot be read.",
+        404: "No such collection, item or encoder.",
+        405: "The method is not for this path.",
+        409: "It conflicts with what exists.",
+        413: "Too many bytes, pixels or rows.",
+        415: "A media type that is not read here.",
+        422: "Input that does not fit; `errors` says where.",
+        429: "Too much is waiting; Retry-After says when to come back.",
+        500: "Something broke inside; the log has it under the request's id.",
+        503: "Not ready, or the storage failed.",
+    }.items()
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception as a problem."""
+    app.add_exception_handler(science.LookalikeError, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer)
+
+
+def status_of(error: Exception) -> int:
+    """Return the status that an exception is answered with."""
+    return _row(error)[0]
+
+
+def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any] | None = None) -> Response:
+    """Return the problem+json answer to an exception, with further members if given."""
+    status, slug, title = _row(error)
+    known = isinstance(error, science.LookalikeError)
+    detail = str(error) if known else "The fault is ours, and it is logged under this request_id."
+    headers = {}
+    if isinstance(error, service.OverloadedError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+    errors = _pointers(error)
+    return _render(
+        request, {**members, **({"errors": errors} if errors else {}), **(extensions or {})}, headers
+    )
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return problem_of(request, error)
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    """Answer FastAPI's own checks of path and query parameters in our words."""
+    assert isinstance(error, RequestValidationError)
+    found = [("/" + "/".join(str(part) for part in one["loc"]), str(one["msg"])) for one in error.errors()]
+    sentence = "; ".join(f"{pointer[1:]}: {message}" for pointer, message in found)
+    return problem_of(request, service.InvalidFieldsError(f"{sentence}.", found))
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """Answer what routing refuses: unknown paths and methods, unreadable forms."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    headers = dict(error.headers or {})
+    details = {
+        404: f"There is nothing at {request.url.path}. See /docs for what there is.",
+        405: f"{request.method} is not for {request.url.path}; use {headers.get('allow', 'another method')}.",
+    }
+    members = {
+        "type": f"/problems/{phrase.lower().replace(' ', '-')}",
+        "title": phrase,
+        "status": error.status_code,
+        "detail": details.get(error.status_code, str(error.detail)),
+    }
+    return _render(request, members, headers)
+
+
+def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) -> Response:
+    request_id = getattr(request.state, "request_id", "")
+    content = orjson.dumps({**members, "request_id": request_id})
+    return Response(
+        content,
+        status_code=members["status"],
+        media_type=_MEDIA_TYPE,
+        headers={**headers, "X-Request-ID": request_id},
+    )
+
+
+def _row(error: Exception) -> tuple[int, str, str]:
+    kind = error.kind if isinstance(error, service.InvalidFieldsError) and error.kind else type(error)
+    return next(_TABLE[base] for base in kind.__mro__ if base in _TABLE)
+
+
+def _pointers(error: Exception) -> list[dict[str, str]]:
+    """Return where in the request the fault lies, as far as the exception knows."""
+    if isinstance(error, service.InvalidFieldsError):
+        return [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors]
+    if isinstance(error, science.InputError) and error.argument is not None:
+        pointer = f"/{error.argument}" + (f"/{error.row}" if error.row is not None else "")
+        return [{"pointer": pointer, "detail": str(error)}]
+    return []

@@ -1,0 +1,185 @@
+"""Samples: vectors or pictures, wherever an endpoint takes one, by the same code."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, cast
+
+import numpy as np
+import torch
+from anyio import to_thread
+from pydantic import PlainValidator, WithJsonSchema
+from torch import Tensor
+
+from models.errors import ImageError, NonFiniteError, ShapeError
+from models.runtime import Embeddings
+from service.api.wire import Upload
+from service.encoder import HostedEncoder
+from service.errors import InvalidFieldsError
+
+__all__ = ["Numbers", "Sample", "Samples", "embed_all", "image_bytes", "images_error", "is_image", "resolve"]
+
+_SAMPLE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "number"}, "minItems": 1, "title": "Vector"},
+        {"type": "string", "minLength": 1, "title": "Image", "description": "A data URI, or bare base64."},
+    ]
+}
+
+
+def _as_sample(value: object) -> object:
+    """Let through what can be a sample; its content is looked at when it is resolved."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Upload):
+        return value[0]  # a form's file, where one sample is asked for
+    if isinstance(value, (str, list, Upload, Tensor)):
+        return value
+    raise ValueError("a sample is a vector [numbers] or an image (a data URI or base64)")
+
+
+def _as_samples(value: object) -> object:
+    if isinstance(value, Tensor):
+        return value
+    if not isinstance(value, list):
+        raise ValueError("a list of samples is needed: [[numbers], ...] or [image, ...]")
+    return value
+
+
+# One sample: a list of numbers, a 1-D tensor, a string, or an Upload.
+Sample = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA)]
+# Several: a list of samples, or an (N, D) tensor.
+Samples = Annotated[
+    Any,
+    PlainValidator(_as_samples),
+    WithJsonSchema({"type": "array", "items": _SAMPLE_SCHEMA, "minItems": 1}),
+]
+# A vector of a request that takes no image: a list of numbers or a 1-D tensor.
+Numbers = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][0])]
+
+
+def is_image(sample: object) -> bool:
+    """Say whether a sample is a picture."""
+    return isinstance(sample, (str, Upload))
+
+
+def image_bytes(sample: object) -> bytes:
+    """Return the file's bytes of a picture that came as a string or an upload.
+
+    Raises:
+        ImageError: a URL, or a string that is no base64.
+    """
+    if isinstance(sample, Upload):
+        return sample.data
+    assert isinstance(sample, str)
+    text = sample.strip()
+    if text[:8].lower().startswith(("http://", "https://")):
+        raise ImageError("URLs are not fetched here. Send the picture itself, as a data URI or base64.")
+    if text[:5].lower() == "data:":
+        header, comma, text = text.partition(",")
+        if not comma or not header.lower().endswith(";base64"):
+            raise ImageError("The data URI must look like data:image/jpeg;base64,....")
+    compact = "".join(text.split()).translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+    except binascii.Error as error:
+        raise ImageError(
+            "The string is no picture: it is neither a data URI nor base64. Send the file's bytes in base64."
+        ) from error
+
+
+async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], str]) -> Tensor:
+    """Return samples as the rows of one tensor, pictures embedded.
+
+    Args:
+        samples: a list of samples, or an (N, D) tensor.
+        encoder: embeds the pictures.
+        at: gives the JSON pointer of the n-th sample, for errors.
+
+    Returns:
+        (N, D) with N >= 1: float64 and half precisions where the client sent such a tensor, else float32.
+
+    Raises:
+        InvalidFieldsError: no samples, entries that are none, rows of different lengths, or pictures
+            that cannot be used, each with its pointer.
+    """
+    if isinstance(samples, Tensor):
+        if samples.ndim != 2 or 0 in samples.shape:
+            message = f"The tensor must be (N, D) with N and D at least 1; it is {tuple(samples.shape)}."
+            raise _located(at(0).rpartition("/")[0], message, ShapeError)
+        return samples
+    listed = cast("list[object]", samples)
+    if not listed:
+        message = "There is no sample in it. Give at least one vector or image."
+        raise _located(at(0).rpartition("/")[0], message, ShapeError)
+    if not any(is_image(sample) for sample in listed):
+        return await to_thread.run_sync(_rows, listed, at)
+    embedded = iter(await embed_all([sample for sample in listed if is_image(sample)], encoder))
+    rows = [next(embedded) if is_image(sample) else sample for sample in listed]
+    errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
+    if errors:
+        raise images_error(errors, len(listed))
+    plain = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
+    return await to_thread.run_sync(_rows, plain, at)
+
+
+async def embed_all(pictures: Sequence[object], encoder: HostedEncoder) -> list[Embeddings | ImageError]:
+    """Return one embedding or error for each picture, in order."""
+    results: list[Embeddings | ImageError | None] = []
+    files: list[bytes] = []
+    for picture in pictures:
+        try:
+            files.append(image_bytes(picture))
+            results.append(None)
+        except ImageError as error:
+            results.append(error)
+    embedded = iter(await encoder.embed(files))
+    return [next(embedded) if result is None else result for result in results]
+
+
+def images_error(errors: Sequence[tuple[str, ImageError]], count: int) -> InvalidFieldsError:
+    """Return the error of a request in which some pictures, at these pointers, cannot be used."""
+    kinds = {type(error) for _, error in errors}
+    pointer, first = errors[0]
+    others = f" ({len(errors)} of {count} pictures cannot be used; `errors` has each.)" if count > 1 else ""
+    return InvalidFieldsError(
+        f"{pointer}: {first}{others}",
+        [(pointer, str(error)) for pointer, error in errors],
+        kind=kinds.pop() if len(kinds) == 1 else ImageError,
+    )
+
+
+def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Tensor:
+    """Return vectors as one float32 tensor."""
+    try:
+        array = np.asarray([sample.tolist() if isinstance(sample, Tensor) else sample for sample in samples])
+    except (ValueError, OverflowError):
+        raise _worst_row(samples, at) from None
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
+        raise _worst_row(samples, at)
+    with np.errstate(over="ignore"):  # what exceeds float32 becomes inf, and is refused by its row
+        return torch.from_numpy(array.astype(np.float32))
+
+
+def _worst_row(samples: Sequence[object], at: Callable[[int], str]) -> InvalidFieldsError:
+    """Find the first sample that keeps the others from being the rows of a matrix."""
+    first = len(samples[0]) if isinstance(samples[0], (list, Tensor)) else 0
+    for row, sample in enumerate(samples):
+        if isinstance(sample, Tensor):
+            continue
+        if not isinstance(sample, list) or not sample or not all(_is_number(value) for value in sample):
+            message = "It is neither a vector (a list of numbers) nor an image (a data URI or base64)."
+            return _located(at(row), message)
+        if len(sample) != first:
+            message = (
+                f"It has {len(sample)} numbers and the first sample has {first}. "
+                "All samples of a request need the same dimension."
+            )
+            return _located(at(row), message, ShapeError)
+    return _located(at(0), "The vectors hold numbers beyond what float32 can hold.", NonFiniteError)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _located(pointer: str, message: str, kind: type[Exception] | None = None) -> InvalidFieldsError:
+    return InvalidFieldsError(f"{pointer}: {message}", [(pointer, message)], kind=kind)

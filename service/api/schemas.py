@@ -1,0 +1,193 @@
+"""Requests and answers about encoders, decisions and health, and what all requests have in common."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from service.api.samples import Sample
+
+__all__ = [
+    "Answer",
+    "EmbeddingsAnswer",
+    "EmbeddingsRequest",
+    "EncodersAnswer",
+    "HealthAnswer",
+    "ModelsAnswer",
+    "RequestBody",
+    "VerifyAnswer",
+    "VerifyRequest",
+]
+
+# A picture of one pixel: enough for an example that runs.
+TINY_PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPQSJgGAAIE"
+    "AUcZZnWdAAAAAElFTkSuQmCC"
+)
+
+
+class RequestBody(BaseModel):
+    """A request's fields; unknown ones are refused, so that a misspelt option is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Answer(BaseModel):
+    """An answer's fields."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+def _one_or_many(value: object) -> object:
+    """Take OpenAI's single input as a list of one."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return value
+    raise ValueError("an image (data URI or base64) or a list of images is needed")
+
+
+Inputs = Annotated[
+    Any,
+    PlainValidator(_one_or_many),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+class EmbeddingsRequest(RequestBody):
+    """Pictures to embed; the shape of OpenAI's request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": [TINY_PNG], "encoding_format": "float"}]}
+    )
+
+    input: Inputs = Field(description="One picture or a list: data URIs or base64.")
+    model: str | None = Field(None, description="An encoder's name; the hosted one if left out.")
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="base64 is little-endian float32."
+    )
+    dimensions: int | None = Field(None, description="Must be the encoder's own dimension if given.")
+    user: str | None = Field(None, description="Taken for compatibility, and not used.")
+
+
+class Embedding(Answer):
+    """One picture's embedding."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(Answer):
+    """Of no meaning here; part of OpenAI's shape."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(Answer):
+    """Embeddings in the order of the input."""
+
+    object: Literal["list"]
+    model: str
+    data: list[Embedding]
+    usage: Usage
+
+
+class VerifyRequest(RequestBody):
+    """Two samples and a threshold: are they the same?"""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"a": [0, 1], "b": [0, 1.1], "threshold": 0.5}]}
+    )
+
+    a: Sample
+    b: Sample
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="Same where the distance is below it."
+    )
+    far: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="A false-accept rate instead of a threshold; needs a calibration."
+    )
+    metric: Literal["cosine", "euclidean"] | None = Field(
+        None, description="The encoder's metric if left out."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "VerifyRequest":
+        if (self.threshold is None) == (self.far is None):
+            raise ValueError("give exactly one of threshold and far")
+        return self
+
+
+class VerifyAnswer(Answer):
+    """The distance, the threshold it was compared with, and the verdict: distance < threshold."""
+
+    distance: float
+    threshold: float
+    verified: bool
+    metric: str
+
+
+class EncoderInput(Answer):
+    """The size that pictures are resized to, in pixels."""
+
+    height: int
+    width: int
+
+
+class EncoderDescription(Answer):
+    """A hosted encoder."""
+
+    name: str
+    description: str
+    intended_use: str
+    licence: str
+    dimension: int
+    input_size: EncoderInput
+    normalize: bool
+    metric: str
+    fingerprint: str = Field(description="sha256 of weights and preprocessing.")
+    engine: str
+    device: str
+    evaluation: dict[str, Any] | None
+    calibration: dict[str, Any] | None
+
+
+class EncodersAnswer(Answer):
+    """The hosted encoders, and the default one's name."""
+
+    default: str
+    encoders: list[EncoderDescription]
+
+
+class Model(Answer):
+    """An encoder in OpenAI's words."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelsAnswer(Answer):
+    """The hosted encoders as OpenAI lists models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class HealthAnswer(Answer):
+    """How the service stands."""
+
+    status: str
+    encoder: str | None = None
+    collections: int | None = None
+    encode_ms: float | None = None
+    search_ms: float | None = None

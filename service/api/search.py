@@ -1,0 +1,99 @@
+"""Search: who else looks like it?"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+from torch import Tensor
+
+from models.errors import OptionError
+from service.api.collections import CollectionName
+from service.api.problems import PROBLEM_RESPONSES
+from service.api.samples import is_image, resolve
+from service.api.search_schemas import QueryById, SearchAnswer, SearchRequest
+from service.api.state import Services, ServicesDep
+from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.errors import InvalidFieldsError, NotFoundError
+from service.gallery.collection import Collection, Match, SearchOptions, Vectors
+from service.gallery.filters import parse_filter
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/collections", tags=["search"], responses=PROBLEM_RESPONSES)
+
+
+@router.post(
+    "/{collection}/search",
+    response_model=SearchAnswer,
+    responses=answers(SearchAnswer),
+    openapi_extra=accepts(SearchRequest, image="queries"),
+)
+async def search(
+    request: Request,
+    collection: CollectionName,
+    wanted: Annotated[SearchRequest, Depends(body(SearchRequest, image="queries"))],
+    services: ServicesDep,
+) -> Response:
+    """Find the nearest items to each query, with exact distances: smaller is closer."""
+    if wanted.k > services.settings.max_k:
+        message = f"At most {services.settings.max_k:,} are given at once; page through items for all."
+        raise InvalidFieldsError(f"/k: {message}", [("/k", message)])
+    target = await services.store(lambda: services.gallery.get(collection))
+    options = SearchOptions(
+        k=wanted.k,
+        filter=parse_filter(wanted.filter) if wanted.filter is not None else None,
+        group_by=wanted.group_by,
+        max_distance=wanted.max_distance,
+        with_metadata="metadata" in wanted.include,
+        with_vector="vector" in wanted.include,
+    )
+    queries, leave_out = await _query_vectors(wanted.queries, target, services)
+    found = await services.store(lambda: target.search(queries, options, leave_out=leave_out))
+    results = [{"decision": None, "matches": [_match(one) for one in matches]} for matches in found]
+    return await respond(request, {"metric": target.config.metric, "results": results})
+
+
+async def _query_vectors(
+    queries: Tensor | Sequence[object], target: Collection, services: Services
+) -> tuple[Vectors, list[str | None]]:
+    """Return the queries as (Q, D) float32, and for each the stored id that it must not find."""
+    encoder = services.encoder
+    if not isinstance(queries, Tensor) and any(is_image(query) for query in queries):
+        own = services.encoder_of(target.name, target.config)
+        if own is None:
+            raise OptionError(
+                f"The collection {target.name!r} takes vectors only: it was made with a dimension and no "
+                "encoder. Search it with vectors.",
+                argument="queries",
+            )
+        encoder = own
+    ids = [query.id if isinstance(query, QueryById) else None for query in queries]
+    stored = await services.store(lambda: _stored(ids, target))
+    samples = (
+        queries
+        if isinstance(queries, Tensor)
+        else [query if vector is None else vector for query, vector in zip(queries, stored, strict=True)]
+    )
+    rows = await resolve(samples, encoder, lambda row: pointer_of("queries", row))
+    return rows.float().numpy(), ids
+
+
+def _stored(ids: Sequence[str | None], target: Collection) -> list[list[float] | None]:
+    """Return the vectors of the queries that are stored items."""
+    vectors: list[list[float] | None] = []
+    for item_id in ids:
+        item = None if item_id is None else target.get(item_id, with_vector=True)
+        if item_id is not None and item is None:
+            raise NotFoundError(f"The collection {target.name!r} has no item {item_id!r} to search with.")
+        vectors.append(item.vector.tolist() if item and item.vector is not None else None)
+    return vectors
+
+
+def _match(match: Match) -> dict[str, Any]:
+    answer: dict[str, Any] = {"id": match.id, "identity": match.identity, "distance": match.distance}
+    if match.metadata is not None:
+        answer["metadata"] = match.metadata
+    if match.vector is not None:
+        answer["vector"] = np.asarray(match.vector, dtype=np.float32)
+    return answer

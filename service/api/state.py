@@ -1,0 +1,95 @@
+"""What the routes work with, handed down from the lifespan."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request
+
+from service.encoder import HostedEncoder
+from service.errors import EncoderMismatchError, NotFoundError, TooLargeError
+from service.gallery.collection import CollectionConfig
+from service.gallery.gallery import Gallery
+from service.settings import Settings
+
+__all__ = ["Services", "ServicesDep"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The resources of one running server.
+
+    Attributes:
+        settings: as it was started.
+        encoder: the hosted encoder.
+        gallery: the collections on disk.
+        numeric: how many distance and loss computations run at once.
+        storage: how many gallery calls run at once.
+    """
+
+    settings: Settings
+    encoder: HostedEncoder
+    gallery: Gallery
+    numeric: CapacityLimiter
+    storage: CapacityLimiter
+
+    def encoder_named(self, name: str | None) -> HostedEncoder:
+        """Return the hosted encoder of this name; None is the default one.
+
+        Raises:
+            NotFoundError: no such encoder is hosted.
+        """
+        if name is not None and name != self.encoder.manifest.name:
+            raise NotFoundError(f"No encoder {name!r} is hosted here; {self.encoder.manifest.name!r} is.")
+        return self.encoder
+
+    def encoder_of(self, collection: str, config: CollectionConfig) -> HostedEncoder | None:
+        """Return the encoder for a collection's pictures, None where it takes vectors only.
+
+        Raises:
+            EncoderMismatchError: its vectors are another encoder's than the one that is hosted.
+        """
+        if config.encoder is None:
+            return None
+        hosted = self.encoder
+        if config.fingerprint != hosted.manifest.fingerprint:
+            raise EncoderMismatchError(
+                f"The collection {collection!r} holds embeddings of the encoder {config.encoder!r} "
+                f"(fingerprint {str(config.fingerprint)[:12]}), and {hosted.manifest.name!r} "
+                f"({hosted.manifest.fingerprint[:12]}) is hosted. Embeddings of two encoders cannot be "
+                "compared: serve the old one (--encoder), or enrol the pictures in a new collection."
+            )
+        return hosted
+
+    async def compute(self, work: Callable[[], Result], needs_bytes: int) -> Result:
+        """Run numeric work in a thread, if it fits.
+
+        Args:
+            work: the computation.
+            needs_bytes: an estimate of the memory that it takes at its peak.
+
+        Raises:
+            TooLargeError: the estimate is over the limit.
+        """
+        limit = self.settings.max_work_bytes
+        if needs_bytes > limit:
+            raise TooLargeError(
+                f"This would take about {needs_bytes / 2**20:,.0f} MiB and a request may take "
+                f"{limit / 2**20:,.0f}. Send fewer rows at once, or raise LOOKALIKE_MAX_WORK_BYTES."
+            )
+        return await to_thread.run_sync(work, limiter=self.numeric)
+
+    async def store(self, work: Callable[[], Result]) -> Result:
+        """Run a gallery call in a thread."""
+        return await to_thread.run_sync(work, limiter=self.storage)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]

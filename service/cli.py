@@ -1,0 +1,199 @@
+"""The command `lookalike`."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import uvicorn
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from models.errors import LookalikeError
+from service.settings import ENV_PREFIX, Settings, unknown_variables
+
+__all__ = ["main"]
+
+Command = Callable[..., Any]
+
+
+class _Group(click.Group):
+    """Turns our own exceptions into one sentence on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LookalikeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lookalike")
+def main() -> None:
+    """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
+
+
+def _settings_options(command: Command) -> Command:
+    """Add an option for every setting, with its description, default and variable."""
+    for name, setting in reversed(Settings.model_fields.items()):
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            type=_click_type(setting),
+            default=None,
+            help=f"{setting.description}  [{ENV_PREFIX}{name.upper()}; default: {setting.default}]",
+        )
+        command = option(command)
+    return command
+
+
+def _click_type(setting: FieldInfo) -> Any:
+    annotation: Any = setting.annotation
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return click.Path(path_type=Path) if annotation is Path else annotation
+
+
+@main.command()
+@_settings_options
+def serve(**given: Any) -> None:
+    """Start the server. Options win over LOOKALIKE_* variables, which win over defaults."""
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise click.UsageError(
+            f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): {first['msg']}."
+        ) from error
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("faiss.loader").setLevel("WARNING")  # it tells which vector units it tries
+    for sentence in unknown_variables():
+        logging.getLogger("lookalike").warning(sentence)
+    from service.app import create_app  # noqa: PLC0415 - torch and faiss take seconds that --help need not
+
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn stops on SIGTERM and then raises it again, to whoever handled it before; an orderly
+    # stop is a success, so here it ends.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return
+    if not server.started:
+        sys.exit(1)
+
+
+@main.group()
+def encoder() -> None:
+    """Make and inspect encoder bundles."""
+
+
+@encoder.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder to write.")
+@click.option("--name", help="By which the encoder is hosted.  [default: the folder's name]")
+@click.option("--size", metavar="HEIGHTxWIDTH", help="Input size, where the graph leaves it open.")
+@click.option("--mean", metavar="N[,N,N]", help="Subtracted from the pixels, one for all or one a channel.")
+@click.option("--std", metavar="N[,N,N]", help="The pixels are then divided by it.")
+@click.option(
+    "--pixel-max",
+    type=click.Choice(["255", "1"]),
+    default="255",
+    show_default=True,
+    help="1 where mean and std are meant for pixels from 0 to 1.",
+)
+@click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="The channel order that it expects.")
+@click.option(
+    "--normalize/--no-normalize", default=None, help="L2-normalise the embeddings, or leave them as they are."
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["cosine", "euclidean"]),
+    default="cosine",
+    show_default=True,
+    help="The distance to compare embeddings by.",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["bilinear", "bicubic"]),
+    default="bilinear",
+    show_default=True,
+    help="How pictures are resized.",
+)
+@click.option("--output", help="The embedding's name, where the graph has several outputs.")
+@click.option("--description", default="", help="A sentence for those who will use it.")
+@click.option("--intended-use", default="", help="What it is for, and what it is not for.")
+@click.option("--licence", default="not stated", help="The terms of its weights.")
+def import_encoder(file: Path, out: Path, **given: Any) -> None:
+    r"""Make a bundle from the plain ONNX encoder FILE.
+
+    What the graph says is read from it; what it does not say is asked for by options, all at once.
+
+    \b
+    Faces (ArcFace, MobileFaceNet):  --mean 127.5 --std 128 --channels rgb --normalize
+    Persons (OSNet, ImageNet):       --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
+                                     --channels rgb --normalize
+    """
+    from models.onnx_import import ImportOptions, import_onnx  # noqa: PLC0415 - as in serve
+
+    given["name"] = given["name"] or out.resolve().name
+    given["size"] = _size(given["size"])
+    given["mean"], given["std"] = _numbers("--mean", given["mean"]), _numbers("--std", given["std"])
+    given["pixel_max"] = int(given["pixel_max"])
+    report = import_onnx(file, out, ImportOptions(**given))
+    for note in report.notes:
+        click.echo(note)
+    manifest = report.encoder.manifest
+    click.echo(f"Wrote {out}: encoder {manifest.name!r}, fingerprint {manifest.fingerprint[:12]}.")
+    click.echo(f"Host it with: lookalike serve --encoder {out}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder to write to.")
+@click.option("--identities", default=6, show_default=True, help="How many vehicles.")
+@click.option("--views", default=4, show_default=True, help="How many pictures of each.")
+@click.option("--seed", default=0, show_default=True, help="Other seeds draw other vehicles.")
+def draw(out: Path, identities: int, views: int, seed: int) -> None:
+    """Draw little vehicles seen under changes of pose, light and noise, to try things with."""
+    from models.drawing import draw_dataset  # noqa: PLC0415 - as in serve
+
+    count = draw_dataset(out, identities=identities, views=views, seed=seed)
+    click.echo(f"Drew {count} pictures of {identities} vehicles in {out}, listed in {out / 'images.csv'}.")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Read HEIGHTxWIDTH."""
+    if text is None:
+        return None
+    height, separator, width = text.lower().partition("x")
+    if not separator or not height.isdigit() or not width.isdigit():
+        raise click.BadParameter("give it as HEIGHTxWIDTH, such as 256x128", param_hint="--size")
+    return int(height), int(width)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Read one number, or several with commas between."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter("give numbers with commas between", param_hint=option) from error
+
+
+if __name__ == "__main__":
+    main()

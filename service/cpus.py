@@ -1,0 +1,33 @@
+"""How many processors this process may really use: its affinity and the container's quota."""
+
+import math
+import os
+from pathlib import Path
+
+__all__ = ["available_cpus"]
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cpus(cgroup: Path = _CGROUP) -> int:
+    """Return the number of CPUs, at least 1; a quota of 1.5 counts as 2.
+
+    Args:
+        cgroup: where the control group's files are (version 2: cpu.max, version 1: cpu/cpu.cfs_*).
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return max(1, min(allowed, math.ceil(quota))) if quota else allowed
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Return the quota in CPUs, or None where there is none."""
+    try:
+        if (cgroup / "cpu.max").is_file():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+        return None if quota == "max" or int(quota) <= 0 else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None

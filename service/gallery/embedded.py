@@ -1,0 +1,187 @@
+"""A collection on this machine: the record, the index that is a cache of it, and one lock for writers."""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from models.errors import NonFiniteError
+from service.errors import DimensionMismatchError, RequestError
+from service.gallery.collection import (
+    CollectionConfig,
+    CollectionStats,
+    Match,
+    NewItem,
+    Page,
+    SearchOptions,
+    StoredItem,
+    Vectors,
+    Written,
+)
+from service.gallery.faiss_index import FlatIndex, StaleLabelsError
+from service.gallery.filters import Filter
+from service.gallery.items import ItemRejectedError, name_problem, prepare
+from service.gallery.schema import Row
+from service.gallery.searching import search
+from service.gallery.store import Record, RecordWriter
+
+__all__ = ["RECORD_FILE", "EmbeddedCollection"]
+
+RECORD_FILE = "record.sqlite3"
+
+
+class EmbeddedCollection:
+    """Keeps `Collection` with SQLite and FAISS, in one folder.
+
+    A write prepares the next index, commits the record, and only then swaps the index: whatever fails leaves
+    both as they were. A search waits for nobody. It reads the record and the index one after the other, and
+    a label names one version of an item for ever; so where a write came between, a label is missing on one
+    side, and the search is done again in a writer's turn. Its answer is always that of one moment.
+    """
+
+    def __init__(self, folder: Path, *, faiss_threads: int = 1) -> None:
+        """Open the collection in a folder; the folder's name is its own.
+
+        Raises:
+            StorageError: its record is missing, damaged, or of a newer version of this program.
+        """
+        self._folder = folder
+        self._write_turn = threading.Lock()
+        self._record = Record(folder / RECORD_FILE)
+        try:
+            self._index = self._load(faiss_threads)
+        except BaseException:
+            self._record.close()
+            raise
+
+    @staticmethod
+    def create(folder: Path, config: CollectionConfig) -> None:
+        """Make an empty collection in an existing, empty folder."""
+        Record.create(folder / RECORD_FILE, config).close()
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._folder.name
+
+    @property
+    def config(self) -> CollectionConfig:
+        """Return what it was created for."""
+        return self._record.config
+
+    def check(self, items: Sequence[NewItem]) -> list[str | None]:
+        """Return why items would be rejected; see `Collection`."""
+        prepared = (self._prepared(item) for item in items)
+        return [row.reason if isinstance(row, Written) else None for row in prepared]
+
+    def upsert(self, items: Sequence[NewItem]) -> list[Written]:
+        """Write items by id, in order; see `Collection`."""
+        prepared = [self._prepared(item) for item in items]
+        latest: dict[str, Row] = {}
+        for row in prepared:
+            if isinstance(row, Row):
+                latest.pop(row.id, None)  # an id that comes again takes its later place in the order
+                latest[row.id] = row
+        known = self._replace(list(latest.values())) if latest else set()
+        written: list[Written] = []
+        for row in prepared:
+            if isinstance(row, Row):
+                status: Literal["created", "replaced"] = "replaced" if row.id in known else "created"
+                written.append(Written(row.id, row.identity, status))
+                known.add(row.id)
+            else:
+                written.append(row)
+        return written
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete the items of these ids; see `Collection`."""
+        possible = {item_id for item_id in ids if name_problem(item_id) is None}
+        return self._delete(lambda writer: writer.delete(possible))
+
+    def delete_where(self, condition: Filter) -> int:
+        """Delete the items that pass the filter; see `Collection`."""
+        return self._delete(lambda writer: writer.delete_where(condition))
+
+    def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
+        """Return one item, or None."""
+        return None if name_problem(item_id) else self._record.get(item_id, with_vector=with_vector)
+
+    def page(self, *, limit: int, identity: str | None = None, cursor: str | None = None) -> Page:
+        """Return up to `limit` items after `cursor`; see `Collection`."""
+        after = 0 if cursor is None else _label_of(cursor)
+        if identity is not None and name_problem(identity):
+            return Page([], None)
+        rows = self._record.after(after, limit=limit + 1, identity=identity)
+        more = len(rows) > limit
+        return Page([item for _, item in rows[:limit]], str(rows[limit - 1][0]) if more else None)
+
+    def search(
+        self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
+    ) -> list[list[Match]]:
+        """Return each query's matches, nearest first; see `Collection`."""
+        if queries.shape[1] != self.config.dimension:
+            raise DimensionMismatchError(
+                f"The queries have {queries.shape[1]} numbers; {self.name!r} takes {self.config.dimension}.",
+                expected=self.config.dimension,
+                got=queries.shape[1],
+            )
+        finite = np.isfinite(queries).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise NonFiniteError(f"Query {row} holds NaN or infinity; every number must be finite.", row=row)
+        try:
+            return search(self._record, lambda: self._index, queries, options, leave_out)
+        except StaleLabelsError:
+            with self._write_turn:
+                return search(self._record, lambda: self._index, queries, options, leave_out)
+
+    def stats(self) -> CollectionStats:
+        """Return how it stands."""
+        index = self._index
+        disk_bytes = sum(file.stat().st_size for file in self._folder.iterdir())
+        return CollectionStats(len(index), disk_bytes, index.memory_bytes)
+
+    def close(self) -> None:
+        """Wait for the calls that are under way, and release what it holds. What was written stays."""
+        with self._write_turn:
+            self._record.close()
+
+    def _prepared(self, item: NewItem) -> Row | Written:
+        try:
+            return prepare(item, self.config)
+        except ItemRejectedError as error:
+            return Written(item.id, item.identity, "rejected", str(error))
+
+    def _replace(self, rows: Sequence[Row]) -> set[str]:
+        """Write rows and return the ids that were there before."""
+        vectors = np.stack([row.vector for row in rows])
+        with self._write_turn:
+            with self._record.writing() as writer:
+                replaced = writer.replace(rows)
+                removed = list(replaced.before.values())
+                index = self._index.changed(removed=removed, labels=replaced.labels, vectors=vectors)
+            self._index = index
+        return set(replaced.before)
+
+    def _delete(self, delete: Callable[[RecordWriter], list[int]]) -> int:
+        with self._write_turn:
+            with self._record.writing() as writer:
+                removed = delete(writer)
+                index = self._index.without(removed)
+            self._index = index
+        return len(removed)
+
+    def _load(self, faiss_threads: int) -> FlatIndex:
+        index = FlatIndex(self.config.dimension, self.config.metric, threads=faiss_threads)
+        for labels, vectors in self._record.scan():
+            index = index.changed(removed=[], labels=labels, vectors=vectors)
+        return index
+
+
+def _label_of(cursor: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", cursor):
+        raise RequestError(f"{cursor[:40]!r} is no cursor; take the one that the last page gave.")
+    return int(cursor)

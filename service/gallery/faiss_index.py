@@ -1,0 +1,259 @@
+"""Exact nearest neighbours in memory. The only file that imports faiss.
+
+FAISS proposes and float64 disposes. FAISS's float32 distances come from ||q||^2 + ||y||^2 - 2 <q, y> and
+lose digits, so it is asked for more candidates than wanted; these are measured again exactly; and the answer
+stands only where no row that FAISS left out can be nearer, which its rounding error bounds. Otherwise more
+are fetched, at last all. FAISS's squared L2, the sign of its inner product and its ids of -1 are seen
+nowhere else.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import DomainError, LookalikeError
+from service.gallery.collection import CollectionMetric, Vectors
+
+__all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+_MAX_DEAD_SHARE = 0.2
+_SPARE_CANDIDATES = 32
+_WIDENING = 8
+_BLOCK_NUMBERS = 2**21  # of float64 while everything is measured: 16 MiB
+_SAFE_SQUARE = 1e37  # below it no float32 sum overflows, save of rows that are farther than it
+
+
+class Hits(NamedTuple):
+    """One query's labels, nearest first, lower labels first among equals, and their exact distances."""
+
+    labels: Integers
+    distances: Floats
+
+
+class StaleLabelsError(LookalikeError):
+    """Labels to search among that the index does not hold (any more, or yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Row buffers, longer than what is in use: an index reads the first `size` and never changes those."""
+
+    vectors: Vectors
+    labels: Integers
+
+
+class FlatIndex:
+    """Vectors by label, searched by scanning. Immutable: `changed` returns the next one.
+
+    So a search holds one state for as long as it takes, and a writer swaps a single reference. An index and
+    its successors share their buffers, each reading only its own first rows; hence only the newest may be
+    changed, by one thread at a time. A change that is not kept costs nothing.
+    """
+
+    def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
+        """Make an empty one; `threads` is how many FAISS may use in one search."""
+        self.metric = metric
+        self._threads = threads
+        self._rows = _Rows(np.empty((0, dimension), np.float32), np.empty(0, np.int64))
+        self._alive: Mask = np.empty(0, np.bool_)
+        self._longest = 0.0  # the largest norm of a row, dead ones included
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._alive))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes its buffers take."""
+        return self._rows.vectors.nbytes + self._rows.labels.nbytes + self._alive.nbytes
+
+    def changed(self, *, removed: npt.ArrayLike, labels: npt.ArrayLike, vectors: Vectors) -> "FlatIndex":
+        """Return the index without some labels and with some new ones, at once.
+
+        Args:
+            removed: (R,) labels that it holds.
+            labels: (N,) ascending, each above every label it ever held.
+            vectors: (N, D) finite, and under cosine not zero.
+        """
+        vectors = self._searchable(vectors)
+        labels, removed = np.asarray(labels, np.int64), np.asarray(removed, np.int64)
+        new = FlatIndex(vectors.shape[1], self.metric, threads=self._threads)
+        size, grown = len(self._alive), len(self._alive) + len(labels)
+        new._alive = np.concatenate([self._alive, np.ones(len(labels), np.bool_)])
+        new._alive[self._positions(removed)] = False
+        new._rows = _with_room(self._rows, size, grown)
+        new._rows.vectors[size:grown] = vectors
+        new._rows.labels[size:grown] = labels
+        new._longest = max(self._longest, float(np.sqrt(_squares(vectors).max(initial=0.0))))
+        if np.count_nonzero(new._alive) < (1 - _MAX_DEAD_SHARE) * grown:
+            new._compact()
+        return new
+
+    def without(self, removed: npt.ArrayLike) -> "FlatIndex":
+        """Return the index without these labels, all of which it holds."""
+        none = np.empty((0, self._rows.vectors.shape[1]), np.float32)
+        return self.changed(removed=removed, labels=[], vectors=none)
+
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        max_distance: float | None = None,
+        allowed: Integers | None = None,
+    ) -> list[Hits]:
+        """Return each query's k nearest rows, exactly; with k = len(index), all within max_distance.
+
+        Args:
+            queries: (Q, D) finite.
+            k: how many; fewer come back only where no more qualify.
+            max_distance: only rows at most this far.
+            allowed: only rows of these labels.
+
+        Raises:
+            DomainError: a query is a zero vector, and the metric is cosine.
+            StaleLabelsError: it does not hold one of the allowed labels.
+        """
+        queries = self._searchable(queries)
+        mask = self._alive if allowed is None else self._mask(allowed)
+        candidates = int(np.count_nonzero(mask))
+        k = min(k, candidates)
+        limit = math.inf if max_distance is None else max_distance
+        if k == 0:
+            return [Hits(np.empty(0, np.int64), np.empty(0)) for _ in queries]
+        found: dict[int, Hits] = {}
+        pending = list(range(len(queries)))
+        fetch = k + _SPARE_CANDIDATES
+        while pending and fetch * 2 < candidates:
+            proposals, floors = self._propose(queries[pending], fetch, mask)
+            for i, positions, floor in zip(pending, proposals, floors, strict=True):
+                distances = self._distances(queries[i], self._rows.vectors[positions])
+                hits = self._nearest(positions, distances, k, limit)
+                if floor > (hits.distances[-1] if len(hits.distances) == k else limit):
+                    found[i] = hits
+            pending = [i for i in pending if i not in found]
+            fetch *= _WIDENING
+        everyone = np.flatnonzero(mask) if pending else np.empty(0, np.int64)
+        for i in pending:
+            found[i] = self._nearest(everyone, self._scan(queries[i], everyone), k, limit)
+        return [found[i] for i in range(len(queries))]
+
+    def _propose(self, queries: Vectors, fetch: int, mask: Mask) -> tuple[list[Integers], Floats]:
+        """Return per query the positions that FAISS finds nearest, and a floor under all other distances."""
+        size = len(mask)
+        positions = np.empty((len(queries), fetch), np.int64)
+        scores = np.empty((len(queries), fetch), np.float32)
+        bits = np.packbits(mask, bitorder="little")  # must outlive the selector, which only points to it
+        selector = None if mask.all() else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        arguments = [faiss.swig_ptr(queries), faiss.swig_ptr(self._rows.vectors)]
+        arguments += [queries.shape[1], len(queries), size, fetch]
+        arguments += [faiss.swig_ptr(scores), faiss.swig_ptr(positions)]
+        faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
+        scan: Any  # FAISS's stubs do not know the selector
+        if self.metric == "inner_product":
+            scan = faiss.knn_inner_product
+            scan(*arguments, selector)
+        else:
+            scan = faiss.knn_L2sqr
+            scan(*arguments, None, selector)  # no norms computed beforehand
+        floors = self._floors(_squares(queries), scores[:, -1].astype(np.float64), queries.shape[1])
+        short = positions[:, -1] < 0  # rows whose distance overflowed are not returned at all
+        floors[short] = -math.inf
+        return [row[row >= 0] for row in positions], floors
+
+    def _floors(self, squares: Floats, worst: Floats, dimension: int) -> Floats:
+        """Return a bound below the distance of every row whose score is no better than the worst fetched.
+
+        A float32 sum of n products, in any order, is off by at most g = n u / (1 - n u) times the sum of
+        their magnitudes (u = 2^-24), plus what underflows. For the inner product that is g ||q|| ||y||. For
+        squared L2 it is g (||q|| + ||y||)^2 <= g (2 ||q|| + d)^2 <= g (8 ||q||^2 + 2 d^2), because ||y|| is
+        at most ||q|| + d: so it depends on the query and the distance d, not on the longest row. n = D + 8
+        covers the last additions and the float64 rounding of the exact distances.
+
+        Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., equation 3.5.
+        """
+        terms = dimension + 8
+        g = terms * 2.0**-24 / (1 - terms * 2.0**-24)
+        underflow = 4 * terms * 2.0**-126
+        if self.metric == "inner_product":
+            reach = np.sqrt(squares) * self._longest
+            return np.where(reach < _SAFE_SQUARE, -(worst + g * reach + underflow), -math.inf)
+        floors = (worst - 8 * g * squares - underflow) / (1 + 2 * g)
+        floors = np.where(squares < _SAFE_SQUARE, np.minimum(floors, _SAFE_SQUARE), 0.0)
+        return self._from_squares(np.maximum(floors, 0.0))
+
+    def _nearest(self, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
+        order = np.lexsort((positions, distances))[:k]  # positions grow with labels
+        order = order[distances[order] <= limit]
+        return Hits(self._rows.labels[positions[order]], distances[order])
+
+    def _scan(self, query: Vectors, positions: Integers) -> Floats:
+        block = max(1, _BLOCK_NUMBERS // len(query))
+        starts = range(0, len(positions), block)
+        blocks = (self._rows.vectors[positions[start : start + block]] for start in starts)
+        return np.concatenate([self._distances(query, vectors) for vectors in blocks])
+
+    def _distances(self, query: Vectors, vectors: Vectors) -> Floats:
+        """Return the exact distances: differences, not products, so that equal rows are 0 apart."""
+        if self.metric == "inner_product":
+            products: Floats = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
+            return -products
+        return self._from_squares(_squares(np.subtract(vectors, query, dtype=np.float64)))
+
+    def _from_squares(self, squares: Floats) -> Floats:
+        """Return the distances of squared Euclidean ones; of unit vectors, 1 - cos is half the square."""
+        return squares / 2 if self.metric == "cosine" else np.sqrt(squares)
+
+    def _searchable(self, vectors: Vectors) -> Vectors:
+        """Return the vectors as they are scanned: under cosine, scaled to length 1."""
+        if self.metric != "cosine":
+            return np.ascontiguousarray(vectors, np.float32)
+        norms = np.sqrt(_squares(vectors))
+        if not norms.all():
+            row = int(np.argmin(norms))
+            raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
+        return (vectors / norms[:, np.newaxis]).astype(np.float32)
+
+    def _mask(self, allowed: Integers) -> Mask:
+        mask = np.zeros(len(self._alive), np.bool_)
+        mask[self._positions(allowed)] = True
+        if np.any(mask & ~self._alive):
+            raise StaleLabelsError("Some of these labels are of rows that were removed.")
+        return mask
+
+    def _positions(self, labels: Integers) -> Integers:
+        held = self._rows.labels[: len(self._alive)]
+        positions = np.searchsorted(held, labels)
+        if np.any(positions == len(held)) or np.any(held[positions] != labels):
+            raise StaleLabelsError("Some of these labels are not in the index.")
+        return positions
+
+    def _compact(self) -> None:
+        kept = np.flatnonzero(self._alive)
+        self._rows = _Rows(self._rows.vectors[kept], self._rows.labels[kept])
+        self._alive = np.ones(len(kept), np.bool_)
+        self._longest = float(np.sqrt(_squares(self._rows.vectors).max(initial=0.0)))
+
+
+def _with_room(rows: _Rows, size: int, wanted: int) -> _Rows:
+    """Return buffers with the first `size` rows and room for `wanted`: these, or copies twice as long."""
+    if wanted <= len(rows.labels):
+        return rows
+    room = max(wanted, 2 * size)
+    vectors = np.empty((room, rows.vectors.shape[1]), np.float32)
+    labels = np.empty(room, np.int64)
+    vectors[:size], labels[:size] = rows.vectors[:size], rows.labels[:size]
+    return _Rows(vectors, labels)
+
+
+def _squares(vectors: npt.NDArray[np.floating]) -> Floats:
+    """Return each row's sum of squares in float64."""
+    squares: Floats = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return squares

@@ -1,0 +1,227 @@
+"""The gallery on this machine: a folder of collections, locked against a second server."""
+
+import contextlib
+import dataclasses
+import difflib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
+from service.gallery.collection import Collection, CollectionConfig
+from service.gallery.embedded import EmbeddedCollection
+
+__all__ = ["Gallery"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
+
+logger = logging.getLogger(__name__)
+
+
+class Gallery:
+    """The collections in a data directory. Thread-safe; every call may block.
+
+    On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
+    """
+
+    def __init__(self, data_dir: Path, *, faiss_threads: int = 1) -> None:
+        """Open every collection.
+
+        Args:
+            data_dir: made where it is missing.
+            faiss_threads: how many threads one search may use.
+
+        Raises:
+            StorageError: another process uses the directory, or a collection cannot be opened.
+        """
+        self._folder = data_dir / "collections"
+        self._faiss_threads = faiss_threads
+        self._collections: dict[str, Collection] = {}
+        self._turn = threading.Lock()
+        self._closed = False
+        with _refusals(data_dir):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _sync_folder(data_dir)
+            self._lock_file = _lock(data_dir / "lock")
+        try:
+            self._remove_leftovers()
+            self._open_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def create(self, name: str, config: CollectionConfig) -> tuple[Collection, bool]:
+        """Return the collection of that name, made if it is new, and whether it was.
+
+        Raises:
+            RequestError: the name is none that a collection can have.
+            ConflictError: it exists with another configuration.
+            StorageError: the disk refused; there is no new collection.
+        """
+        if not _NAME.fullmatch(name):
+            raise RequestError(
+                f"{name[:80]!r} cannot name a collection; use 1 to 64 letters, digits, '_', '.' or '-', "
+                "the first a letter or digit."
+            )
+        with self._turn:
+            self._refuse_if_closed()
+            existing = self._collections.get(name)
+            if existing is not None:
+                _refuse_difference(existing, config)
+                return existing, False
+            self._make_folder(name, config)
+            collection = self._collections[name] = self._open(name)
+            return collection, True
+
+    def get(self, name: str) -> Collection:
+        """Return the collection of that name.
+
+        Raises:
+            NotFoundError: there is none; the message names those that are close.
+        """
+        try:
+            return self._collections[name]
+        except KeyError:
+            raise NotFoundError(self._not_found(name)) from None
+
+    def list(self) -> Sequence[Collection]:
+        """Return the collections, in the order of their names."""
+        with self._turn:
+            return [self._collections[name] for name in sorted(self._collections)]
+
+    def drop(self, name: str) -> None:
+        """Remove a collection and all that it holds. Once this returns it never comes back.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            StorageError: the disk refused.
+        """
+        with self._turn:
+            collection = self.get(name)
+            del self._collections[name]
+            collection.close()  # before it moves: SQLite removes its log by path, which may be another's then
+            with _refusals(self._folder):
+                aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+                (self._folder / name).rename(aside / name)
+                _sync_folder(self._folder)
+        shutil.rmtree(aside, ignore_errors=True)  # what stays is removed at the next start
+
+    def close(self) -> None:
+        """Close every collection and let another process have the directory. Closing twice is fine."""
+        with self._turn:
+            while self._collections:
+                _, collection = self._collections.popitem()
+                collection.close()
+            if not self._closed:
+                os.close(self._lock_file)
+            self._closed = True
+
+    def _open_all(self) -> None:
+        names = sorted(path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        for i, name in enumerate(names, start=1):
+            began = time.monotonic()
+            collection = self._collections[name] = self._open(name)
+            logger.info(
+                "opened collection %s (%d of %d): %d items in %.1f s",
+                name,
+                i,
+                len(names),
+                collection.stats().items,
+                time.monotonic() - began,
+            )
+
+    def _open(self, name: str) -> Collection:
+        return EmbeddedCollection(self._folder / name, faiss_threads=self._faiss_threads)
+
+    def _make_folder(self, name: str, config: CollectionConfig) -> None:
+        """Make a collection aside and move it to its name whole."""
+        with _refusals(self._folder):
+            aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+            try:
+                (aside / name).mkdir()
+                EmbeddedCollection.create(aside / name, config)
+                _sync_folder(aside / name)
+                (aside / name).rename(self._folder / name)
+                _sync_folder(self._folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def _remove_leftovers(self) -> None:
+        for path in self._folder.glob(f"{_UNFINISHED}*"):
+            logger.warning("removing what a crash left unfinished: %s", path)
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _not_found(self, name: str) -> str:
+        close = difflib.get_close_matches(name, list(self._collections))
+        hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
+        return f"There is no collection {name[:80]!r}.{hint}"
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise NotReadyError("The gallery is closed.")
+
+
+def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
+    differences = [
+        f"{field.name} is {getattr(existing.config, field.name)!r}, not {getattr(config, field.name)!r}"
+        for field in dataclasses.fields(CollectionConfig)
+        if getattr(existing.config, field.name) != getattr(config, field.name)
+    ]
+    if differences:
+        raise ConflictError(
+            f"The collection {existing.name!r} exists with another configuration: {'; '.join(differences)}. "
+            "Use another name, or delete it first."
+        )
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that locks the file against every other process until it is closed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
+        os.close(descriptor)
+        raise StorageError(
+            f"{path.parent} is in use by another server (process {owner}); stop it, or use another directory."
+        ) from None
+    os.truncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the folder's entries on the disk: a rename lasts only then."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: {error.strerror or error}. Check the disk and its permissions, then try again."
+        ) from error

@@ -1,0 +1,245 @@
+"""The record of a collection: what was written, durable, and the truth that the index is built from."""
+# ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from service.errors import InvalidFieldsError, StorageError
+from service.gallery import schema
+from service.gallery.collection import CollectionConfig, StoredItem, Vectors
+from service.gallery.fields import BUILT_IN_FIELDS
+from service.gallery.filter_sql import Column, filter_sql
+from service.gallery.filters import Filter
+from service.gallery.sqlite import Database
+
+__all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
+
+_CHUNK_ROWS = 4096
+
+_BUILT_IN_COLUMNS = {name: Column(name, "keyword") for name in BUILT_IN_FIELDS}
+
+Labels: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What writing rows did: their labels in order, and the label that each replaced id had before."""
+
+    labels: list[int]
+    before: dict[str, int]
+
+
+class Record:
+    """The items of one collection in one SQLite file.
+
+    A label names one version of an item: it grows with every write and is never used again, so a label
+    found anywhere else means exactly this row or none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing record.
+
+        Raises:
+            StorageError: it is missing, damaged, or of a newer version of this program.
+        """
+        self._database = Database(path)
+        try:
+            self.config = self._read_config()
+        except BaseException:
+            self._database.close()
+            raise
+        self._fields = schema.field_columns(self.config)
+        self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+
+    @classmethod
+    def create(cls, path: Path, config: CollectionConfig) -> "Record":
+        """Make an empty record in a new file."""
+        database = Database(path, create=True)
+        try:
+            with database.writing() as connection:
+                for statement in schema.statements(schema.field_columns(config)):
+                    connection.execute(statement)
+                meta = {
+                    "schema_version": schema.SCHEMA_VERSION,
+                    "config": schema.config_to_json(config),
+                    "items": 0,
+                }
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        finally:
+            database.close()
+        return cls(path)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["RecordWriter"]:
+        """Give a writer whose changes are on the disk, all together, when the block is left.
+
+        Raises:
+            StorageError: the disk refused; nothing was changed.
+        """
+        with self._database.writing() as connection:
+            yield RecordWriter(connection, self._fields, self._columns)
+
+    def scan(self) -> Iterator[tuple[Labels, Vectors]]:
+        """Yield every row's label and vector in the order of writing, some thousand at a time.
+
+        Raises:
+            StorageError: a row does not match its checksum, or rows are missing.
+        """
+        count = 0
+        with self._database.reading() as connection:
+            columns = ", ".join(schema.all_columns(self._fields))
+            rows = connection.execute(f"SELECT {columns} FROM items ORDER BY label")
+            while chunk := rows.fetchmany(_CHUNK_ROWS):
+                vectors = np.empty((len(chunk), self.config.dimension), dtype=np.float32)
+                for vector, (label, checksum, *values) in zip(vectors, chunk, strict=True):
+                    if checksum != schema.checksum(label, values) or len(values[-1]) != vector.nbytes:
+                        raise StorageError(
+                            f"{self._database.path}: the item {values[0]!r} (label {label}) is damaged; "
+                            "restore the collection from a backup."
+                        )
+                    vector[:] = np.frombuffer(values[-1], dtype="<f4")
+                count += len(chunk)
+                yield np.array([row[0] for row in chunk], dtype=np.int64), vectors
+            (expected,) = connection.execute("SELECT value FROM meta WHERE key = 'items'").fetchone()
+        if count != expected:
+            raise StorageError(
+                f"{self._database.path} holds {count} items where {expected} were written; "
+                "restore the collection from a backup."
+            )
+
+    def labels_where(self, condition: Filter) -> Labels:
+        """Return the labels of the rows that pass, in no order.
+
+        Raises:
+            FilterError: a declared field is compared with a value of another type.
+        """
+        sql, parameters = filter_sql(condition, self._columns)
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
+            return np.fromiter((label for (label,) in rows), dtype=np.int64)
+
+    def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
+        """Return id and identity of each label that is there."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT label, id, identity FROM items WHERE label IN (SELECT value FROM json_each(?))",
+                [_json(labels)],
+            )
+            return {label: (item_id, identity) for label, item_id, identity in rows}
+
+    def items(self, labels: Iterable[int], *, with_vector: bool = False) -> dict[int, StoredItem]:
+        """Return the item of each label that is there."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {schema.item_columns(with_vector=with_vector)} FROM items "
+                "WHERE label IN (SELECT value FROM json_each(?))",
+                [_json(labels)],
+            )
+            return {row[0]: schema.stored_item(row) for row in rows}
+
+    def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
+        """Return one item, or None."""
+        with self._database.reading() as connection:
+            columns = schema.item_columns(with_vector=with_vector)
+            row = connection.execute(f"SELECT {columns} FROM items WHERE id = ?", [item_id]).fetchone()
+        return None if row is None else schema.stored_item(row)
+
+    def after(self, label: int, *, limit: int, identity: str | None) -> list[tuple[int, StoredItem]]:
+        """Return up to `limit` items written after a label, of one identity where it is given."""
+        of_identity = "" if identity is None else "AND identity = :identity"
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {schema.item_columns(with_vector=False)} FROM items "
+                f"WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
+                {"label": label, "identity": identity, "limit": limit},
+            )
+            return [(row[0], schema.stored_item(row)) for row in rows]
+
+    def close(self) -> None:
+        """Wait for whoever is reading or writing, and close."""
+        self._database.close()
+
+    def _read_config(self) -> CollectionConfig:
+        path = self._database.path
+        with self._database.reading() as connection:
+            meta = dict(connection.execute("SELECT key, value FROM meta"))
+        version = meta.get("schema_version")
+        if version != schema.SCHEMA_VERSION:
+            raise StorageError(
+                f"{path} has schema version {version}, and this program reads {schema.SCHEMA_VERSION}; "
+                "open it with the version of this program that wrote it."
+            )
+        try:
+            return schema.config_from_json(meta["config"])
+        except (KeyError, TypeError, ValueError, InvalidFieldsError) as error:
+            raise StorageError(
+                f"{path} holds no configuration that can be read; restore it from a backup."
+            ) from error
+
+
+class RecordWriter:
+    """The changes of one transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, fields: Mapping[str, Column], columns: Mapping[str, Column]
+    ) -> None:
+        self._connection = connection
+        self._fields = fields
+        self._columns = columns
+
+    def replace(self, rows: Sequence[schema.Row]) -> Replaced:
+        """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
+        before = self._labels([row.id for row in rows])
+        self._delete(before.values())
+        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        labels = list(range(last + 1, last + 1 + len(rows)))
+        created_us = time.time_ns() // 1000
+        names = schema.all_columns(self._fields)
+        self._connection.executemany(
+            f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
+        )
+        self._count(len(rows))
+        return Replaced(labels, before)
+
+    def delete(self, ids: Iterable[str]) -> list[int]:
+        """Delete the rows of these ids and return the labels they had."""
+        labels = list(self._labels(ids).values())
+        self._delete(labels)
+        return labels
+
+    def delete_where(self, condition: Filter) -> list[int]:
+        """Delete the rows that pass and return the labels they had."""
+        sql, parameters = filter_sql(condition, self._columns)
+        rows = self._connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
+        labels = [label for (label,) in rows]
+        self._delete(labels)
+        return labels
+
+    def _labels(self, ids: Iterable[str]) -> dict[str, int]:
+        return dict(
+            self._connection.execute(
+                "SELECT id, label FROM items WHERE id IN (SELECT value FROM json_each(?))", [_json(ids)]
+            )
+        )
+
+    def _delete(self, labels: Collection[int]) -> None:
+        self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
+        self._count(-len(labels))
+
+    def _count(self, change: int) -> None:
+        self._connection.execute("UPDATE meta SET value = value + ? WHERE key = 'items'", [change])
+
+
+def _json(values: Iterable[int] | Iterable[str]) -> str:
+    """Return values as JSON, one parameter however many they are."""
+    return orjson.dumps(list(values)).decode()

@@ -1,0 +1,63 @@
+"""Everything that can be set, once. The only place that reads the environment."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["ENV_PREFIX", "Settings", "unknown_variables"]
+
+ENV_PREFIX = "LOOKALIKE_"
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """The settings of one server, each also an option of `lookalike serve` and a LOOKALIKE_* variable."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(Path("data"), description="Folder of the collections; created where absent.")
+    encoder: str = Field(
+        "vehicle", min_length=1, description="Encoder to host: a shipped bundle's name or a bundle's folder."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where PyTorch encoders run; auto takes a GPU where there is one."
+    )
+    threads: int = Field(
+        0, ge=0, description="Threads for computing; 0 for as many as the machine or container grants."
+    )
+    max_batch: Count = Field(32, description="Most pictures that go through the encoder at once.")
+    max_waiting_images: Count = Field(
+        4096, description="Most pictures that may wait for the encoder; more are answered 429."
+    )
+    max_body_bytes: Count = Field(64 * 2**20, description="Largest request body.")
+    max_image_bytes: Count = Field(20 * 2**20, description="Largest input picture as a file.")
+    max_image_pixels: Count = Field(
+        50_000_000, description="Largest input picture in pixels (width x height)."
+    )
+    max_work_bytes: Count = Field(
+        2**30, description="Most memory that one request for distances or losses may take."
+    )
+    max_k: Count = Field(10_000, description="Largest k of a search.")
+    shutdown_grace_s: int = Field(
+        4, ge=0, description="Seconds that running requests get to finish after SIGTERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+
+def unknown_variables() -> list[str]:
+    """Return a sentence for each LOOKALIKE_* variable in the environment that is no setting."""
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    sentences = []
+    for variable in sorted(os.environ):
+        if variable.startswith(ENV_PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            sentences.append(f"{variable} is set but is no setting{hint}")
+    return sentences

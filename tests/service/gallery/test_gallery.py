@@ -1,0 +1,174 @@
+"""The folder of collections: made, found, dropped, locked."""
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import (
+    ConflictError,
+    InvalidFieldsError,
+    NotFoundError,
+    NotReadyError,
+    RequestError,
+    StorageError,
+)
+from service.gallery.collection import Collection, CollectionConfig, NewItem
+from service.gallery.gallery import Gallery
+
+CONFIG = CollectionConfig(dimension=2, metric="cosine", fields={"camera": "keyword", "n": "integer"})
+
+
+def new(item_id: str) -> NewItem:
+    return NewItem(item_id, None, np.array([1, 2], np.float32), {})
+
+
+def names(gallery: Gallery) -> list[str]:
+    return [collection.name for collection in gallery.list()]
+
+
+def test_collections_are_made_once_and_opened_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Gallery(tmp_path) as gallery:
+        people, created = gallery.create("people", CONFIG)
+        assert created
+        assert gallery.create("people", CONFIG) == (people, False)
+        turned = CollectionConfig(dimension=2, metric="cosine", fields={"n": "integer", "camera": "keyword"})
+        assert gallery.create("people", turned) == (people, False)
+        gallery.create(
+            "cars", CollectionConfig(dimension=3, metric="euclidean", encoder="e", fingerprint="f")
+        )
+        people.upsert([new("a")])
+        assert names(gallery) == ["cars", "people"]
+    with caplog.at_level(logging.INFO), Gallery(tmp_path) as gallery:
+        assert names(gallery) == ["cars", "people"]
+        again: Collection = gallery.get("people")
+        assert again.config == CONFIG
+        assert again.stats().items == 1
+        assert gallery.get("cars").config.fingerprint == "f"
+    assert "opened collection people (2 of 2): 1 items" in caplog.text
+
+
+def test_another_configuration_is_a_conflict_that_says_what_differs(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        gallery.create("people", CONFIG)
+        with pytest.raises(ConflictError, match="dimension is 2, not 3.*metric is 'cosine', not 'euclidean'"):
+            gallery.create("people", CollectionConfig(dimension=3, metric="euclidean", fields=CONFIG.fields))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "-a", "a/b", "a b", "é", "a" * 65, "a\n"])
+def test_names_that_no_collection_can_have_are_refused(tmp_path: Path, name: str) -> None:
+    with Gallery(tmp_path) as gallery, pytest.raises(RequestError, match="cannot name a collection"):
+        gallery.create(name, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("config", "pointer"),
+    [
+        ({"dimension": 0}, "/dimension"),
+        ({"metric": "manhattan"}, "/metric"),
+        ({"index_type": "magic"}, "/index/type"),
+        ({"fields": {"id": "keyword"}}, "/fields/id"),
+        ({"fields": {"a/b~": "text"}}, "/fields/a~1b~0"),
+        ({"fields": {f"f{i}": "keyword" for i in range(65)}}, "/fields"),
+    ],
+)
+def test_configurations_that_no_collection_can_have_are_refused(
+    config: dict[str, object], pointer: str
+) -> None:
+    usual: dict[str, object] = {"dimension": 2, "metric": "cosine"}
+    with pytest.raises(InvalidFieldsError) as raised:
+        CollectionConfig(**(usual | config))  # type: ignore[arg-type]
+    assert [found for found, _ in raised.value.errors] == [pointer]
+
+
+def test_missing_collection_names_the_close_ones(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        gallery.create("people", CONFIG)
+        with pytest.raises(NotFoundError, match="Did you mean 'people'"):
+            gallery.get("poeple")
+        with pytest.raises(NotFoundError, match="no collection 'x'.$"):
+            gallery.drop("x")
+
+
+def test_dropped_collection_is_gone_from_disk_and_its_name_is_free(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        old, _ = gallery.create("people", CONFIG)
+        old.upsert([new("a")])
+        gallery.drop("people")
+        assert list((tmp_path / "collections").iterdir()) == []
+        with pytest.raises(NotReadyError):
+            old.get("a")
+        new_one, created = gallery.create("people", CONFIG)
+        assert created
+        assert new_one.stats().items == 0
+        new_one.upsert([new("b")])
+    with Gallery(tmp_path) as gallery:
+        assert gallery.get("people").get("a") is None
+        assert gallery.get("people").get("b") is not None
+
+
+def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
+    Gallery(tmp_path).close()
+    leftover = tmp_path / "collections" / ".unfinished-x1" / "people"
+    leftover.mkdir(parents=True)
+    (leftover / "record.sqlite3").write_bytes(b"half")
+    with Gallery(tmp_path) as gallery:
+        assert names(gallery) == []
+    assert list((tmp_path / "collections").iterdir()) == []
+
+
+def test_damaged_collection_stops_the_start_and_frees_the_lock(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        gallery.create("cars", CONFIG)
+        gallery.create("people", CONFIG)
+    record = tmp_path / "collections" / "people" / "record.sqlite3"
+    whole = record.read_bytes()
+    record.write_bytes(b"\0" * len(whole))
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"people/record\.sqlite3.*backup"):
+            Gallery(tmp_path)
+    record.write_bytes(whole)
+    Gallery(tmp_path).close()
+
+
+def test_second_server_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from service.gallery.gallery import Gallery; Gallery(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with Gallery(tmp_path):
+        with pytest.raises(StorageError, match="in use by another server"):
+            Gallery(tmp_path)
+        refused = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "in use by another server" in refused.stderr
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_data_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="Not a directory"):
+        Gallery(tmp_path / "file" / "data")
+
+
+def test_closed_gallery_makes_nothing(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+    gallery.close()
+    gallery.close()
+    with pytest.raises(NotReadyError):
+        gallery.create("people", CONFIG)
+
+
+def test_many_threads_make_one_collection(tmp_path: Path) -> None:
+    made: list[bool] = []
+    with Gallery(tmp_path) as gallery:
+        threads = [
+            threading.Thread(target=lambda: made.append(gallery.create("people", CONFIG)[1]))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(made) == [False] * 7 + [True]

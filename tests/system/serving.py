@@ -1,0 +1,83 @@
+"""The real server as a process of its own, on a free port, bounded in time."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+__all__ = ["Server", "running_server"]
+
+_STARTUP_S = 60
+_LIFETIME_S = 600
+
+
+class Server:
+    """A started `lookalike serve`; its log is the file beside its data."""
+
+    def __init__(self, data_dir: Path, *arguments: str) -> None:
+        self.data_dir = data_dir
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
+        self._log_file = self.log.open("w")
+        self.process = subprocess.Popen(
+            ["timeout", "--foreground", str(_LIFETIME_S), *command, *arguments],
+            stdout=self._log_file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        self.url = self._wait_for_url()
+
+    def _wait_for_url(self) -> str:
+        deadline = time.monotonic() + _STARTUP_S
+        while time.monotonic() < deadline:
+            found = re.search(r"running on (http://\S+)", self.log.read_text())
+            if found:
+                return found.group(1)
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60)
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid(), signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        self._log_file.close()
+
+    def stop(self) -> int:
+        """End it as an operator would: SIGTERM; return the exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid(), signal.SIGTERM)
+        code = self.process.wait(timeout=30)
+        self._log_file.close()
+        return code
+
+    def _pid(self) -> int:
+        """Return the server's pid, below that of the `timeout` that bounds its life."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else self.process.pid
+
+
+@contextlib.contextmanager
+def running_server(data_dir: Path, *arguments: str) -> Iterator[Server]:
+    """Start a server and stop it afterwards."""
+    server = Server(data_dir, *arguments)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
