@@ -147,5 +147,7 @@ def _no_answer(x: Tensor, y: Tensor, pair: tuple[int, int], metric: Metric) -> D
             "smooth Q, or leave the pair out."
         )
         return DomainError(message, row=i)
-    message = f"The {metric.name} of rows {i} and {j} is beyond the largest {x.dtype}; scale the input down."
+    message = (
+        f"The {metric.name} of row {i} and row {j} is beyond the largest {x.dtype}; scale the input down."
+    )
     return OverflowedError(message, row=i)

@@ -75,8 +75,9 @@ async def _start(settings: Settings, stack: contextlib.AsyncExitStack) -> Servic
     """Load the encoder and open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
-    folder = find_bundle(settings.encoder)
-    encoder = await to_thread.run_sync(lambda: load_encoder(folder, device=settings.device, threads=threads))
+    encoder = await to_thread.run_sync(
+        lambda: load_encoder(find_bundle(settings.encoder), device=settings.device, threads=threads)
+    )
     hosted = HostedEncoder(
         encoder,
         limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
@@ -84,9 +85,9 @@ async def _start(settings: Settings, stack: contextlib.AsyncExitStack) -> Servic
         max_batch=settings.max_batch,
         max_waiting=settings.max_waiting_images,
     )
-    stack.callback(hosted.close)
+    stack.push_async_callback(to_thread.run_sync, hosted.close)
     gallery = await to_thread.run_sync(lambda: Gallery(settings.data_dir, faiss_threads=threads))
-    stack.callback(gallery.close)
+    stack.push_async_callback(to_thread.run_sync, gallery.close)
     _logger.info(
         "Encoder %s (%d dimensions, %s on %s), %d collections in %s, %d threads.",
         encoder.manifest.name,

@@ -171,8 +171,8 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
     """Draw little vehicles seen under changes of pose, light and noise, to try things with."""
     from models.drawing import draw_dataset  # noqa: PLC0415 - as in serve
 
-    count = draw_dataset(out, identities=identities, views=views, seed=seed)
-    click.echo(f"Drew {count} pictures of {identities} vehicles in {out}, listed in {out / 'images.csv'}.")
+    table = draw_dataset(out, identities, views, seed)
+    click.echo(f"Drew {identities * views} pictures of {identities} vehicles, listed in {table}.")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """/openapi.json and /docs, which work without a network: Swagger UI ships with the package."""
 
+import mimetypes
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
 
 def install(app: FastAPI) -> None:
     """Serve the API's description and the page that shows it."""
+    mimetypes.init()  # reads files; else the first answer of StaticFiles would, on the event loop
     app.mount("/static/swagger-ui", StaticFiles(directory=_STATIC), name="swagger-ui")
 
     @app.get("/docs", include_in_schema=False)

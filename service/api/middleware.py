@@ -74,7 +74,10 @@ class RequestMiddleware:
             raise
 
     def _capped(self, headers: Headers, receive: Receive) -> Receive:
-        """Return a receive that refuses a body as soon as it is known to be too large."""
+        """Return a receive that refuses a body as soon as it is known to be too large.
+
+        FastAPI's own `max_body_size` would answer in plain text where a problem+json is promised.
+        """
         limit = self._max_body_bytes
         declared = headers.get("content-length", "0")
         received = 0

@@ -47,6 +47,10 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
 }
 
 
+# The `openai` client shows of an error's body nothing but its `message`.
+_OPENAI_SHAPED = ("/v1/embeddings", "/v1/models")
+
+
 class FieldProblem(BaseModel):
     """One thing that is wrong, and where."""
 
@@ -63,6 +67,7 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence that says what to do.")
     request_id: str
     errors: list[FieldProblem] | None = None
+    message: str | None = Field(None, description="The detail once more, where OpenAI's client looks for it.")
 
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -145,6 +150,8 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) -> Response:
     request_id = getattr(request.state, "request_id", "")
+    if request.url.path.startswith(_OPENAI_SHAPED):
+        members = {**members, "message": members["detail"]}
     content = orjson.dumps({**members, "request_id": request_id})
     return Response(
         content,

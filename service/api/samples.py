@@ -77,12 +77,16 @@ def image_bytes(sample: object) -> bytes:
         header, comma, text = text.partition(",")
         if not comma or not header.lower().endswith(";base64"):
             raise ImageError("The data URI must look like data:image/jpeg;base64,....")
-    compact = "".join(text.split()).translate(str.maketrans("-_", "+/"))
+    words = text.split()
+    compact = "".join(words).translate(str.maketrans("-_", "+/"))
     try:
+        if len(words) > len(text.splitlines()):  # words, which without their spaces could pass for base64
+            raise binascii.Error("spaces within a line")
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except binascii.Error as error:
         raise ImageError(
-            "The string is no picture: it is neither a data URI nor base64. Send the file's bytes in base64."
+            "The string is no picture: it is neither a data URI nor base64. Send the file's bytes in base64; "
+            "texts are not embedded here."
         ) from error
 
 

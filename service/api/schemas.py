@@ -20,8 +20,8 @@ __all__ = [
 
 # A picture of one pixel: enough for an example that runs.
 TINY_PNG = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPQSJgGAAIE"
-    "AUcZZnWdAAAAAElFTkSuQmCC"
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAA"
+    "AADElEQVR42mM4oaEBAALUARk7rVwIAAAAAElFTkSuQmCC"
 )
 
 

@@ -124,9 +124,30 @@ def validate(model: type[Model], fields: object) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        found = [(pointer_of(*one["loc"]), _sentence(dict(one), model)) for one in error.errors()]
-        summary = "; ".join(f"{pointer[1:] or 'the body'}: {sentence}" for pointer, sentence in found[:5])
-        raise InvalidFieldsError(f"{summary}.", found) from error
+        found: dict[str, str] = {}
+        for one in error.errors():
+            pointer, sentence = _place(one["loc"], fields), _sentence(dict(one), model)
+            # A field that may be of several types fails once for each.
+            found[pointer] = f"{found[pointer]}, or: {sentence}" if pointer in found else sentence
+        summary = "; ".join(
+            f"{pointer[1:] or 'the body'}: {text}" for pointer, text in list(found.items())[:5]
+        )
+        raise InvalidFieldsError(f"{summary}.", list(found.items())) from error
+
+
+def _place(location: tuple[str | int, ...], fields: object) -> str:
+    """Return the pointer of pydantic's location, without the names of types that it adds in unions."""
+    parts: list[str | int] = []
+    node: Any = fields
+    for part in location:
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            break
+        parts.append(part)
+    return pointer_of(*parts)
 
 
 async def _off_loop(parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model]) -> Model:

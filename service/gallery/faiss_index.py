@@ -164,8 +164,7 @@ class FlatIndex:
             scan = faiss.knn_L2sqr
             scan(*arguments, None, selector)  # no norms computed beforehand
         floors = self._floors(_squares(queries), scores[:, -1].astype(np.float64), queries.shape[1])
-        short = positions[:, -1] < 0  # rows whose distance overflowed are not returned at all
-        floors[short] = -math.inf
+        # -1: rows whose distance overflowed are left out; the floors are below those.
         return [row[row >= 0] for row in positions], floors
 
     def _floors(self, squares: Floats, worst: Floats, dimension: int) -> Floats:

@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Row = Sequence[float]
 Matrix = Sequence[Row]
@@ -122,3 +125,20 @@ def _semi_hard(d: Matrix, labels: Sequence[Hashable]) -> list[tuple[int, int, in
             else:
                 formed.append((a, p, max(negatives, key=lambda i: (d[a][i], -i))))
     return formed
+
+
+class LargestTensor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Record the number of elements of the largest tensor that any operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(value, Tensor):
+                # A broadcast view costs nothing: what counts is the storage.
+                storage = value.untyped_storage().nbytes() // value.element_size()
+                self.elements = max(self.elements, storage)
+        return result

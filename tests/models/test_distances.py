@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -21,28 +20,11 @@ from models.distances import (
     pairwise,
     reduce_distances,
 )
-from models.errors import DomainError, InputError, NonFiniteError, OptionError, OverflowedError, ShapeError
+from models.errors import OptionError, OverflowedError, ShapeError
 from tests.models import oracles
+from tests.models.inputs import DISTRIBUTIONS, assert_near, metric_named, rows_for
 
 DEGREE_ONE = [Metric("euclidean"), Metric("manhattan"), Metric("chebyshev"), Metric("minkowski", 3.0)]
-DISTRIBUTIONS = ("kl_divergence", "cross_entropy")
-
-
-def metric_named(name: str) -> Metric:
-    return Metric(name, 3.0) if name == "minkowski" else Metric(name)
-
-
-def rows_for(name: str, n: int, d: int = 5, seed: int = 0) -> Tensor:
-    """Return (n, d) float64 rows in the metric's domain."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, d, dtype=torch.float64, generator=generator)
-    if name in DISTRIBUTIONS:
-        return x.softmax(1)
-    return x.round() if name == "hamming" else x
-
-
-def assert_near(actual: Tensor, expected: object, relative: float, absolute: float = 0.0) -> None:
-    np.testing.assert_allclose(actual.detach().numpy(), np.asarray(expected), rtol=relative, atol=absolute)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -156,7 +138,17 @@ def test_tiles_do_not_change_values_or_gradients(name: str, monkeypatch: pytest.
     for elements in (1, 10, 35):
         monkeypatch.setattr(tiles, "tile_elements", lambda _, elements=elements: elements)
         for tiled, expected in zip(answers(), whole, strict=True):
-            assert_near(tiled, expected.detach(), 1e-12, 1e-14)
+            assert_near(tiled, expected, 1e-12, 1e-14)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_nothing_larger_than_the_answer_or_a_tile_is_held(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "tile_elements", lambda _: 1000)
+    metric = metric_named(name)
+    x = rows_for(name, 60, 16).requires_grad_()
+    with oracles.LargestTensor() as largest:
+        torch.autograd.grad(pairwise(x, metric=metric).sum(), x)
+    assert largest.elements == 60 * 60  # N x M x D is 16 times that
 
 
 @pytest.mark.parametrize("metric", DEGREE_ONE, ids=lambda metric: metric.name)
@@ -167,7 +159,9 @@ def test_degree_one_metrics_follow_any_scale(metric: Metric, exponent: int) -> N
     scaled = (x * scale).float().requires_grad_()
     d = pairwise(scaled, metric=metric)
     assert_near(d.double() / scale, pairwise(x, metric=metric), 3e-6, 1e-7)
-    near, far = (torch.autograd.grad(pairwise(v, metric=metric)[0, 1], v)[0] for v in (scaled, x.requires_grad_()))
+    near, far = (
+        torch.autograd.grad(pairwise(v, metric=metric)[0, 1], v)[0] for v in (scaled, x.requires_grad_())
+    )
     assert_near(near, far, 1e-4, 1e-5)
     assert_near(paired(scaled[:2], scaled[2:], metric).double() / scale, paired(x[:2], x[2:], metric), 3e-6)
 
@@ -192,17 +186,6 @@ def test_cosine_keeps_its_digits_near_zero() -> None:
     angle = 1e-4
     x = torch.tensor([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
     assert pairwise(x, metric="cosine")[0, 1].item() == pytest.approx(angle**2 / 2, rel=1e-4)
-
-
-def test_an_answer_beyond_float32_is_an_error_that_names_the_rows() -> None:
-    x = torch.tensor([[0.0], [1e30]])
-    with pytest.raises(OverflowedError, match="squared_euclidean of rows 0 and 1"):
-        pairwise(x, metric="squared_euclidean")
-    with pytest.raises(OverflowedError, match="squared_euclidean of rows 1 and 1"):
-        paired(x, x.flip(0) * torch.tensor([[0.0], [1.0]]) - x, "squared_euclidean")
-    with pytest.raises(OverflowedError):
-        pairwise(torch.tensor([[3e38, 0.0], [-3e38, 0.0]]))
-    assert pairwise(x.double(), metric="squared_euclidean")[0, 1] == pytest.approx(1e60)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
@@ -241,68 +224,6 @@ def test_no_rows_give_an_empty_answer(name: str) -> None:
     assert torch.autograd.grad(d.sum(), none)[0].shape == (0, 5)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_is_named(bad: float) -> None:
-    y = torch.zeros(4, 2)
-    y[2, 1] = bad
-    with pytest.raises(NonFiniteError, match="Row 2 of y") as error:
-        pairwise(torch.zeros(1, 2), y)
-    assert (error.value.argument, error.value.row) == ("y", 2)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "words"),
-    [
-        (torch.zeros(3), torch.zeros(1, 3), "x must have 2 dimensions"),
-        (torch.zeros(1, 3), torch.zeros(1, 1, 3), "not 3"),
-        (torch.zeros(1, 3), torch.zeros(2, 4), "y has 4 columns where x has 3"),
-        (torch.zeros(1, 0), torch.zeros(1, 0), "without columns"),
-    ],
-)
-def test_shapes_that_do_not_fit_are_refused(x: Tensor, y: Tensor, words: str) -> None:
-    for function in (pairwise, paired, matrix_distance):
-        with pytest.raises(ShapeError, match=words):
-            function(x, y)
-
-
-def test_paired_needs_as_many_rows() -> None:
-    with pytest.raises(ShapeError, match="x has 2, y has 3") as error:
-        paired(torch.zeros(2, 1), torch.zeros(3, 1))
-    assert (error.value.expected, error.value.got) == (2, 3)
-
-
-def test_complex_numbers_are_refused() -> None:
-    with pytest.raises(DomainError, match="complex"):
-        pairwise(torch.zeros(1, 1, dtype=torch.complex64))
-
-
-def test_a_zero_row_has_no_cosine() -> None:
-    y = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    with pytest.raises(DomainError, match="Row 1 of y is zero"):
-        pairwise(y[:1], y, "cosine")
-    with pytest.raises(DomainError, match="Row 1 of x is zero"):
-        l2_normalize(y)
-
-
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-@pytest.mark.parametrize("row", [[0.5, 0.6], [-0.1, 1.1], [0.5, 0.4998], [0.0, 0.0]])
-def test_rows_that_are_no_distribution_are_refused(name: str, row: list[float]) -> None:
-    good = torch.tensor([[0.5, 0.5]])
-    with pytest.raises(DomainError, match="Row 1 of y is no distribution"):
-        pairwise(good, torch.cat([good, torch.tensor([row])]), name)
-
-
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_q_of_zero_under_p_above_zero_names_the_pair(name: str) -> None:
-    p = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
-    q = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
-    with pytest.raises(DomainError, match=r"row 1 \(P\) and row 1 \(Q\) is infinite"):
-        pairwise(p, q, name)
-    with pytest.raises(DomainError, match=r"row 1 \(P\) and row 1 \(Q\) is infinite"):
-        paired(p, q, name)
-    assert torch.isfinite(pairwise(q, p[1:], name)).all()
-
-
 def test_kl_of_subnormal_probabilities_is_finite() -> None:
     p, q = torch.tensor([[1.0, 0.0]]), torch.tensor([[1e-40, 1.0]])
     assert pairwise(p, q, "kl_divergence").item() == pytest.approx(40 * math.log(10), rel=1e-4)
@@ -329,41 +250,12 @@ def test_matrix_distances_agree_with_numpy(name: str, order: str) -> None:
     assert matrix_distance(x[:0], y[:0], name).item() == 0
 
 
-def test_matrix_and_row_metrics_do_not_stand_in_for_each_other() -> None:
-    x = torch.zeros(2, 2)
-    for function in (pairwise, paired):
-        with pytest.raises(OptionError, match="compares two whole matrices"):
-            function(x, x, "nuclear")
-    with pytest.raises(OptionError, match="compares rows"):
-        matrix_distance(x, x, "euclidean")
-    with pytest.raises(ShapeError, match=r"\(2, 2\), y is \(1, 2\)"):
-        matrix_distance(x, x[:1])
-    with pytest.raises(OverflowedError):
-        matrix_distance(x + 3e38, x - 3e38)
-
-
-def test_an_unknown_metric_is_answered_with_the_closest_and_the_list() -> None:
-    with pytest.raises(OptionError, match=r"Did you mean 'euclidean'\? The metrics are euclidean, .*nuclear"):
-        Metric("euclidian")
-
-
-@pytest.mark.parametrize("p", [0.0, -1.0, math.nan])
-def test_an_order_that_is_not_positive_is_refused(p: float) -> None:
-    with pytest.raises(OptionError, match="p must be greater than 0"):
-        Metric("minkowski", p)
-
-
-def test_only_minkowski_takes_an_order() -> None:
-    with pytest.raises(OptionError, match="manhattan takes no p"):
-        Metric("manhattan", 3.0)
-
-
 def test_reductions_fold_into_one_number() -> None:
     d = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
     assert reduce_distances(d) is d
     assert reduce_distances(d, "mean").item() == 3
     assert reduce_distances(d, "sum").item() == 12
-    assert reduce_distances(d * 1e38 / 2, "mean").item() == pytest.approx(1.5e38)
+    assert reduce_distances(d * 5e37, "mean").item() == pytest.approx(1.5e38)
     assert reduce_distances(d[:0], "sum").item() == 0
     with pytest.raises(ShapeError, match="no distances"):
         reduce_distances(d[:0], "mean")
@@ -386,11 +278,3 @@ def test_inputs_stay_as_they_are_and_rows_may_be_permuted(name: str, n: int, m: 
     assert torch.equal(x, before[0])
     assert torch.equal(y, before[1])
     assert (d >= 0).all()
-
-
-@pytest.mark.parametrize("function", [pairwise, paired, matrix_distance])
-def test_every_refusal_is_an_input_error(function: Callable[..., Tensor]) -> None:
-    with pytest.raises(InputError):
-        function(torch.zeros(1, 2), torch.zeros(1, 3))
-    with pytest.raises(ValueError, match="no metric 'no'"):
-        function(torch.zeros(1, 2), torch.zeros(1, 2), "no")

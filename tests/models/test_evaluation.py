@@ -110,6 +110,15 @@ def test_no_pair_has_no_mean() -> None:
     assert mean_cosines(embeddings, np.array([7, 7, 7]))[1] is None
 
 
+def test_the_shipped_encoder_is_small_and_tells_drawn_vehicles_apart(drawn: Path) -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 6_000_000
+    result = evaluate(load_encoder(SHIPPED, device="cpu"), read_csv(drawn, "train"))
+    assert result.directions["1 -> 2"].rank[1] >= 0.8
+    assert result.cosine_same is not None
+    assert result.cosine_different is not None
+    assert result.cosine_same > result.cosine_different + 0.1
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not VEHICLES.is_dir(), reason="the vehicles of ../shared/data are not here")
 def test_the_shipped_encoder_is_as_good_as_its_manifest_says() -> None:

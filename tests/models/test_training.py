@@ -13,7 +13,7 @@ import torch
 from models.augmentation import augment
 from models.bundle import read_bundle
 from models.datasets import load_pixels, read_csv
-from models.drawing import draw_dataset
+from models.drawing import draw_dataset, draw_vehicle
 from models.errors import BundleError, DatasetError, OptionError
 from models.losses import batch_triplet_loss
 from models.progress import Report
@@ -69,6 +69,15 @@ def test_a_bundle_names_no_path_of_this_machine(bundle: Path, drawn: Path) -> No
     assert str(drawn.parent) not in text
     assert str(bundle.parent) not in text
     assert "/" not in json.dumps(json.loads(text)["training"])
+
+
+def test_the_references_are_pictures_that_the_project_draws(bundle: Path) -> None:
+    inputs = read_bundle(bundle).inputs
+    for pixels, identity in zip(inputs, range(1, 5), strict=True):
+        # Another resize than the one under test: of the same vehicle, and no other, it gives about the same.
+        drawn_again = [draw_vehicle(number, 0).resize((32, 32)) for number in (identity, identity + 1)]
+        right, wrong = (np.abs(np.asarray(picture).astype(float) - pixels).mean() for picture in drawn_again)
+        assert right < 5 < wrong
 
 
 def test_the_same_configuration_gives_the_same_weights(

@@ -24,16 +24,15 @@ def item() -> MakeItem:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Iterator[MakeCollection]:
-    """Give a function that makes a collection, or opens it again where it is there."""
+    """Return a function that makes a collection, or opens it again where it is there."""
     opened: list[EmbeddedCollection] = []
 
     def make(name: str = "people", **config: Any) -> EmbeddedCollection:
         folder = tmp_path / name
         if not folder.exists():
             folder.mkdir()
-            EmbeddedCollection.create(
-                folder, CollectionConfig(**{"dimension": 2, "metric": "euclidean"} | config)
-            )
+            usual: dict[str, Any] = {"dimension": 2, "metric": "euclidean"}
+            EmbeddedCollection.create(folder, CollectionConfig(**(usual | config)))
         opened.append(EmbeddedCollection(folder))
         return opened[-1]
 

@@ -55,7 +55,9 @@ def test_collections_are_made_once_and_opened_again(tmp_path: Path, caplog: pyte
 def test_another_configuration_is_a_conflict_that_says_what_differs(tmp_path: Path) -> None:
     with Gallery(tmp_path) as gallery:
         gallery.create("people", CONFIG)
-        with pytest.raises(ConflictError, match="dimension is 2, not 3.*metric is 'cosine', not 'euclidean'"):
+        with pytest.raises(
+            ConflictError, match=r"dimension is 2, not 3.*metric is 'cosine', not 'euclidean'"
+        ):
             gallery.create("people", CollectionConfig(dimension=3, metric="euclidean", fields=CONFIG.fields))
 
 
@@ -90,7 +92,7 @@ def test_missing_collection_names_the_close_ones(tmp_path: Path) -> None:
         gallery.create("people", CONFIG)
         with pytest.raises(NotFoundError, match="Did you mean 'people'"):
             gallery.get("poeple")
-        with pytest.raises(NotFoundError, match="no collection 'x'.$"):
+        with pytest.raises(NotFoundError, match=r"no collection 'x'\.$"):
             gallery.drop("x")
 
 
@@ -136,7 +138,7 @@ def test_damaged_collection_stops_the_start_and_frees_the_lock(tmp_path: Path) -
 
 
 def test_second_server_is_refused_until_the_first_ends(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from service.gallery.gallery import Gallery; Gallery(Path(sys.argv[1]))"
+    script = "import pathlib, sys, service.gallery.gallery as g; g.Gallery(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(tmp_path)]
     with Gallery(tmp_path):
         with pytest.raises(StorageError, match="in use by another server"):

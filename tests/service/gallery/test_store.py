@@ -34,6 +34,10 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def fail_after(_: object) -> None:
+    raise ZeroDivisionError
+
+
 def change(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute(statement)
@@ -55,8 +59,7 @@ def test_labels_are_never_used_again(path: Path) -> None:
 def test_writing_is_undone_where_it_fails(path: Path) -> None:
     record = Record(path)
     with pytest.raises(ZeroDivisionError), record.writing() as writer:
-        writer.replace([row("d"), row("a")])
-        raise ZeroDivisionError
+        fail_after(writer.replace([row("d"), row("a")]))
     assert record.get("d") is None
     assert [labels.tolist() for labels, _ in record.scan()] == [[1, 2, 3]]
     assert write(record, "d") == [4]
@@ -89,7 +92,7 @@ def test_ids_of_every_spelling_are_replaced(path: Path) -> None:
 def test_damaged_row_is_named(path: Path, statement: str) -> None:
     change(path, statement)
     record = Record(path)
-    with pytest.raises(StorageError, match="item 'b'.*damaged.*backup"):
+    with pytest.raises(StorageError, match=r"item 'b'.*damaged.*backup"):
         list(record.scan())
     record.close()
 

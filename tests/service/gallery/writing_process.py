@@ -1,4 +1,4 @@
-"""A process to be killed: writes batches of five for ever, and prints each one's number once it is acknowledged."""
+"""A process to be killed: it writes batches for ever and prints each one's number once acknowledged."""
 
 import sys
 from pathlib import Path

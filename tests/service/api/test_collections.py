@@ -1,0 +1,107 @@
+"""Collections over HTTP."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.api.wires import assert_problem
+
+
+def test_a_new_collection_is_201_the_same_again_200_another_configuration_409(client: TestClient) -> None:
+    config = {"dimension": 3, "metric": "cosine", "fields": {"camera": "keyword"}}
+    made = client.put("/v1/collections/cars", json=config)
+    assert made.status_code == 201
+    assert made.json()["items"] == 0
+    assert made.json()["index"] == {"type": "flat", "state": "ready"}
+    assert client.put("/v1/collections/cars", json=config).status_code == 200
+    changed = client.put("/v1/collections/cars", json={**config, "metric": "euclidean"})
+    assert_problem(changed, 409, "conflict", "metric")
+
+
+def test_without_a_body_it_is_for_the_hosted_encoders_pictures(client: TestClient) -> None:
+    made = client.put("/v1/collections/cars").json()
+    (encoder,) = client.get("/v1/encoders").json()["encoders"]
+    assert made["encoder"] == encoder["name"]
+    assert made["fingerprint"] == encoder["fingerprint"]
+    assert made["dimension"] == encoder["dimension"]
+    assert made["metric"] == encoder["metric"]
+
+
+def test_with_a_dimension_alone_it_takes_vectors_only(client: TestClient) -> None:
+    made = client.put("/v1/collections/vectors", json={"dimension": 3}).json()
+    assert made["encoder"] is None
+    assert made["metric"] == "euclidean"
+    assert_problem(
+        client.post("/v1/collections/vectors/items", json={"items": [{"image": "aGk="}]}),
+        422,
+        "invalid-option",
+        "vectors only",
+    )
+    assert_problem(
+        client.post("/v1/collections/vectors/search", json={"queries": ["aGk="]}), 422, "invalid-option"
+    )
+
+
+def test_collections_are_listed_described_and_deleted(client: TestClient) -> None:
+    for name in ("b", "a"):
+        client.put(f"/v1/collections/{name}", json={"dimension": 2})
+    client.post("/v1/collections/a/items", json={"items": [{"vector": [1, 2]}, {"vector": [3, 4]}]})
+    listed = client.get("/v1/collections").json()["collections"]
+    assert [(one["name"], one["items"]) for one in listed] == [("a", 2), ("b", 0)]
+    described = client.get("/v1/collections/a").json()
+    assert described["disk_bytes"] > 0
+    assert described["memory_bytes"] > 0
+    assert client.delete("/v1/collections/a").json() == {"deleted": 2}
+    assert_problem(client.get("/v1/collections/a"), 404, "not-found", "'a'")
+    assert_problem(client.delete("/v1/collections/a"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "status", "slug", "word"),
+    [
+        ("x", {"dimension": 0}, 422, "invalid-fields", "dimension"),
+        ("x", {"dimension": 5, "encoder": "tiny"}, 422, "invalid-option", "16 dimensions"),
+        ("x", {"encoder": "huge"}, 404, "not-found", "'tiny'"),
+        ("x", {"metric": "manhattan"}, 422, "invalid-fields", "'cosine'"),
+        ("x", {"index": {"type": "tree"}}, 422, "invalid-fields", "'flat'"),
+        ("x", {"fields": {"camera": "text"}}, 422, "invalid-fields", "'keyword'"),
+        ("x", {"keep_images": True}, 422, "invalid-fields", "keep_images"),
+        ("-x", {}, 422, "invalid-fields", "collection"),
+        ("x" * 65, {}, 422, "invalid-fields", "collection"),
+    ],
+)
+def test_bad_configurations_say_what_to_do(
+    client: TestClient, name: str, config: dict[str, Any], status: int, slug: str, word: str
+) -> None:
+    assert_problem(client.put(f"/v1/collections/{name}", json=config), status, slug, word)
+
+
+def test_everything_is_there_again_after_a_restart(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        client.put("/v1/collections/cars", json={"dimension": 2, "fields": {"time": "datetime"}})
+        items = [{"id": "a", "identity": "x", "vector": [1, 2], "metadata": {"time": "2026-01-01T00:00:00Z"}}]
+        client.post("/v1/collections/cars/items", json={"items": items})
+        before = client.get("/v1/collections/cars").json()
+    with TestClient(create_app(settings)) as client:
+        after = client.get("/v1/collections/cars").json()
+        assert {**after, "disk_bytes": 0} == {**before, "disk_bytes": 0}
+        assert client.get("/v1/collections/cars/items/a?include=vector").json() == items[0]
+        (result,) = client.post("/v1/collections/cars/search", json={"queries": [[1, 2]]}).json()["results"]
+        assert [match["id"] for match in result["matches"]] == ["a"]
+
+
+def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
+    settings: Settings, client: TestClient, tmp_path: Any
+) -> None:
+    from service.gallery.collection import CollectionConfig  # noqa: PLC0415
+    from service.gallery.gallery import Gallery  # noqa: PLC0415
+
+    other = tmp_path / "other"
+    with Gallery(other) as gallery:
+        gallery.create("old", CollectionConfig(16, "euclidean", encoder="tiny", fingerprint="0" * 64))
+    with TestClient(create_app(settings.model_copy(update={"data_dir": other}))) as second:
+        answer = second.post("/v1/collections/old/items", json={"items": [{"image": "aGk="}]})
+        assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")

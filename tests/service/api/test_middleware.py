@@ -1,0 +1,119 @@
+"""What every request passes: ids, limits, media types, and failures that are ours."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.api.wires import SAFETENSORS, assert_problem
+
+
+def test_a_request_id_is_taken_or_made_and_returned(
+    stateless: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "lookalike.access"):
+        given = stateless.get("/health/live", headers={"x-request-id": "trace-1"})
+    assert given.headers["x-request-id"] == "trace-1"
+    assert "trace-1" in caplog.text
+    made = {stateless.get("/health/live").headers["x-request-id"] for _ in range(2)}
+    assert len(made) == 2
+    unprintable = stateless.get("/health/live", headers={"x-request-id": "a\tb"})
+    assert "\t" not in unprintable.headers["x-request-id"]
+
+
+def test_a_body_over_the_limit_is_refused_declared_or_streamed(settings: Settings) -> None:
+    def stream() -> Iterator[bytes]:
+        for _ in range(50):
+            yield b"x" * 100
+
+    small = settings.model_copy(update={"max_body_bytes": 1000})
+    with TestClient(create_app(small)) as client:
+        declared = client.post("/v1/distances", content=b"x" * 5000)
+        streamed = client.post("/v1/distances", content=stream())
+        form = client.post("/v1/embeddings", files={"input": b"x" * 5000})
+    for answer in (declared, streamed, form):
+        assert_problem(answer, 413, "too-large", "1,000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "status", "slug", "word"),
+    [
+        ("application/json", b"{", 400, "malformed-body", "not JSON"),
+        ("application/json", b"[1]", 400, "malformed-body", "JSON object"),
+        ("application/json", b'{"x": [[NaN', 400, "malformed-body", "not JSON"),
+        ("application/json", b"", 422, "invalid-fields", "x"),
+        ("application/json", b"[" * 100_000, 400, "malformed-body", "not JSON"),
+        ("application/json", b'{"x":' + b"[" * 900 + b"NaN", 400, "malformed-body", "not JSON"),
+        (SAFETENSORS, b"1234567890", 400, "malformed-body", "safetensors"),
+        (SAFETENSORS, b"", 400, "malformed-body", "safetensors"),
+        ("application/x-www-form-urlencoded", b"x=1", 415, "unsupported-media-type", "-H"),
+        ("text/csv", b"1,2", 415, "unsupported-media-type", "application/json"),
+        ("image/png", b"", 415, "unsupported-media-type", "multipart/form-data"),
+        ("multipart/form-data", b"abc", 400, "bad-request", "boundary"),
+        ("multipart/form-data; boundary=a", b"abc", 400, "bad-request", ""),
+    ],
+)
+def test_bodies_that_cannot_be_read_say_why(
+    stateless: TestClient, media_type: str, content: bytes, status: int, slug: str, word: str
+) -> None:
+    answer = stateless.post("/v1/distances", content=content, headers={"content-type": media_type})
+    assert_problem(answer, status, slug, word)
+
+
+def safetensors(header: object, data: bytes = b"") -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors({"__metadata__": {"json": "{"}}),
+        safetensors({"__metadata__": {"json": "[]"}}),
+        safetensors(
+            {
+                "__metadata__": {"json": '{"x": [[1]]}'},
+                "x": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]},
+            },
+            b"\0" * 4,
+        ),
+        safetensors({"x": {"dtype": "F32", "shape": [1000, 1000], "data_offsets": [0, 4]}}, b"\0" * 4),
+        (2**60).to_bytes(8, "little") + b"{}",
+    ],
+)
+def test_damaged_safetensors_are_refused(stateless: TestClient, content: bytes) -> None:
+    answer = stateless.post("/v1/distances", content=content, headers={"content-type": SAFETENSORS})
+    assert_problem(answer, 400, "malformed-body")
+
+
+def test_a_failure_of_ours_is_a_500_without_its_insides(settings: Settings) -> None:
+    app = create_app(settings)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("a secret of the house")
+
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.get("/broken", headers={"x-request-id": "r1"})
+    assert_problem(answer, 500, "internal", "request_id")
+    assert "secret" not in answer.text
+
+
+def test_health_tells_what_it_ran(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"status": "alive"}
+    client.put("/v1/collections/c", json={"dimension": 2, "metric": "cosine"})
+    ready = client.get("/health/ready").json()
+    assert ready["status"] == "ready"
+    assert ready["encoder"] == "tiny"
+    assert ready["collections"] == 1
+    assert ready["encode_ms"] > 0
+
+
+def test_an_authorization_header_is_ignored_where_no_keys_are_configured(stateless: TestClient) -> None:
+    answer: httpx2.Response = stateless.get("/v1/models", headers={"authorization": "Bearer anything"})
+    assert answer.status_code == 200

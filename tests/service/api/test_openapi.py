@@ -1,0 +1,85 @@
+"""The API's description: offline, complete, and with examples that run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.service.api.wires import assert_problem
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_docs_load_nothing_from_elsewhere(stateless: TestClient) -> None:
+    page = stateless.get("/docs").text
+    assert "http://" not in page.replace("http://testserver", "")
+    assert "https://" not in page
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"/static/swagger-ui/{asset}" in page
+        assert stateless.get(f"/static/swagger-ui/{asset}").status_code == 200
+
+
+def test_every_operation_is_described_and_answers_problems(stateless: TestClient) -> None:
+    document = stateless.get("/openapi.json").json()
+    for path, method, operation in operations(document):
+        assert operation["description"], (method, path)
+        if path.startswith("/v1"):
+            assert "application/problem+json" in operation["responses"]["422"]["content"], (method, path)
+            assert operation["responses"]["422"]["content"].keys() == {"application/problem+json"}
+
+
+def test_every_reference_resolves(stateless: TestClient) -> None:
+    document = stateless.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "$ref":
+                    yield value
+                else:
+                    yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    for reference in references(document):
+        assert reference.removeprefix("#/components/schemas/") in schemas
+
+
+def test_every_request_body_has_an_example_and_every_example_works(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    with_body = {
+        (method, path): operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        for path, method, operation in operations(document)
+        if "requestBody" in operation
+    }
+    order = ["put", "/items", "/search", "/delete"]  # made, filled, searched, emptied
+
+    def step(key: tuple[str, str]) -> int:
+        return next((n for n, part in enumerate(order) if part in (key[0], key[1][-len(part) :])), -1)
+
+    ran = 0
+    for method, path in sorted(with_body, key=step):
+        schema = document["components"]["schemas"][with_body[method, path].rpartition("/")[2]]
+        assert schema.get("examples"), (method, path)
+        for example in schema["examples"]:
+            answer = client.request(method, path.replace("{collection}", "example"), json=example)
+            assert answer.is_success, (method, path, answer.text)
+            ran += 1
+    assert ran >= 9
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "slug"),
+    [("GET", "/v2/embeddings", 404, "not-found"), ("DELETE", "/v1/embeddings", 405, "method-not-allowed")],
+)
+def test_unknown_paths_and_methods_are_problems_too(
+    stateless: TestClient, method: str, path: str, status: int, slug: str
+) -> None:
+    assert_problem(stateless.request(method, path), status, slug, path)

@@ -1,0 +1,47 @@
+"""What a client does by hand: data URIs, safetensors bodies, and a check of every problem."""
+
+import base64
+import json
+from typing import Any
+
+import httpx2
+import numpy as np
+from safetensors.numpy import load, save
+
+SAFETENSORS = "application/x-safetensors"
+
+
+def data_uri(file: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(file).decode()}"
+
+
+def pack(fields: dict[str, Any], **tensors: Any) -> dict[str, Any]:
+    """Return the arguments of a request with a safetensors body, asking for safetensors back."""
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return {
+        "content": save(arrays, metadata={"json": json.dumps(fields)}),
+        "headers": {"content-type": SAFETENSORS, "accept": SAFETENSORS},
+    }
+
+
+def unpack(answer: httpx2.Response) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Return the JSON and the tensors of a safetensors answer."""
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == SAFETENSORS
+    header = json.loads(answer.content[8 : 8 + int.from_bytes(answer.content[:8], "little")])
+    return json.loads(header["__metadata__"]["json"]), load(answer.content)
+
+
+def assert_problem(answer: httpx2.Response, status: int, slug: str, *words: str) -> dict[str, Any]:
+    """Check that an answer is a problem of this status and slug whose sentence has these words."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["type"] == f"/problems/{slug}", problem
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["title"]
+    for word in words:
+        assert word in problem["detail"], problem
+    assert "Traceback" not in answer.text
+    return problem
