@@ -52,5 +52,9 @@ format: setup ## Format and fix what ruff can
 lock: setup ## Resolve the dependencies again into requirements.lock
 	scripts/lock.sh $(BIN)/python
 
+fuzz: setup ## Test a running server's answers against its own description (URL=http://...)
+	scripts/install.sh $(BIN)/python --editable '.[fuzz]'
+	$(BIN)/schemathesis run $(URL)/openapi.json --workers 1 --max-examples 30 --exclude-checks positive_data_acceptance
+
 clean: ## Remove the environment and caches (never the data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -64,10 +64,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
-    problems.install(app)
-    documentation.install(app)
-    for module in (embeddings, distances, losses, collections, items, search, decisions, health):
+    modules = (embeddings, distances, losses, collections, items, search, decisions, health)
+    for module in modules:
         app.include_router(module.router)
+    problems.install(app, [route for module in modules for route in module.router.routes])
+    documentation.install(app)
     return app
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,7 @@ def serve(**given: Any) -> None:
     logging.getLogger("faiss.loader").setLevel("WARNING")  # it tells which vector units it tries
     for sentence in unknown_variables():
         logging.getLogger("lookalike").warning(sentence)
+    _refuse_taken_address(settings.host, settings.port)
     from service.app import create_app  # noqa: PLC0415 - torch and faiss take seconds that --help need not
 
     config = uvicorn.Config(
@@ -93,8 +95,20 @@ def serve(**given: Any) -> None:
         server.run()
     except KeyboardInterrupt:
         return
-    if not server.started:
+    except SystemExit:  # uvicorn's way to give up while it starts; it has logged why
         sys.exit(1)
+
+
+def _refuse_taken_address(host: str, port: int) -> None:
+    """Fail at once where the server could not listen, before it spends seconds on loading."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise click.ClickException(
+            f"Cannot listen on port {port} of {host}: {error.strerror}. Stop what listens there, or choose "
+            "another --port or --host."
+        ) from error
 
 
 @main.group()
@@ -175,6 +189,46 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
     click.echo(f"Drew {identities * views} pictures of {identities} vehicles, listed in {table}.")
 
 
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder to write.")
+@click.option("--name", help="By which the encoder is hosted.  [default: the folder's name]")
+@click.option("--description", default="", help="A sentence for those who will use it.")
+@click.option("--intended-use", default="", help="What it is for, and what it is not for.")
+@click.option("--licence", default="not stated", help="The terms of its weights.")
+@click.option("--train-split", default="train", show_default=True, help="The split to learn from.")
+@click.option("--val-split", default="val", show_default=True, help="The split to measure on; '' for none.")
+@click.option("--mining", type=click.Choice(["all", "hard", "semi_hard"]), default="all", show_default=True)
+@click.option("--margin", default="0.2", show_default=True, help="Of the triplet loss: a number, or soft.")
+@click.option("--identities", default=48, show_default=True, help="P, the identities of a batch.")
+@click.option("--images", default=2, show_default=True, help="K, the pictures of each identity in a batch.")
+@click.option("--dimension", default=128, show_default=True, help="D, of the embeddings.")
+@click.option("--size", default="96x96", show_default=True, metavar="HEIGHTxWIDTH", help="Input size.")
+@click.option("--learning-rate", default=2e-3, show_default=True, help="The highest; it warms up and decays.")
+@click.option("--steps", default=1000, show_default=True, help="Batches to train on.")
+@click.option("--minutes", type=float, help="A time budget instead of --steps.")
+@click.option("--seed", default=0, show_default=True, help="Of weights, batches and augmentation.")
+@click.option("--threads", default=2, show_default=True, help="For computing.")
+def train(data: Path, out: Path, **given: Any) -> None:
+    """Train an encoder with the triplet loss on the pictures in DATA, and write its bundle.
+
+    DATA holds an images.csv (path, identity, camera, split) beside its pictures, or a folder for each
+    identity.
+    """
+    from models import training  # noqa: PLC0415 - as in serve
+
+    logging.basicConfig(level="INFO", format="%(message)s")
+    given["name"] = given["name"] or out.resolve().name
+    given["height"], given["width"] = _size(given.pop("size")) or (96, 96)
+    given["val_split"] = given["val_split"] or None
+    given["margin"] = "soft" if given["margin"] == "soft" else _number("--margin", given["margin"])
+    try:
+        training.train(training.TrainConfig(data=data, out=out, **given))
+    except KeyboardInterrupt as interruption:
+        raise click.ClickException("Interrupted; nothing was written.") from interruption
+    click.echo(f"Host it with: lookalike serve --encoder {out}")
+
+
 def _size(text: str | None) -> tuple[int, int] | None:
     """Read HEIGHTxWIDTH."""
     if text is None:
@@ -187,12 +241,14 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
     """Read one number, or several with commas between."""
-    if text is None:
-        return None
+    return None if text is None else tuple(_number(option, part) for part in text.split(","))
+
+
+def _number(option: str, text: str) -> float:
     try:
-        return tuple(float(part) for part in text.split(","))
+        return float(text)
     except ValueError as error:
-        raise click.BadParameter("give numbers with commas between", param_hint=option) from error
+        raise click.BadParameter(f"{text!r} is no number", param_hint=option) from error
 
 
 if __name__ == "__main__":

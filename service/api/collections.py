@@ -34,7 +34,7 @@ async def list_collections(services: ServicesDep) -> dict[str, Any]:
     responses={
         200: {"model": CollectionAnswer, "description": "It exists already, with this configuration."}
     },
-    openapi_extra=accepts(CollectionRequest),
+    openapi_extra=accepts(CollectionRequest, required=False),
 )
 async def create_collection(
     collection: CollectionName,

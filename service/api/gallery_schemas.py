@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
-from service.api.samples import Numbers, Sample
+from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, RequestBody
 
 __all__ = [
@@ -90,9 +90,7 @@ class ItemBody(RequestBody):
 
     id: str | None = Field(None, description="1 to 256 characters without /; made if left out.")
     identity: str | None = Field(None, min_length=1, max_length=256, description="Who or what it shows.")
-    image: Sample | None = Field(
-        None, json_schema_extra={"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}
-    )
+    image: Picture | None = None
     vector: Numbers | None = None
     metadata: dict[str, Any] = Field(default={})
 

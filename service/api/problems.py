@@ -1,5 +1,6 @@
 """One table: exception -> status and problem+json (RFC 9457)."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -8,11 +9,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 
 from models import errors as science
 from service import errors as service
 
-__all__ = ["PROBLEM_RESPONSES", "Problem", "install", "problem_of", "status_of"]
+__all__ = ["PROBLEM_RESPONSES", "SLUGS", "Problem", "install", "problem_of", "status_of"]
 
 _MEDIA_TYPE = "application/problem+json"
 
@@ -49,6 +51,9 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
 
 # The `openai` client shows of an error's body nothing but its `message`.
 _OPENAI_SHAPED = ("/v1/embeddings", "/v1/models")
+
+
+SLUGS = frozenset(slug for _, slug, _ in _TABLE.values())
 
 
 class FieldProblem(BaseModel):
@@ -90,11 +95,16 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception as a problem."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every exception as a problem; the routes tell which methods a path has."""
+
+    async def answer_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return _refusal(request, error, routes)
+
     app.add_exception_handler(science.LookalikeError, _answer)
     app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, answer_http)
     app.add_exception_handler(Exception, _answer)
 
 
@@ -130,22 +140,27 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
     return problem_of(request, service.InvalidFieldsError(f"{sentence}.", found))
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
+def _refusal(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
     """Answer what routing refuses: unknown paths and methods, unreadable forms."""
-    assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
-    headers = dict(error.headers or {})
-    details = {
-        404: f"There is nothing at {request.url.path}. See /docs for what there is.",
-        405: f"{request.method} is not for {request.url.path}; use {headers.get('allow', 'another method')}.",
-    }
-    members = {
-        "type": f"/problems/{phrase.lower().replace(' ', '-')}",
-        "title": phrase,
-        "status": error.status_code,
-        "detail": details.get(error.status_code, str(error.detail)),
-    }
+    slug = phrase.lower().replace(" ", "-")
+    headers, detail = dict(error.headers or {}), str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"There is nothing at {request.url.path}. See /docs for what there is."
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Routing names the methods of the first route that matches; its path may have more routes.
+        headers["Allow"] = _methods(request, routes) or headers.get("Allow", "GET")
+        detail = f"{request.method} is not for {request.url.path}; use {headers['Allow']}."
+    members = {"type": f"/problems/{slug}", "title": phrase, "status": error.status_code, "detail": detail}
     return _render(request, members, headers)
+
+
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """Return the methods of the requested path, as the Allow header has them."""
+    known = [route for route in routes if isinstance(route, Route)]
+    path = next((route.path for route in known if route.matches(request.scope)[0] is not Match.NONE), None)
+    methods = {method for route in known if route.path == path for method in route.methods or ()}
+    return ", ".join(sorted(methods))
 
 
 def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) -> Response:

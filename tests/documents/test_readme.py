@@ -1,0 +1,70 @@
+"""The README's commands, run as they are written against the real server."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.serving import Server, running_server
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "http://127.0.0.1:8000"
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("readme") / "data") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def answers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """Run the blocks in order in one folder; return the JSON that each printed."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
+    found = []
+    for block in BLOCKS[1:]:  # the first one starts the server, and the tests
+        done = subprocess.run(
+            ["/bin/sh", "-eu", "-c", block.replace(ADDRESS, server.url)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        decoder, text, documents = json.JSONDecoder(), done.stdout.strip(), []
+        while text.startswith("{"):
+            document, end = decoder.raw_decode(text)
+            documents.append(document)
+            text = text[end:].strip()
+        found.append(documents)
+    return found
+
+
+def test_the_first_block_is_the_two_commands() -> None:
+    assert [line.partition("#")[0].strip() for line in BLOCKS[0].splitlines()] == ["make serve", "make test"]
+
+
+def test_everything_answers_as_the_readme_says(answers: list[list[dict[str, Any]]]) -> None:
+    drawn, enrolled, searched, verified, embedded, distances, losses, refused = answers
+    assert drawn == []
+    assert enrolled[0]["name"] == "vehicles"
+    assert [answer["created"] for answer in enrolled[1:]] == [2] * 6
+    matches = searched[0]["results"][0]["matches"]
+    assert matches[0]["identity"] == "vehicle_0003"
+    assert len({match["identity"] for match in matches}) == 2
+    assert verified[0]["verified"] is True
+    assert len(embedded[0]["data"][0]["embedding"]) == 128
+    assert distances[0]["distances"][1] == [5, pytest.approx(13**0.5)]
+    assert losses[0]["loss"] == pytest.approx(1 - 2**0.5 + 0.5, abs=1e-5)
+    assert losses[1]["valid_triplets"] == 4
+    assert refused[0]["status"] == 422
+    assert "text" in refused[0]["detail"]

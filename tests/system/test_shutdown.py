@@ -1,0 +1,126 @@
+"""Starting and stopping as an operator sees it: exit codes, and one sentence where something is wrong."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.system.serving import Server, running_server
+
+pytestmark = pytest.mark.system
+
+STOPS_WITHIN_S = 5
+LONG_REQUEST_S = 1.5
+PICTURES = 40
+
+
+def refused(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that cannot start, and return how it ended."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
+    command = [sys.executable, "-m", "service.cli", "serve", *map(str, arguments)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**environment, **variables}, check=False
+    )
+    assert "Traceback" not in ended.stderr
+    assert "running on" not in ended.stderr
+    return ended
+
+
+def test_sigterm_lets_a_running_request_finish_and_exits_0(
+    bundle: Path, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    encoded = [base64.b64encode(picture(identity)).decode() for identity in range(PICTURES)]
+    answers: list[tuple[int, int, float]] = []
+
+    with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
+        count = PICTURES * max(1, round(LONG_REQUEST_S / seconds_for(client, encoded)))
+        pictures = [encoded[number % PICTURES] for number in range(count)]
+
+        def embed() -> None:
+            answer = client.post("/v1/embeddings", json={"input": pictures})
+            answers.append((answer.status_code, len(answer.json()["data"]), time.monotonic()))
+
+        request = threading.Thread(target=embed)
+        request.start()
+        time.sleep(LONG_REQUEST_S / 4)
+        told = time.monotonic()
+        code = server.stop()
+        took = time.monotonic() - told
+        request.join(timeout=30)
+    ((status, embedded, answered),) = answers
+    assert (status, embedded) == (200, count)
+    assert answered > told  # it was running indeed
+    assert code == 0
+    assert took < STOPS_WITHIN_S
+    assert "Traceback" not in server.log.read_text()
+
+
+def seconds_for(client: httpx.Client, pictures: list[str]) -> float:
+    """Return how long embedding takes here, once the encoder is warm."""
+    for _ in range(3):
+        started = time.monotonic()
+        client.post("/v1/embeddings", json={"input": pictures}).raise_for_status()
+        seconds = time.monotonic() - started
+    return seconds
+
+
+def test_an_idle_server_with_open_connections_stops_at_once(bundle: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--encoder", str(bundle))
+    with server.client() as client:
+        assert client.get("/health/live").status_code == 200  # and the connection is kept
+        told = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - told < STOPS_WITHIN_S
+        with pytest.raises(httpx.ConnectError):
+            client.get("/health/live")
+
+
+def test_a_second_server_is_refused_the_data_directory_and_the_port(bundle: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
+        second = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", bundle)
+        assert second.returncode == 1
+        assert "is in use by another server" in second.stderr
+
+        port = str(httpx.URL(server.url).port)
+        third = refused("--port", port, "--data-dir", tmp_path / "other", "--encoder", bundle)
+        assert third.returncode == 1
+        assert third.stderr.startswith(f"Error: Cannot listen on port {port}")
+        assert "choose another --port" in third.stderr.replace("\n", " ")
+
+        assert client.get("/health/ready").status_code == 200  # the first does not mind
+
+
+def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
+    ended = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", "nosuch")
+    assert ended.returncode == 1
+    assert "'nosuch' is no shipped encoder" in ended.stderr
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "weights.safetensors", "references.safetensors"])
+def test_a_damaged_bundle_is_refused_with_the_files_name(bundle: Path, tmp_path: Path, file: str) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bundle, damaged)
+    content = bytearray((damaged / file).read_bytes())
+    content[len(content) // 2] ^= 0x80
+    (damaged / file).write_bytes(content)
+    ended = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", damaged)
+    assert ended.returncode == 1
+    assert file in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("LOOKALIKE_PORT", "abc"), ("LOOKALIKE_PORT", "70000"), ("LOOKALIKE_DEVICE", "tpu")]
+)
+def test_a_bad_setting_is_named_as_option_and_as_variable(tmp_path: Path, variable: str, value: str) -> None:
+    ended = refused("--data-dir", tmp_path / "data", **{variable: value})
+    assert ended.returncode == 2
+    option = variable.removeprefix("LOOKALIKE_").lower()
+    assert f"Error: --{option} ({variable}): " in ended.stderr
