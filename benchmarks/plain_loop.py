@@ -55,7 +55,8 @@ class PlainEncoder:
             if picture.size != (width, height):
                 picture = picture.resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(picture, dtype=np.float32)  # (H, W, 3)
-            scaled = (pixels - np.float32(self._recipe.mean)) / np.float32(self._recipe.std)
+            mean, std = np.array([self._recipe.mean, self._recipe.std], dtype=np.float32)
+            scaled = (pixels - mean) / std
             x = np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])  # (1, 3, H, W)
             raw = np.asarray(self._session.run(None, {self._input: x})[0], dtype=np.float64).ravel()
             self._known[path] = raw / np.sqrt(np.sum(raw * raw))

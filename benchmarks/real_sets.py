@@ -35,7 +35,7 @@ class Picture:
 class Task:
     """A gallery, the queries put to it and how many matches each is to get.
 
-    Whatever is in the gallery of a query's own identity from its own camera is junk, which is not to be found.
+    What the gallery has of a query's own identity from its own camera is junk, which is not to be found.
     """
 
     name: str
@@ -72,7 +72,7 @@ def person_tasks(data: Path, *, quick: bool) -> list[Task]:
 
 
 def _validation(folder: Path, identities: int | None) -> tuple[Picture, ...]:
-    """Read the validation split of a folder's images.csv, of its first identities where only some are wanted."""
+    """Read the validation split of a folder's images.csv, or of its first identities alone."""
     with (folder / "images.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "val"]
     wanted = sorted({row["identity"] for row in rows})[:identities]

@@ -1,1 +1,6 @@
 """The science of Lookalike: distances, triplets and losses; encoders; learning. Imports no service."""
+
+import os
+
+# ONNX Runtime reports its use to its maker, and keeps a database for it, unless told so before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

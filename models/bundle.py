@@ -10,15 +10,13 @@ A bundle holds
 
 import hashlib
 import json
-import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -26,16 +24,18 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from models.errors import BundleError
-from models.images import Pixels, Resize
+from models.images import Pixels
+from models.manifest import FORMAT, Architecture, EncoderSpec, InputSpec, Manifest, OnnxGraph
 
 __all__ = [
+    "MANIFEST",
     "Architecture",
     "Bundle",
-    "Channels",
     "EncoderSpec",
     "InputSpec",
     "Manifest",
     "OnnxGraph",
+    "check_destination",
     "find_bundle",
     "read_bundle",
     "shipped_bundles",
@@ -44,122 +44,8 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 REFERENCES = "references.safetensors"
-FORMAT = "lookalike-encoder/1"
-
-Channels = Literal["rgb", "bgr", "grey"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class InputSpec(_Record):
-    """How a picture becomes the network's input: resize to height x width, then (pixel - mean) / std.
-
-    Attributes:
-        height, width: in pixels.
-        channels: the order that the network expects.
-        mean, std: one number a channel, in that order, for pixels from 0 to 255.
-        resize: the interpolation; the picture is stretched to fit.
-    """
-
-    height: int = Field(ge=1, le=4096)
-    width: int = Field(ge=1, le=4096)
-    channels: Channels = "rgb"
-    mean: tuple[float, ...]
-    std: tuple[Positive, ...]
-    resize: Resize = "bilinear"
-
-    @property
-    def depth(self) -> int:
-        """Return C, the number of channels."""
-        return 1 if self.channels == "grey" else 3
-
-    @model_validator(mode="after")
-    def _one_number_a_channel(self) -> "InputSpec":
-        if not len(self.mean) == len(self.std) == self.depth:
-            raise ValueError(f"mean and std need {self.depth} number(s) for {self.channels} input")
-        return self
-
-
-class Architecture(_Record):
-    """One of `models.networks.NETWORKS`, with its parameters."""
-
-    name: str
-    params: dict[str, int | float | str | bool] = Field(default_factory=dict)
-
-
-class OnnxGraph(_Record):
-    """How an ONNX graph is called.
-
-    Attributes:
-        input, output: the tensors' names.
-        layout: the order of the input's axes.
-        batch: the batch size that the graph insists on; None takes any.
-    """
-
-    input: str
-    output: str
-    layout: Literal["nchw", "nhwc"] = "nchw"
-    batch: int | None = Field(default=None, ge=1)
-
-
-class EncoderSpec(_Record):
-    """What the author of an encoder states about it.
-
-    Attributes:
-        name: by which the service hosts it.
-        description, intended_use, licence: sentences for people.
-        architecture: for PyTorch weights; exactly one of this and `onnx` is given.
-        onnx: for an ONNX graph.
-        input: how pictures become its input.
-        dimension: D of its embeddings.
-        normalize: whether embeddings are L2-normalised after the network.
-        metric: the distance that it was trained for.
-        evaluation: how good it is: dataset, split, figures and the counts behind them.
-        training: the command and configuration that made it.
-    """
-
-    name: Name
-    description: str = ""
-    intended_use: str = ""
-    licence: str = ""
-    architecture: Architecture | None = None
-    onnx: OnnxGraph | None = None
-    input: InputSpec
-    dimension: int = Field(ge=1, le=65_536)
-    normalize: bool
-    metric: Literal["cosine", "euclidean"]
-    evaluation: dict[str, Any] | None = None
-    training: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _one_engine(self) -> "EncoderSpec":
-        if (self.architecture is None) == (self.onnx is None):
-            raise ValueError("exactly one of architecture and onnx must be given")
-        return self
-
-
-class Manifest(EncoderSpec):
-    """The spec together with the hashes of the files beside it; what manifest.json holds."""
-
-    format: Literal["lookalike-encoder/1"]
-    weights_file: FileName
-    weights_sha256: Sha256
-    references_sha256: Sha256
-
-    @property
-    def fingerprint(self) -> str:
-        """Return the sha256 of weights and preprocessing: equal fingerprints, comparable embeddings."""
-        decisive = self.model_dump(
-            mode="json", include={"weights_sha256", "architecture", "onnx", "input", "dimension", "normalize"}
-        )
-        canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+WEIGHTS = "weights.safetensors"
+GRAPH = "model.onnx"
 
 
 class Bundle(BaseModel):
@@ -168,7 +54,7 @@ class Bundle(BaseModel):
     Attributes:
         manifest: what it is.
         weights: the bytes of the weights file.
-        inputs: (n, H, W, C) uint8 reference inputs.
+        inputs: (n, H, W, C) uint8 reference inputs, n >= 1.
         outputs: (n, D) float32, what they must give.
     """
 
@@ -180,8 +66,17 @@ class Bundle(BaseModel):
     outputs: npt.NDArray[np.float32]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the weights by parameter name, for a PyTorch architecture."""
-        return load_tensors(self.weights)
+        """Return the weights by parameter name, for a PyTorch architecture.
+
+        Raises:
+            BundleError: the weights are no safetensors file.
+        """
+        try:
+            return load_tensors(self.weights)
+        except SafetensorError as error:
+            raise BundleError(
+                f"The weights of {self.manifest.name!r} are not a safetensors file ({error})."
+            ) from error
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -203,7 +98,12 @@ def find_bundle(name_or_path: str) -> Path:
     if (path / MANIFEST).is_file():
         return path
     known = ", ".join(shipped) or "none"
-    reason = f"holds no {MANIFEST}" if path.is_dir() else "is no shipped encoder and no folder"
+    if path.is_dir():
+        reason = f"holds no {MANIFEST}"
+    elif path.suffix == ".onnx" and path.is_file():
+        reason = "is a bare graph (make a bundle of it with: lookalike encoder import)"
+    else:
+        reason = "is no shipped encoder and no folder"
     raise BundleError(
         f"{name_or_path!r} {reason}. Give one of the shipped names ({known}) or a bundle's folder."
     )
@@ -232,17 +132,7 @@ def read_bundle(folder: Path) -> Bundle:
         ) from error
     _verify(folder / manifest.weights_file, weights, manifest.weights_sha256)
     _verify(folder / REFERENCES, references, manifest.references_sha256)
-    try:
-        arrays = load_arrays(references)
-    except SafetensorError as error:
-        raise BundleError(f"{folder / REFERENCES} is not a safetensors file ({error}).") from error
-    inputs, outputs = arrays.get("inputs"), arrays.get("outputs")
-    spec = manifest.input
-    if inputs is None or outputs is None or inputs.shape[1:] != (spec.height, spec.width, spec.depth):
-        raise BundleError(
-            f"{folder / REFERENCES} must hold outputs, and inputs "
-            f"(n, {spec.height}, {spec.width}, {spec.depth})."
-        )
+    inputs, outputs = _read_references(folder / REFERENCES, references, manifest)
     return Bundle(manifest=manifest, weights=weights, inputs=inputs, outputs=outputs)
 
 
@@ -255,40 +145,113 @@ def write_bundle(
     """Write a bundle, complete or not at all.
 
     Args:
-        folder: a new one, or an older bundle, which is replaced.
+        folder: a new one, or an older bundle, which is replaced once the new one is complete.
         spec: what the author states.
         weights: a state dict for a PyTorch architecture, the file's bytes for ONNX.
         references: inputs (n, H, W, C) uint8 and the outputs (n, D) float32 that they give.
 
     Raises:
-        BundleError: the folder exists and holds something else.
+        BundleError: the folder exists and holds something else, or cannot be written.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
-    raw = weights if isinstance(weights, bytes) else save_tensors(weights)
-    reference_bytes = save_arrays({"inputs": references[0], "outputs": references[1]})
+    folder = folder.resolve()
+    raw = weights if isinstance(weights, bytes) else save_tensors(_contiguous(weights))
+    inputs, outputs = (np.ascontiguousarray(array) for array in references)
+    reference_bytes = save_arrays({"inputs": inputs, "outputs": outputs})
     manifest = Manifest(
         **spec.model_dump(),
         format=FORMAT,
-        weights_file="model.onnx" if spec.onnx else "weights.safetensors",
+        weights_file=GRAPH if spec.onnx else WEIGHTS,
         weights_sha256=hashlib.sha256(raw).hexdigest(),
         references_sha256=hashlib.sha256(reference_bytes).hexdigest(),
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
+    files = {manifest.weights_file: raw, REFERENCES: reference_bytes, MANIFEST: text.encode()}
     try:
-        building.chmod(0o755)
-        (building / manifest.weights_file).write_bytes(raw)
-        (building / REFERENCES).write_bytes(reference_bytes)
-        text = json.dumps(manifest.model_dump(mode="json", exclude_none=True), indent=2)
-        (building / MANIFEST).write_text(text + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        building.replace(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+        check_destination(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+            _place(files, folder, Path(scratch))
+    except OSError as error:
+        raise BundleError(f"The bundle {folder} cannot be written: {error.strerror}.") from error
     return manifest
+
+
+def check_destination(folder: Path) -> None:
+    """Return if a bundle may be written to this folder: it is new, empty, or nothing but an older bundle.
+
+    Raises:
+        BundleError: something is there that would be lost.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is a file. Name a new folder with --out.")
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    # Many things have a manifest.json (web pages, browser extensions), so its content decides.
+    if not _is_ours(folder / MANIFEST):
+        raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
+    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH})
+    if others:
+        raise BundleError(
+            f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "
+            "Name a new folder with --out."
+        )
+
+
+def _place(files: dict[str, bytes], folder: Path, scratch: Path) -> None:
+    """Write the files aside, then put them where an older bundle may still be; undo what fails."""
+    new, old = scratch / "new", scratch / "old"
+    new.mkdir()
+    for name, content in files.items():
+        (new / name).write_bytes(content)
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file is the manifest of a bundle, of this format or another version of it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    family = FORMAT.split("/")[0] + "/"
+    return isinstance(content, dict) and str(content.get("format")).startswith(family)
+
+
+def _contiguous(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors in the order that safetensors stores (training may have them channels-last)."""
+    return {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+
+
+def _read_references(path: Path, raw: bytes, manifest: Manifest) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    """Return the reference inputs and outputs, of the shapes and dtypes that the manifest implies."""
+    try:
+        arrays = load_arrays(raw)
+    except SafetensorError as error:
+        raise BundleError(f"{path} is not a safetensors file ({error}).") from error
+    spec, count = manifest.input, len(np.atleast_1d(arrays.get("inputs", ())))
+    expected = {
+        "inputs": ("uint8", (count, spec.height, spec.width, spec.depth)),
+        "outputs": ("float32", (count, manifest.dimension)),
+    }
+    fits = [
+        name in arrays and (arrays[name].dtype.name, arrays[name].shape) == (dtype, shape)
+        for name, (dtype, shape) in expected.items()
+    ]
+    if count == 0 or not all(fits):
+        raise BundleError(
+            f"{path} must hold inputs (n, {spec.height}, {spec.width}, {spec.depth}) uint8 and "
+            f"outputs (n, {manifest.dimension}) float32, n >= 1."
+        )
+    return arrays["inputs"], arrays["outputs"]
 
 
 def _verify(path: Path, data: bytes, expected: str) -> None:

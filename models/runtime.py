@@ -1,5 +1,6 @@
 """A bundle on an engine and a device: pixels in, embeddings out."""
 
+import os
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -9,19 +10,31 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from models.bundle import Bundle, EncoderSpec, InputSpec, Manifest, OnnxGraph, read_bundle, write_bundle
-from models.distances import paired
-from models.errors import BundleError, OptionError
+from models.bundle import Bundle, read_bundle, write_bundle
+from models.errors import BundleError, OptionError, ShapeError
 from models.images import Pixels
+from models.manifest import EncoderSpec, InputSpec, Manifest, OnnxGraph
 from models.networks import build_network
 
-__all__ = ["Device", "Embeddings", "Encoder", "Engine", "load_encoder", "save_encoder"]
+__all__ = [
+    "Device",
+    "Embeddings",
+    "Encoder",
+    "Engine",
+    "OnnxEngine",
+    "TorchEngine",
+    "load_encoder",
+    "save_encoder",
+]
 
 Embeddings = npt.NDArray[np.float32]
 Device = Literal["auto", "cpu", "cuda"]
 
-# Engines differ in the last bits; a wrong channel order or a double normalisation differs by far more.
-_PARITY = 1e-4
+# |got - reference| / |reference|. Engines differ in the last bits; a wrong channel order or a double
+# normalisation differs by far more. 0.01 implies a cosine similarity of at least 0.99995.
+_PARITY = 0.01
+
+_SECOND_FILES = "session.model_external_initializers_file_folder_path"
 
 
 class Engine(Protocol):
@@ -31,7 +44,11 @@ class Engine(Protocol):
     device: str
 
     def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; B >= 1."""
+        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; B >= 1.
+
+        Raises:
+            BundleError: the network cannot run on these pixels.
+        """
 
 
 class TorchEngine:
@@ -52,10 +69,13 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, pixels: Pixels) -> Embeddings:
         """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
-        x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).permute(0, 3, 1, 2)
+        x = torch.tensor(np.ascontiguousarray(pixels), device=self.device).permute(0, 3, 1, 2)
         x = x.flip(1) if self._flip else x
         x = (x.float() - self._mean) / self._std  # (B, C, H, W)
-        output: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
+        try:
+            output: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            raise BundleError(f"The network cannot be run: {_first_line(error)}.") from error
         return output.float().cpu().numpy()
 
 
@@ -69,9 +89,11 @@ class OnnxEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # its warnings about graphs are not for the reader of our log
+        options.log_severity_level = 4  # what it complains of is in its exceptions too
+        # What was hashed is what runs. A graph can name a second file for its weights, which ONNX Runtime
+        # would look for in the working directory; under this name there is never one.
+        options.add_session_config_entry(_SECOND_FILES, os.devnull)
         try:
-            # From bytes, so that what was hashed is what runs, and no second file is ever opened.
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise BundleError(f"ONNX Runtime cannot load the model: {_first_line(error)}.") from error
@@ -93,8 +115,14 @@ class OnnxEngine:
         """Run one batch, filled up to the size that the graph insists on."""
         missing = size - len(x)
         filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-        (output,) = self._session.run([self._graph.output], {self._graph.input: filled})
-        return np.asarray(output, dtype=np.float32).reshape(size, -1)[: len(x)]
+        try:
+            (output,) = self._session.run([self._graph.output], {self._graph.input: filled})
+        except Exception as error:  # as above
+            raise BundleError(f"ONNX Runtime cannot run the model: {_first_line(error)}.") from error
+        embeddings = np.asarray(output, dtype=np.float32)
+        if embeddings.shape[:1] != (size,):
+            raise BundleError(f"The graph answers {size} picture(s) with the shape {embeddings.shape}.")
+        return embeddings.reshape(size, -1)[: len(x)]
 
 
 class Encoder:
@@ -112,15 +140,13 @@ class Encoder:
                 RGB or grey; B >= 0.
 
         Returns:
-            (B, D) float32, L2-normalised where the manifest says so.
+            (B, D) float32, L2-normalised where the manifest says so (a zero vector stays one).
 
         Raises:
-            BundleError: the network gave a wrong shape, NaN or infinity.
+            ShapeError: the pixels are not of the manifest's size, or not uint8.
+            BundleError: the network gave a wrong shape, NaN or infinity, or cannot be run.
         """
-        if len(pixels) == 0:
-            return np.empty((0, self.manifest.dimension), dtype=np.float32)
-        raw = self.engine.run(pixels)
-        return _finished(raw, self.manifest)
+        return _embed(self.engine, self.manifest, pixels)
 
 
 def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> Encoder:
@@ -136,9 +162,9 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
         OptionError: the device is not there.
     """
     bundle = read_bundle(folder)
-    encoder = Encoder(bundle.manifest, _engine(bundle, device, threads))
-    _check_parity(encoder, bundle)
-    return encoder
+    engine = _engine(bundle, device, threads)
+    _check_parity(engine, bundle.manifest, bundle.inputs, bundle.outputs)
+    return Encoder(bundle.manifest, engine)
 
 
 def save_encoder(
@@ -153,15 +179,19 @@ def save_encoder(
         inputs: (n, H, W, C) uint8 reference inputs, n >= 1, in RGB or grey.
 
     Raises:
-        BundleError: the weights do not fit the spec.
+        BundleError: the weights do not fit the spec, or give other outputs when they are run again.
+        ShapeError: the inputs are none, or not of the spec's size.
     """
+    if len(inputs) == 0:
+        raise ShapeError("A bundle needs at least one reference input.", argument="inputs")
     if spec.architecture is not None and isinstance(weights, dict):
         engine: Engine = TorchEngine(_network(spec, weights), spec.input, "cpu")
     elif spec.onnx is not None and isinstance(weights, bytes):
         engine = OnnxEngine(weights, spec.onnx, spec.input)
     else:
         raise BundleError("A state dict goes with an architecture, and the bytes of a graph with onnx.")
-    outputs = _finished(engine.run(inputs), spec)
+    outputs = _embed(engine, spec, inputs)
+    _check_parity(engine, spec, inputs, outputs)  # before an older bundle is replaced
     write_bundle(folder, spec, weights, (inputs, outputs))
     return load_encoder(folder, device="cpu")
 
@@ -177,22 +207,34 @@ def _engine(bundle: Bundle, device: Device, threads: int) -> Engine:
 def _network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
     """Build the architecture and fill in the weights."""
     assert spec.architecture is not None
-    network = build_network(spec.architecture.name, **spec.architecture.params)
     try:
+        network = build_network(spec.architecture.name, **spec.architecture.params)
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except (OptionError, RuntimeError, ValueError) as error:
         raise BundleError(
             f"The weights do not fit the architecture {spec.architecture.name!r}: {_first_line(error)}"
         ) from error
     return network
 
 
-def _finished(raw: Embeddings, spec: EncoderSpec) -> Embeddings:
-    """Check raw outputs and normalise them where the spec says so."""
-    if raw.shape[1:] != (spec.dimension,):
+def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels) -> Embeddings:
+    """Run pixels, check what comes out, and normalise it where the spec says so."""
+    if len(pixels) == 0:
+        return np.empty((0, spec.dimension), dtype=np.float32)
+    expected = (spec.input.height, spec.input.width, spec.input.depth)
+    if pixels.shape[1:] != expected or pixels.dtype != np.uint8:
+        raise ShapeError(
+            f"The encoder {spec.name!r} takes (B, {', '.join(map(str, expected))}) uint8 pixels, "
+            f"not {pixels.shape} {pixels.dtype}.",
+            argument="pixels",
+            expected=expected,
+            got=pixels.shape[1:],
+        )
+    raw = engine.run(pixels)
+    if raw.shape != (len(pixels), spec.dimension):
         raise BundleError(
-            f"The encoder {spec.name!r} gives {raw.shape[1:]} numbers a picture; "
-            f"its manifest says {spec.dimension}."
+            f"The encoder {spec.name!r} gives the shape {raw.shape} for {len(pixels)} picture(s); "
+            f"its manifest says {spec.dimension} numbers a picture."
         )
     if not np.isfinite(raw).all():
         raise BundleError(f"The encoder {spec.name!r} gave NaN or infinity.")
@@ -203,17 +245,15 @@ def _finished(raw: Embeddings, spec: EncoderSpec) -> Embeddings:
     return unit
 
 
-def _check_parity(encoder: Encoder, bundle: Bundle) -> None:
-    """Compare with the reference outputs: cosine similarity and length must both agree."""
-    got = encoder.encode(bundle.inputs)
-    if got.shape != bundle.outputs.shape:
-        raise BundleError("The bundle's reference outputs have another shape than the encoder gives.")
-    similar = paired(torch.from_numpy(got), torch.from_numpy(bundle.outputs), "cosine") <= _PARITY
-    lengths = np.linalg.norm(got, axis=1) / np.linalg.norm(bundle.outputs, axis=1)
-    if not bool(similar.all()) or not np.allclose(lengths, 1, rtol=1e-2):
+def _check_parity(engine: Engine, spec: EncoderSpec, inputs: Pixels, outputs: Embeddings) -> None:
+    """Compare with the reference outputs, picture by picture."""
+    got = _embed(engine, spec, inputs)
+    distances = np.linalg.norm(got.astype(np.float64) - outputs, axis=1)
+    # Negated, so that NaN in the references does not pass.
+    if not bool((distances <= _PARITY * np.linalg.norm(outputs.astype(np.float64), axis=1)).all()):
         raise BundleError(
-            f"The encoder {bundle.manifest.name!r} does not give its reference outputs on this engine "
-            f"({encoder.engine.name}). Was its preprocessing edited (channels, mean, std, normalize)? "
+            f"The encoder {spec.name!r} does not give its reference outputs on this engine ({engine.name}). "
+            "Was its preprocessing edited (channels, mean, std, normalize), or does it draw random numbers? "
             "Export or import it again."
         )
 

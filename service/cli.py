@@ -1,9 +1,12 @@
 """The command `lookalike`."""
 
+import gc
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -77,6 +80,8 @@ def serve(**given: Any) -> None:
     for sentence in unknown_variables():
         logging.getLogger("lookalike").warning(sentence)
     _refuse_taken_address(settings.host, settings.port)
+    # As process 1 of a container it would ignore SIGTERM until uvicorn handles it, seconds from here.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from service.app import create_app  # noqa: PLC0415 - torch and faiss take seconds that --help need not
 
     config = uvicorn.Config(
@@ -94,9 +99,23 @@ def serve(**given: Any) -> None:
     try:
         server.run()
     except KeyboardInterrupt:
-        return
+        pass
     except SystemExit:  # uvicorn's way to give up while it starts; it has logged why
         sys.exit(1)
+    finally:
+        gc.freeze()  # or the interpreter's last collection walks through all of torch, for a second
+    _leave_computations()
+
+
+def _leave_computations() -> None:
+    """End here and now where a request that outlasted the grace still computes; all else is closed."""
+    main_thread = threading.main_thread()
+    others = [one for one in threading.enumerate() if one is not main_thread and not one.daemon]
+    for thread in others:
+        thread.join(timeout=0.2)  # the idle ones are about to end
+    if any(thread.is_alive() for thread in others):
+        logging.shutdown()
+        os._exit(0)
 
 
 def _refuse_taken_address(host: str, port: int) -> None:

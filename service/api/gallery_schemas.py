@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from torch import Tensor
 
 from service.api.samples import Numbers, Picture
@@ -26,6 +26,17 @@ FieldTypeName = Literal["keyword", "integer", "float", "boolean", "datetime"]
 FilterBody = Annotated[
     dict[str, Any],
     Field(description='Such as {"camera": "c1"}, {"time": {"gte": "2026-01-01"}}, {"not": {...}}.'),
+]
+
+
+def _refuse_keeping(keep_images: bool) -> bool:
+    if keep_images:
+        raise ValueError("pictures are not kept, only their embeddings; leave it out")
+    return keep_images
+
+
+NotKept = Annotated[
+    bool, AfterValidator(_refuse_keeping), WithJsonSchema({"type": "boolean", "const": False})
 ]
 
 
@@ -52,7 +63,7 @@ class CollectionRequest(RequestBody):
     )
     index: IndexRequest = IndexRequest()
     fields: dict[str, FieldTypeName] = Field({}, max_length=64, description="Declared metadata fields.")
-    keep_images: Literal[False] = Field(False, description="Pictures are not kept, only their embeddings.")
+    keep_images: NotKept = Field(False, description="Pictures are not kept, only their embeddings.")
     encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
 
 

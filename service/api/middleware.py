@@ -1,15 +1,18 @@
 """What every request passes first: its id, its log line and the limit on its body. Pure ASGI."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
-from service.errors import TooLargeError
+from service.api.problems import problem_of
+from service.errors import NotReadyError, TooLargeError
 
 __all__ = ["RequestMiddleware"]
 
@@ -48,6 +51,11 @@ class RequestMiddleware:
 
         try:
             await self._app(scope, self._capped(headers, receive), send_with_id)
+        except asyncio.CancelledError:  # so uvicorn ends what outlasts the grace of a shutdown
+            if status:
+                raise
+            stopping = NotReadyError("The server is stopping. Send the request again when it is back.")
+            await problem_of(Request(scope), stopping)(scope, receive, send_with_id)
         finally:
             elapsed_ms = (time.perf_counter() - started) * 1000
             _logger.info(

@@ -90,7 +90,8 @@ def enrol_until_killed(server: Server, ledger: Ledger, round_: int, moment_s: fl
     writers = [_write_singly, _write_batches, _write_batches, _write_pictures]
     threads = [
         threading.Thread(
-            target=_run, args=(writer, server, ledger, f"{round_}-{number}", np.random.default_rng([round_, number]))
+            target=_run,
+            args=(writer, server, ledger, f"{round_}-{number}", np.random.default_rng([round_, number])),
         )
         for number, writer in enumerate(writers)
     ]

@@ -52,8 +52,9 @@ class Server:
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid(), signal.SIGKILL)
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid(), signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         self._log_file.close()

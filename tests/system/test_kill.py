@@ -89,7 +89,11 @@ def assert_found(client: httpx.Client, items: list[Item], encoder: Encoder) -> N
     for start in range(0, len(items), QUERIES_A_REQUEST):
         part = items[start : start + QUERIES_A_REQUEST]
         vectors = [stored_vector(client, item, encoder) for item in part]
-        wanted = {"queries": [vector.tolist() for vector in vectors], "k": 1, "include": ["metadata", "vector"]}
+        wanted = {
+            "queries": [vector.tolist() for vector in vectors],
+            "k": 1,
+            "include": ["metadata", "vector"],
+        }
         answer = client.post(f"{COLLECTION}/search", json=wanted).raise_for_status().json()
         for item, vector, result in zip(part, vectors, answer["results"], strict=True):
             (match,) = result["matches"]

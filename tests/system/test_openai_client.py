@@ -68,8 +68,8 @@ def test_float_and_base64_are_the_same_numbers(client: openai.OpenAI, files: lis
 def numbers(embedding: list[float] | str) -> list[float]:
     """Return the numbers; the client leaves base64 that was asked for as it is."""
     if isinstance(embedding, str):
-        embedding = np.frombuffer(base64.b64decode(embedding), dtype="<f4").tolist()
-    return np.asarray(embedding, dtype=np.float32).tolist()
+        return [float(number) for number in np.frombuffer(base64.b64decode(embedding), dtype="<f4")]
+    return [float(np.float32(number)) for number in embedding]
 
 
 def test_one_picture_alone_is_embedded_as_in_a_list(

@@ -1,6 +1,7 @@
 """Starting and stopping as an operator sees it: exit codes, and one sentence where something is wrong."""
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from tests.system.serving import Server, running_server
 
@@ -41,7 +44,7 @@ def test_sigterm_lets_a_running_request_finish_and_exits_0(
     answers: list[tuple[int, int, float]] = []
 
     with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
-        count = PICTURES * max(1, round(LONG_REQUEST_S / seconds_for(client, encoded)))
+        count = round(PICTURES * LONG_REQUEST_S / seconds_for(client, encoded))
         pictures = [encoded[number % PICTURES] for number in range(count)]
 
         def embed() -> None:
@@ -60,6 +63,31 @@ def test_sigterm_lets_a_running_request_finish_and_exits_0(
     assert answered > told  # it was running indeed
     assert code == 0
     assert took < STOPS_WITHIN_S
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((4000, 512)).astype(np.float32)
+    wanted = json.dumps({"metric": "minkowski", "p": 2.5, "reduction": "mean"})  # of many seconds on one core
+    answers: list[httpx.Response] = []
+    server = Server(tmp_path / "data", "--encoder", str(bundle), "--threads", "1", "--shutdown-grace-s", "1")
+    with server.client() as client:
+
+        def compute() -> None:
+            content, headers = save({"x": x}, {"json": wanted}), {"content-type": "application/x-safetensors"}
+            answers.append(client.post("/v1/distances", content=content, headers=headers))
+
+        request = threading.Thread(target=compute)
+        request.start()
+        time.sleep(LONG_REQUEST_S / 2)
+        told = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - told < STOPS_WITHIN_S
+        request.join(timeout=30)
+    (answer,) = answers
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "stopping" in answer.json()["detail"]
     assert "Traceback" not in server.log.read_text()
 
 
@@ -117,7 +145,8 @@ def test_a_damaged_bundle_is_refused_with_the_files_name(bundle: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("LOOKALIKE_PORT", "abc"), ("LOOKALIKE_PORT", "70000"), ("LOOKALIKE_DEVICE", "tpu")]
+    ("variable", "value"),
+    [("LOOKALIKE_PORT", "abc"), ("LOOKALIKE_PORT", "70000"), ("LOOKALIKE_DEVICE", "tpu")],
 )
 def test_a_bad_setting_is_named_as_option_and_as_variable(tmp_path: Path, variable: str, value: str) -> None:
     ended = refused("--data-dir", tmp_path / "data", **{variable: value})

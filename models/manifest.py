@@ -1,0 +1,129 @@
+"""What an encoder says about itself: the records of manifest.json and its fingerprint."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from models.images import Resize
+
+__all__ = ["FORMAT", "Architecture", "Channels", "EncoderSpec", "InputSpec", "Manifest", "OnnxGraph"]
+
+FORMAT = "lookalike-encoder/1"
+
+Channels = Literal["rgb", "bgr", "grey"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSpec(_Record):
+    """How a picture becomes the network's input: resize to height x width, then (pixel - mean) / std.
+
+    Attributes:
+        height, width: in pixels.
+        channels: the order that the network expects.
+        mean, std: one number a channel, in that order, for pixels from 0 to 255.
+        resize: the interpolation; the picture is stretched to fit.
+    """
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    channels: Channels = "rgb"
+    mean: tuple[Finite, ...]
+    std: tuple[Positive, ...]
+    resize: Resize = "bilinear"
+
+    @property
+    def depth(self) -> int:
+        """Return C, the number of channels."""
+        return 1 if self.channels == "grey" else 3
+
+    @model_validator(mode="after")
+    def _one_number_a_channel(self) -> "InputSpec":
+        if not len(self.mean) == len(self.std) == self.depth:
+            raise ValueError(f"mean and std need {self.depth} number(s) for {self.channels} input")
+        return self
+
+
+class Architecture(_Record):
+    """One of `models.networks.NETWORKS`, with its parameters."""
+
+    name: str
+    params: dict[str, int | float | str | bool] = Field(default_factory=dict)
+
+
+class OnnxGraph(_Record):
+    """How an ONNX graph is called.
+
+    Attributes:
+        input, output: the tensors' names.
+        layout: the order of the input's axes.
+        batch: the batch size that the graph insists on; None takes any.
+    """
+
+    input: str
+    output: str
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    batch: int | None = Field(default=None, ge=1)
+
+
+class EncoderSpec(_Record):
+    """What the author of an encoder states about it.
+
+    Attributes:
+        name: by which the service hosts it.
+        description, intended_use, licence: sentences for people.
+        architecture: for PyTorch weights; exactly one of this and `onnx` is given.
+        onnx: for an ONNX graph.
+        input: how pictures become its input.
+        dimension: D of its embeddings.
+        normalize: whether embeddings are L2-normalised after the network.
+        metric: the distance that it was trained for.
+        evaluation: how good it is: dataset, split, figures and the counts behind them.
+        training: the command and configuration that made it.
+    """
+
+    name: Name
+    description: str = ""
+    intended_use: str = ""
+    licence: str = ""
+    architecture: Architecture | None = None
+    onnx: OnnxGraph | None = None
+    input: InputSpec
+    dimension: int = Field(ge=1, le=65_536)
+    normalize: bool
+    metric: Literal["cosine", "euclidean"]
+    evaluation: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_engine(self) -> "EncoderSpec":
+        if (self.architecture is None) == (self.onnx is None):
+            raise ValueError("exactly one of architecture and onnx must be given")
+        return self
+
+
+class Manifest(EncoderSpec):
+    """The spec together with the hashes of the files beside it; what manifest.json holds."""
+
+    format: Literal["lookalike-encoder/1"]
+    weights_file: FileName
+    weights_sha256: Sha256
+    references_sha256: Sha256
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the sha256 of weights and preprocessing: equal fingerprints, comparable embeddings."""
+        decisive = self.model_dump(
+            mode="json", include={"weights_sha256", "architecture", "onnx", "input", "dimension", "normalize"}
+        )
+        canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
