@@ -2,5 +2,5 @@
 
 import os
 
-# ONNX Runtime reports its use to its maker, and keeps a database for it, unless told so before it is imported.
+# ONNX Runtime reports its use to its maker, and keeps a database for it, unless told before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
