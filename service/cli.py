@@ -1,18 +1,14 @@
 """The command `lookalike`."""
 
-import gc
 import logging
-import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
-import uvicorn
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -82,40 +78,9 @@ def serve(**given: Any) -> None:
     _refuse_taken_address(settings.host, settings.port)
     # As process 1 of a container it would ignore SIGTERM until uvicorn handles it, seconds from here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from service.app import create_app  # noqa: PLC0415 - torch and faiss take seconds that --help need not
+    from service.server import run  # noqa: PLC0415 - torch and faiss take seconds that --help need not
 
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn stops on SIGTERM and then raises it again, to whoever handled it before; an orderly
-    # stop is a success, so here it ends.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        pass
-    except SystemExit:  # uvicorn's way to give up while it starts; it has logged why
-        sys.exit(1)
-    finally:
-        gc.freeze()  # or the interpreter's last collection walks through all of torch, for a second
-    _leave_computations()
-
-
-def _leave_computations() -> None:
-    """End here and now where a request that outlasted the grace still computes; all else is closed."""
-    main_thread = threading.main_thread()
-    others = [one for one in threading.enumerate() if one is not main_thread and not one.daemon]
-    for thread in others:
-        thread.join(timeout=0.2)  # the idle ones are about to end
-    if any(thread.is_alive() for thread in others):
-        logging.shutdown()
-        os._exit(0)
+    run(settings)
 
 
 def _refuse_taken_address(host: str, port: int) -> None:
@@ -172,7 +137,7 @@ def encoder() -> None:
 @click.option("--intended-use", default="", help="What it is for, and what it is not for.")
 @click.option("--licence", default="not stated", help="The terms of its weights.")
 def import_encoder(file: Path, out: Path, **given: Any) -> None:
-    r"""Make a bundle from the plain ONNX encoder FILE.
+    """Make a bundle from the plain ONNX encoder FILE.
 
     What the graph says is read from it; what it does not say is asked for by options, all at once.
 
@@ -180,7 +145,7 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     Faces (ArcFace, MobileFaceNet):  --mean 127.5 --std 128 --channels rgb --normalize
     Persons (OSNet, ImageNet):       --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
                                      --channels rgb --normalize
-    """
+    """  # noqa: D301 - click's mark for "keep these lines" is the character itself
     from models.onnx_import import ImportOptions, import_onnx  # noqa: PLC0415 - as in serve
 
     given["name"] = given["name"] or out.resolve().name

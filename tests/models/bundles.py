@@ -51,6 +51,5 @@ def contents(folder: Path) -> dict[str, bytes]:
 def replace_file(folder: Path, field: str, content: bytes) -> None:
     """Put other content into the weights or the references of a bundle, with the hash that fits."""
     (folder / f"{field}.safetensors").write_bytes(content)
-    edit_manifest(
-        folder, lambda manifest: manifest.update({f"{field}_sha256": hashlib.sha256(content).hexdigest()})
-    )
+    changed = {f"{field}_sha256": hashlib.sha256(content).hexdigest()}
+    edit_manifest(folder, lambda manifest: manifest.update(changed))

@@ -43,8 +43,9 @@ def encoder_graph(
     channels = depth if isinstance(depth, int) else 3
     width = FEATURES + (head == "token")
     fixed = batch if isinstance(batch, int) else 1
-    constants = {
+    constants: dict[str, npt.NDArray[Any]] = {
         "kernel": rng.normal(size=(FEATURES, channels, 3, 3)).astype(np.float32),
+        "bias": rng.normal(size=FEATURES).astype(np.float32),
         "linear": rng.normal(size=(width, dimension)).astype(np.float32),
         "shape": np.array([fixed, FEATURES], dtype=np.int64),
         "token": np.ones((fixed, 1), dtype=np.float32),
@@ -79,7 +80,7 @@ def encoder_graph(
     perm = [0, 1, 2, 3] if layout == "nchw" else [0, 3, 1, 2]
     nodes = [
         helper.make_node("Transpose", ["pictures"], ["planes"], perm=perm),
-        helper.make_node("Conv", ["planes", "kernel"], ["edges"], strides=[2, 2]),
+        helper.make_node("Conv", ["planes", "kernel", "bias"], ["edges"], strides=[2, 2]),
         helper.make_node("Relu", ["edges"], ["positive"]),
         helper.make_node("GlobalAveragePool", ["positive"], ["mean"]),
         *heads[head],

@@ -76,8 +76,8 @@ def test_a_weights_file_outside_the_folder_is_refused(tmp_path: Path, name: str)
 
 def test_the_fingerprint_is_of_weights_and_preprocessing_and_of_nothing_else(tmp_path: Path) -> None:
     base = write(tmp_path / "b")
-    edge = {"height": 4, "width": 6, "mean": (1, 2, 3), "std": (4, 5, 6)}
-    same = [
+    edge: dict[str, Any] = {"height": 4, "width": 6, "mean": (1, 2, 3), "std": (4, 5, 6)}
+    same: list[dict[str, Any]] = [
         {"description": "Another sentence."},
         {"intended_use": "x", "licence": "y"},
         {"evaluation": {"rank-1": 0.5}, "training": {"steps": 1}},
