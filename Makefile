@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup serve test check lint types contracts format lock fuzz train-vehicle image check-image clean
+.PHONY: setup serve test check lint types contracts format lock fuzz verify-data verify-kill train-vehicle image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -55,9 +55,9 @@ format: setup ## Format and fix what ruff can
 lock: setup ## Resolve the dependencies again into requirements.lock
 	scripts/lock.sh $(BIN)/python
 
-fuzz: setup ## Test a running server's answers against its own description (URL=http://...)
+fuzz: setup ## Test a server's answers against its own description, with schemathesis
 	scripts/install.sh $(BIN)/python --editable '.[fuzz]'
-	$(BIN)/schemathesis run $(URL)/openapi.json --workers 1 --max-examples 30 --exclude-checks positive_data_acceptance
+	scripts/fuzz.sh $(BIN) --max-examples 30
 
 # podman drops the health check unless it is told the format.
 image: ## Build the container image IMAGE with ENGINE (docker or podman)
@@ -66,6 +66,12 @@ image: ## Build the container image IMAGE with ENGINE (docker or podman)
 
 check-image: ## Prove what the image promises, on ENGINE
 	scripts/check_image.sh $(ENGINE) $(IMAGE)
+
+verify-data: setup ## Compare the server's answers on real pictures with a plain loop (needs ../shared/data)
+	$(BIN)/python -m benchmarks.real_data
+
+verify-kill: setup ## Kill the server twenty times in the middle of enrolment, and look for what it had answered
+	KILL_ROUNDS=20 $(BIN)/pytest tests/system/test_kill.py
 
 train-vehicle: setup ## Train the encoder that ships again (DATA=folder of the vehicles dataset)
 	$(BIN)/lookalike train $(DATA) --out models/bundles/vehicle --name vehicle --margin 0.1 --steps 1000 --threads 2 \

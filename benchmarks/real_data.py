@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 
 from benchmarks.plain_loop import PlainEncoder, Recipe, average_precision, cosine_distances, first_is_hit
@@ -113,7 +113,7 @@ def _import_encoder(file: Path, bundle: Path, recipe: Recipe) -> None:
     subprocess.run([*command, *options], check=True, capture_output=True, timeout=120)
 
 
-def _ask_service(client: httpx.Client, collection: str, task: Task) -> list[Ranking]:
+def _ask_service(client: httpx2.Client, collection: str, task: Task) -> list[Ranking]:
     """Enrol the gallery and search for every query, from several clients at once."""
     path = f"/v1/collections/{collection}"
     client.put(path, json={"fields": {"camera": "integer"}}).raise_for_status()
@@ -125,7 +125,7 @@ def _ask_service(client: httpx.Client, collection: str, task: Task) -> list[Rank
     return [by_query[query] for query in task.queries]
 
 
-def _enrol(client: httpx.Client, path: str, pictures: Sequence[Picture]) -> int:
+def _enrol(client: httpx2.Client, path: str, pictures: Sequence[Picture]) -> int:
     """Enrol pictures with identity and camera; return how many are created."""
     columns = {
         "id": [one.id for one in pictures],
@@ -137,7 +137,7 @@ def _enrol(client: httpx.Client, path: str, pictures: Sequence[Picture]) -> int:
     return created
 
 
-def _search(client: httpx.Client, path: str, k: int, queries: Sequence[Picture]) -> dict[Picture, Ranking]:
+def _search(client: httpx2.Client, path: str, k: int, queries: Sequence[Picture]) -> dict[Picture, Ranking]:
     """Search for queries of one identity and camera, whose junk the filter leaves out."""
     fields = {"k": str(k), "include": "[]"}
     first = queries[0]

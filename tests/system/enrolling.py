@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 
-import httpx
+import httpx2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -60,7 +60,7 @@ class Ledger:
     failures: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def enrol(self, client: httpx.Client, items: list[Item]) -> None:
+    def enrol(self, client: httpx2.Client, items: list[Item]) -> None:
         """Enrol items in one request."""
         ids = [item.id for item in items]
         with self.lock:
@@ -73,7 +73,7 @@ class Ledger:
             else:
                 self.failures.append(answer.text)
 
-    def delete(self, client: httpx.Client, item_id: str) -> None:
+    def delete(self, client: httpx2.Client, item_id: str) -> None:
         """Delete an item."""
         with self.lock:
             self.deleting.add(item_id)
@@ -105,7 +105,7 @@ def enrol_until_killed(server: Server, ledger: Ledger, round_: int, moment_s: fl
 
 
 def _run(
-    write: Callable[[httpx.Client, Ledger, str, Random], None],
+    write: Callable[[httpx2.Client, Ledger, str, Random], None],
     server: Server,
     ledger: Ledger,
     name: str,
@@ -118,22 +118,22 @@ def _run(
             while True:
                 write(client, ledger, f"{name}-{number}", rng)
                 number += 1
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return
 
 
-def _write_singly(client: httpx.Client, ledger: Ledger, name: str, rng: Random) -> None:
+def _write_singly(client: httpx2.Client, ledger: Ledger, name: str, rng: Random) -> None:
     ledger.enrol(client, [_vector_item(name, rng)])
 
 
-def _write_batches(client: httpx.Client, ledger: Ledger, name: str, rng: Random) -> None:
+def _write_batches(client: httpx2.Client, ledger: Ledger, name: str, rng: Random) -> None:
     """Write a batch and delete one item of it."""
     batch = [_vector_item(f"{name}-{place}", rng) for place in range(int(rng.integers(2, 60)))]
     ledger.enrol(client, batch)
     ledger.delete(client, batch[0].id)
 
 
-def _write_pictures(client: httpx.Client, ledger: Ledger, name: str, rng: Random) -> None:
+def _write_pictures(client: httpx2.Client, ledger: Ledger, name: str, rng: Random) -> None:
     ledger.enrol(client, [_picture_item(f"{name}-{place}", rng) for place in range(int(rng.integers(1, 4)))])
 
 

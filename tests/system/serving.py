@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 
 __all__ = ["Server", "running_server"]
 
@@ -47,8 +47,8 @@ class Server:
         self.kill()
         raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60)
+    def client(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, timeout=60)
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -48,12 +48,12 @@ def test_every_answered_item_is_found_after_the_server_was_killed(bundle: Path, 
     assert len(ledger.sent) > len(ledger.answered)  # some requests were indeed cut off
 
 
-def create(client: httpx.Client) -> None:
+def create(client: httpx2.Client) -> None:
     wanted = {"metric": "euclidean", "fields": {"camera": "integer"}}
     assert client.put(COLLECTION, json=wanted).raise_for_status().json()["dimension"] == DIMENSION
 
 
-def assert_kept(client: httpx.Client, ledger: Ledger) -> set[str]:
+def assert_kept(client: httpx2.Client, ledger: Ledger) -> set[str]:
     """Check that what was answered is there, and nothing by halves; return the ids of all that is there."""
     listed = {item["id"]: item for item in listed_items(client)}
     assert client.get(COLLECTION).json()["items"] == len(listed)
@@ -68,7 +68,7 @@ def assert_kept(client: httpx.Client, ledger: Ledger) -> set[str]:
     return set(listed)
 
 
-def listed_items(client: httpx.Client) -> Iterator[dict[str, Any]]:
+def listed_items(client: httpx2.Client) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
         page = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
@@ -84,7 +84,7 @@ def assert_as_sent(found: dict[str, Any], sent: Item) -> None:
     assert found["metadata"] == sent.metadata
 
 
-def assert_found(client: httpx.Client, items: list[Item], encoder: Encoder) -> None:
+def assert_found(client: httpx2.Client, items: list[Item], encoder: Encoder) -> None:
     """Check that each item's own vector finds it, at distance 0."""
     for start in range(0, len(items), QUERIES_A_REQUEST):
         part = items[start : start + QUERIES_A_REQUEST]
@@ -103,7 +103,7 @@ def assert_found(client: httpx.Client, items: list[Item], encoder: Encoder) -> N
             np.testing.assert_array_equal(np.float32(match["vector"]), vector)
 
 
-def stored_vector(client: httpx.Client, item: Item, encoder: Encoder) -> npt.NDArray[np.float32]:
+def stored_vector(client: httpx2.Client, item: Item, encoder: Encoder) -> npt.NDArray[np.float32]:
     """Return the vector that was sent; of a picture the stored one, once it is what the encoder gives."""
     if item.vector is not None:
         return item.vector

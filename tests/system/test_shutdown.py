@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -69,7 +69,7 @@ def test_sigterm_lets_a_running_request_finish_and_exits_0(
 def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((4000, 512)).astype(np.float32)
     wanted = json.dumps({"metric": "minkowski", "p": 2.5, "reduction": "mean"})  # of many seconds on one core
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     server = Server(tmp_path / "data", "--encoder", str(bundle), "--threads", "1", "--shutdown-grace-s", "1")
     with server.client() as client:
 
@@ -91,7 +91,7 @@ def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tm
     assert "Traceback" not in server.log.read_text()
 
 
-def seconds_for(client: httpx.Client, pictures: list[str]) -> float:
+def seconds_for(client: httpx2.Client, pictures: list[str]) -> float:
     """Return how long embedding takes here, once the encoder is warm."""
     for _ in range(3):
         started = time.monotonic()
@@ -107,7 +107,7 @@ def test_an_idle_server_with_open_connections_stops_at_once(bundle: Path, tmp_pa
         told = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - told < STOPS_WITHIN_S
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             client.get("/health/live")
 
 
@@ -117,7 +117,7 @@ def test_a_second_server_is_refused_the_data_directory_and_the_port(bundle: Path
         assert second.returncode == 1
         assert "is in use by another server" in second.stderr
 
-        port = str(httpx.URL(server.url).port)
+        port = str(httpx2.URL(server.url).port)
         third = refused("--port", port, "--data-dir", tmp_path / "other", "--encoder", bundle)
         assert third.returncode == 1
         assert third.stderr.startswith(f"Error: Cannot listen on port {port}")
