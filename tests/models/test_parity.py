@@ -15,6 +15,8 @@ from tests.models.bundles import contents, edit_manifest
 from tests.models.encoders import ENGINES, PICTURES, network, onnx_spec, save, torch_spec
 from tests.models.onnx_graphs import encoder_graph
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BOTH = pytest.mark.parametrize("engine", ENGINES)
 
 
