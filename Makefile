@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup serve test check lint types contracts format lock fuzz verify-data verify-kill train-vehicle image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill train-vehicle image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -67,7 +67,7 @@ image: ## Build the container image IMAGE with ENGINE (docker or podman)
 check-image: ## Prove what the image promises, on ENGINE
 	scripts/check_image.sh $(ENGINE) $(IMAGE)
 
-verify-data: setup ## Compare the server's answers on real pictures with a plain loop (needs ../shared/data)
+verify-data: setup ## Compare the server's answers on real pictures with a plain loop (docs/testing.md)
 	$(BIN)/python -m benchmarks.real_data
 
 verify-kill: setup ## Kill the server twenty times in the middle of enrolment, and look for what it had answered

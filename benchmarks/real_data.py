@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a part of every set")
     quick = parser.parse_args().quick
     if not DATA.is_dir():
-        sys.stderr.write("The real pictures and encoders are not here: they belong in ../shared/data.\n")
+        sys.stderr.write(f"The real pictures and encoders are not in {DATA}; see docs/testing.md.\n")
         return 1
     print(
         f"{'set':<16}{'gallery':>8}{'queries':>8}{'k':>6}{'rank-1':>9}{'mAP':>9}{'plain':>9}{'plain':>9}"

@@ -84,18 +84,24 @@ def read_csv(folder: Path, split: str) -> ImageSet:
     Paths are relative to the folder. An empty camera means that it is unknown.
 
     Raises:
-        DatasetError: no table, a missing column, an empty identity or path, a path that leaves the folder,
-            a picture that is listed twice or is not there, an identity in two splits, or no such split.
+        DatasetError: no table, one that cannot be read, a missing column, an empty identity or path, a path
+            that leaves the folder, a picture that is listed twice or is not there, an identity in two
+            splits, or no such split.
     """
     table = folder / TABLE
     if not table.is_file():
         raise DatasetError(f"There is no {TABLE} in {folder}.")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise DatasetError(f"{table} has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
-        rows = [_sample(folder, row, f"{table}, line {reader.line_num}") for row in reader]
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(
+                    f"{table} has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}."
+                )
+            rows = [_sample(folder, row, f"{table}, line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{table} cannot be read ({error}). It must be a table in UTF-8.") from error
     _refuse_repeats(table, rows)
     _refuse_shared_identities(table, rows)
     samples = tuple(row for row in rows if row.split == split)
@@ -150,20 +156,20 @@ def load_pixels(images: ImageSet, spec: InputSpec) -> Pixels:
         (N, H, W, C) uint8 in the order of the samples: RGB, or grey where the encoder takes grey.
 
     Raises:
-        DatasetError: pictures that cannot be decoded; how many, and the first ones.
+        DatasetError: pictures that cannot be read or decoded; how many, and what is wrong with the first.
     """
     pixels = np.empty((len(images), spec.height, spec.width, spec.depth), dtype=np.uint8)
-    damaged: list[Path] = []
+    refused: list[str] = []
     for row, sample in zip(pixels, images.samples, strict=True):
         try:
             data = sample.path.read_bytes()
             row[:] = decode(data, (spec.height, spec.width), grey=spec.channels == "grey", resize=spec.resize)
-        except ImageError:
-            damaged.append(sample.path)
-    if damaged:
-        raise DatasetError(
-            f"{len(damaged):,} of {len(images):,} pictures cannot be decoded, first {_some(damaged)}."
-        )
+        except ImageError as error:
+            refused.append(f"{sample.path}: {error}")
+        except OSError as error:
+            refused.append(f"{sample.path}: {error.strerror}.")
+    if refused:
+        raise DatasetError(f"{len(refused):,} of {len(images):,} pictures cannot be used. First {refused[0]}")
     return pixels
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.errors import DomainError, NonFiniteError, OptionError, ShapeError
-from models.formulas import DISTRIBUTIONS, MATRIX_METRICS, METRICS, Metric, power_of_two
+from models.formulas import DISTRIBUTIONS, MATRIX_METRICS, METRICS, Metric, metric_of, power_of_two
 from models.tiles import distances_at, distances_between, fitting, streamed_sum
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "as_row_metric",
     "l2_normalize",
     "matrix_distance",
+    "metric_of",
     "paired",
     "pairwise",
     "prepare",

@@ -65,7 +65,7 @@ def embed(encoder: Encoder, images: ImageSet) -> Embeddings:
     """Return (N, D) the embeddings of a set, in its order, decoded as the bundle says.
 
     Raises:
-        DatasetError: pictures that cannot be decoded.
+        DatasetError: pictures that cannot be read or decoded.
         BundleError: the encoder gave NaN or infinity.
     """
     pixels = load_pixels(images, encoder.manifest.input)
@@ -80,7 +80,7 @@ def evaluate(encoder: Encoder, images: ImageSet) -> Evaluation:
     Where cameras are unknown each picture counts as its own, so that a query is junk to itself alone.
 
     Raises:
-        DatasetError: pictures that cannot be decoded.
+        DatasetError: pictures that cannot be read or decoded.
         InputError: no identity has pictures of two cameras (or, these unknown, two pictures).
     """
     embeddings = embed(encoder, images)

@@ -21,6 +21,7 @@ __all__ = [
     "Formula",
     "Metric",
     "formula",
+    "metric_of",
     "power_of_two",
     "tile_elements",
 ]
@@ -70,6 +71,15 @@ class Metric:
             raise OptionError(f"p must be greater than 0, not {self.p}.", argument="p")
         if self.p != 2.0 and self.name != "minkowski":
             raise OptionError(f"{self.name} takes no p; minkowski does.", argument="p")
+
+
+def metric_of(name: str, p: float = 2.0) -> Metric:
+    """Return the metric of a name and an order, of which `p` alone, with the default name, means the p-norm.
+
+    Raises:
+        OptionError: as `Metric`.
+    """
+    return Metric("minkowski" if name == "euclidean" and p != 2.0 else name, p)
 
 
 def formula(metric: Metric) -> Formula:

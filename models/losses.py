@@ -1,4 +1,7 @@
-"""The triplet loss on given triplets, in torch's convention; on a labelled batch, `models.batch_losses`."""
+"""The triplet loss on given triplets, in torch's convention.
+
+It is the losses' public face: those of labelled batches are in `models.batch_losses` and exported here too.
+"""
 
 import math
 from collections.abc import Callable

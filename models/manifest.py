@@ -2,13 +2,23 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from models.errors import OptionError
 from models.images import Resize
 
-__all__ = ["FORMAT", "Architecture", "Channels", "EncoderSpec", "InputSpec", "Manifest", "OnnxGraph"]
+__all__ = [
+    "FORMAT",
+    "Architecture",
+    "Channels",
+    "EncoderSpec",
+    "InputSpec",
+    "Manifest",
+    "OnnxGraph",
+    "make_record",
+]
 
 FORMAT = "lookalike-encoder/1"
 
@@ -18,6 +28,9 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class _Record(BaseModel):
@@ -127,3 +140,17 @@ class Manifest(EncoderSpec):
         )
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def make_record(record: type[Record], **values: Any) -> Record:
+    """Return a record of values that somebody gave as options.
+
+    Raises:
+        OptionError: a value that the record refuses, as a sentence about the first such option.
+    """
+    try:
+        return record(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = str(first["loc"][0]) if first["loc"] else "options"
+        raise OptionError(f"{where} {first['input']!r}: {first['msg']}.", argument=where) from error

@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from models.drawing import draw_vehicle
 from models.errors import BundleError, OptionError
 from models.images import Pixels, Resize
-from models.manifest import Channels, EncoderSpec, InputSpec, OnnxGraph
+from models.manifest import Channels, EncoderSpec, InputSpec, OnnxGraph, make_record
 from models.onnx_graph import Signature, free_batch, read_model, read_signature
 from models.runtime import Embeddings, Encoder, OnnxEngine, save_encoder
 
 __all__ = ["ImportOptions", "ImportReport", "import_onnx"]
-
-Record = TypeVar("Record", bound=BaseModel)
 
 _PARITY = 1e-4
 _REFERENCES = 4
@@ -83,43 +80,51 @@ def import_onnx(path: Path, out: Path, options: ImportOptions) -> ImportReport:
         f"{input_spec.channels}, {input_spec.resize}."
     ]
     inputs = _reference_inputs(input_spec)
-    raw, graph, dimension = _settle_batch(model, raw, signature, inputs, input_spec, notes)
-    notes.append(f"Embeddings have {dimension} dimensions (output {signature.output!r}).")
-    spec = _validated(
+    settled = _settle_batch(model, raw, signature, inputs, input_spec)
+    notes += settled.notes
+    notes.append(f"Embeddings have {settled.dimension} dimensions (output {signature.output!r}).")
+    spec = make_record(
         EncoderSpec,
         name=options.name,
         description=options.description or "Imported from an ONNX file.",
         intended_use=options.intended_use,
         licence=options.licence,
-        onnx=graph,
+        onnx=settled.graph,
         input=input_spec,
-        dimension=dimension,
+        dimension=settled.dimension,
         normalize=options.normalize,
         metric=options.metric,
     )
-    return ImportReport(save_encoder(out, spec, raw, inputs), notes)
+    return ImportReport(save_encoder(out, spec, settled.raw, inputs), notes)
 
 
-def _settle_batch(
-    model: Any, raw: bytes, signature: Signature, inputs: Pixels, spec: InputSpec, notes: list[str]
-) -> tuple[bytes, OnnxGraph, int]:
-    """Return the graph's bytes, how to call it, and D: with any batch size if the embeddings allow it."""
+class _Settled(NamedTuple):
+    """The graph's bytes, how to call it, D, and sentences on what was done to it."""
+
+    raw: bytes
+    graph: OnnxGraph
+    dimension: int
+    notes: tuple[str, ...] = ()
+
+
+def _settle_batch(model: Any, raw: bytes, signature: Signature, inputs: Pixels, spec: InputSpec) -> _Settled:
+    """Have the graph take any batch size if the embeddings allow it."""
     size = signature.batch or 1
     fixed = OnnxGraph(input=signature.input, output=signature.output, layout=signature.layout, batch=size)
     apart = OnnxEngine(raw, fixed, spec).run(inputs)
     dimension = apart.shape[1]
     free = fixed.model_copy(update={"batch": None})
     if signature.batch is None and _agree(raw, free, spec, inputs, apart):
-        return raw, free, dimension
+        return _Settled(raw, free, dimension)
     freed = free_batch(model, signature.input)
     if _agree(freed, free, spec, inputs, apart):
-        notes.append(f"The graph took batches of {size} only: rewritten to take any, same embeddings.")
-        return freed, free, dimension
-    notes.append(
+        note = f"The graph took batches of {size} only: rewritten to take any, same embeddings."
+        return _Settled(freed, free, dimension, (note,))
+    note = (
         f"The graph takes batches of {size} only and cannot be freed without changing the embeddings: "
         "pictures are encoded in batches of that size."
     )
-    return raw, fixed, dimension
+    return _Settled(raw, fixed, dimension, (note,))
 
 
 def _agree(raw: bytes, graph: OnnxGraph, spec: InputSpec, inputs: Pixels, apart: Embeddings) -> bool:
@@ -152,7 +157,7 @@ def _input_spec(signature: Signature, options: ImportOptions) -> InputSpec:
     assert options.mean is not None
     assert options.std is not None
     _check_range(options.mean, options.std, options.pixel_max)
-    return _validated(
+    return make_record(
         InputSpec,
         height=height,
         width=width,
@@ -196,16 +201,6 @@ def _per_channel(option: str, values: tuple[float, ...], depth: int, pixel_max: 
         raise OptionError(f"{option} takes 1 number or {depth}, one a channel; {len(values)} were given.")
     scaled = tuple(round(value * 255 / pixel_max, 9) for value in values)
     return scaled * depth if len(values) == 1 else scaled
-
-
-def _validated(record: type[Record], **values: Any) -> Record:
-    """Make a record, and turn what it refuses into a sentence about the option."""
-    try:
-        return record(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = str(first["loc"][0]) if first["loc"] else "options"
-        raise OptionError(f"{where} {first['input']!r}: {first['msg']}.", argument=where) from error
 
 
 def _reference_inputs(spec: InputSpec) -> Pixels:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,13 +16,15 @@ import torch
 from torch import nn
 
 from models.augmentation import augment
-from models.bundle import MANIFEST, Architecture, EncoderSpec, InputSpec
-from models.datasets import PKSampler, load_pixels, read_dataset
+from models.bundle import Architecture, EncoderSpec, InputSpec, check_destination
+from models.datasets import ImageSet, PKSampler, load_pixels, read_dataset
 from models.drawing import draw_vehicle
 from models.errors import BundleError, OptionError
 from models.evaluation import evaluate
 from models.images import Pixels, decode
 from models.losses import batch_triplet_loss
+from models.manifest import make_record
+from models.margins import check_margin
 from models.networks import build_network
 from models.progress import Report
 from models.runtime import save_encoder
@@ -91,10 +94,13 @@ class TrainConfig:
                 raise OptionError(
                     f"{name} is {getattr(self, name)}; a triplet needs at least 2.", argument=name
                 )
-        for name in ("steps", "learning_rate", "clip_norm", "threads", "minutes"):
+        for name in ("steps", "learning_rate", "clip_norm", "threads", "minutes", "dimension"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name} is {value}; it must be above 0.", argument=name)
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1.", argument="seed")
+        check_margin(self.margin)
 
     def record(self) -> dict[str, Any]:
         """Return it without what is said elsewhere in the manifest, and without paths of this machine."""
@@ -102,52 +108,41 @@ class TrainConfig:
         return {name: value for name, value in asdict(self).items() if name not in elsewhere}
 
     def input(self) -> InputSpec:
-        """Return how pictures become the network's input."""
-        return InputSpec(height=self.height, width=self.width, mean=(_MEAN,) * 3, std=(_STD,) * 3)
+        """Return how pictures become the network's input.
+
+        Raises:
+            OptionError: a height or width that no input can have.
+        """
+        return make_record(
+            InputSpec, height=self.height, width=self.width, mean=(_MEAN,) * 3, std=(_STD,) * 3
+        )
 
 
 def train(config: TrainConfig) -> Path:
     """Train an encoder, measure it, and write its bundle.
 
     The same configuration, on the same machine with the same versions and threads, gives the same weights.
+    What could keep the bundle from being written is refused before the training, not after it.
 
     Returns:
         The bundle's folder.
 
     Raises:
         DatasetError: the dataset is not what it should be.
-        BundleError: the folder for the bundle holds something else.
+        BundleError: the folder for the bundle holds something else, or cannot be written.
         OptionError: an option that does not fit.
         KeyboardInterrupt: Ctrl-C; nothing was written.
     """
-    if config.out.exists() and not (config.out / MANIFEST).is_file() and any(config.out.iterdir()):
-        raise BundleError(f"{config.out} exists and is no bundle. Name a new folder with --out.")
+    _check_out(config.out)
     train_set = read_dataset(config.data, config.train_split)
     val_set = read_dataset(config.data, config.val_split) if config.val_split else None
     for images in filter(None, (train_set, val_set)):
         log.info("%s", images)
+    spec = _spec(config, train_set)
     with _torch_apart(config.threads):
         network, outcome = fit(config, load_pixels(train_set, config.input()), train_set.labels())
         weights = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-        spec = EncoderSpec(
-            name=config.name,
-            description=config.description,
-            intended_use=config.intended_use,
-            licence=config.licence,
-            architecture=Architecture(name=config.network, params={"dimension": config.dimension}),
-            input=config.input(),
-            dimension=config.dimension,
-            normalize=config.normalize,
-            metric="euclidean",
-            training={
-                "dataset": train_set.name,
-                "images": len(train_set),
-                "identities": len(train_set.identities),
-                "config": config.record(),
-                "outcome": outcome,
-                "torch": str(torch.__version__),
-            },
-        )
+        spec = spec.model_copy(update={"training": {**(spec.training or {}), "outcome": outcome}})
         references = _reference_inputs(config)
         encoder = save_encoder(config.out, spec, weights, references)
         if val_set is not None:
@@ -223,6 +218,45 @@ def fit(
         log.warning("Stopped by Ctrl-C after step %d. Nothing was written.", step)
         raise
     return network.eval(), report.outcome(step)
+
+
+def _check_out(out: Path) -> None:
+    """Raise BundleError where the bundle's folder could not be made, or not be replaced."""
+    try:
+        check_destination(out)
+        parent = next(path for path in out.resolve().parents if path.exists())
+    except OSError as error:
+        raise BundleError(f"{out} cannot be looked at: {error.strerror}.") from error
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise BundleError(f"{out} cannot be made: {parent} is no folder that may be written to.")
+
+
+def _spec(config: TrainConfig, train_set: ImageSet) -> EncoderSpec:
+    """Return what the bundle will say, all but the outcome and the evaluation.
+
+    Raises:
+        OptionError: an option that no bundle can have.
+    """
+    return make_record(
+        EncoderSpec,
+        name=config.name,
+        description=config.description,
+        intended_use=config.intended_use,
+        licence=config.licence,
+        architecture=Architecture(name=config.network, params={"dimension": config.dimension}),
+        input=config.input(),
+        dimension=config.dimension,
+        normalize=config.normalize,
+        metric="euclidean",
+        training={
+            "dataset": train_set.name,
+            "images": len(train_set),
+            "identities": len(train_set.identities),
+            "config": config.record(),
+            "outcome": None,
+            "torch": str(torch.__version__),
+        },
+    )
 
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

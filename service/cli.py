@@ -19,15 +19,22 @@ __all__ = ["main"]
 
 Command = Callable[..., Any]
 
+_AT_LEAST_1, _AT_LEAST_2 = click.IntRange(min=1), click.IntRange(min=2)
+_SEED = click.IntRange(min=0, max=2**63 - 1)
+
 
 class _Group(click.Group):
-    """Turns our own exceptions into one sentence on stderr and exit code 1."""
+    """Turns our own exceptions, and files that cannot be used, into one sentence and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except LookalikeError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # not about a file that the person named
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -161,10 +168,12 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder to write to.")
-@click.option("--identities", default=6, show_default=True, help="How many vehicles.")
-@click.option("--views", default=4, show_default=True, help="How many pictures of each.")
-@click.option("--seed", default=0, show_default=True, help="Other seeds draw other vehicles.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder to write to."
+)
+@click.option("--identities", type=_AT_LEAST_1, default=6, show_default=True, help="How many vehicles.")
+@click.option("--views", type=_AT_LEAST_1, default=4, show_default=True, help="How many pictures of each.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Other seeds draw other vehicles.")
 def draw(out: Path, identities: int, views: int, seed: int) -> None:
     """Draw little vehicles seen under changes of pose, light and noise, to try things with."""
     from models.drawing import draw_dataset  # noqa: PLC0415 - as in serve
@@ -184,15 +193,23 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
 @click.option("--val-split", default="val", show_default=True, help="The split to measure on; '' for none.")
 @click.option("--mining", type=click.Choice(["all", "hard", "semi_hard"]), default="all", show_default=True)
 @click.option("--margin", default="0.2", show_default=True, help="Of the triplet loss: a number, or soft.")
-@click.option("--identities", default=48, show_default=True, help="P, the identities of a batch.")
-@click.option("--images", default=2, show_default=True, help="K, the pictures of each identity in a batch.")
-@click.option("--dimension", default=128, show_default=True, help="D, of the embeddings.")
+@click.option(
+    "--identities", type=_AT_LEAST_2, default=48, show_default=True, help="P, the identities of a batch."
+)
+@click.option(
+    "--images",
+    type=_AT_LEAST_2,
+    default=2,
+    show_default=True,
+    help="K, the pictures of each identity in a batch.",
+)
+@click.option("--dimension", type=_AT_LEAST_1, default=128, show_default=True, help="D, of the embeddings.")
 @click.option("--size", default="96x96", show_default=True, metavar="HEIGHTxWIDTH", help="Input size.")
 @click.option("--learning-rate", default=2e-3, show_default=True, help="The highest; it warms up and decays.")
-@click.option("--steps", default=1000, show_default=True, help="Batches to train on.")
+@click.option("--steps", type=_AT_LEAST_1, default=1000, show_default=True, help="Batches to train on.")
 @click.option("--minutes", type=float, help="A time budget instead of --steps.")
-@click.option("--seed", default=0, show_default=True, help="Of weights, batches and augmentation.")
-@click.option("--threads", default=2, show_default=True, help="For computing.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Of weights, batches, augmentation.")
+@click.option("--threads", type=_AT_LEAST_1, default=2, show_default=True, help="For computing.")
 def train(data: Path, out: Path, **given: Any) -> None:
     """Train an encoder with the triplet loss on the pictures in DATA, and write its bundle.
 
@@ -217,8 +234,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
     """Read HEIGHTxWIDTH."""
     if text is None:
         return None
-    height, separator, width = text.lower().partition("x")
-    if not separator or not height.isdigit() or not width.isdigit():
+    height, _, width = text.lower().partition("x")
+    # A digit may be one that int() does not read, such as a superscript; a decimal never is.
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise click.BadParameter("give it as HEIGHTxWIDTH, such as 256x128", param_hint="--size")
     return int(height), int(width)
 

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from models.errors import ImageError
 from models.images import ImageLimits, Pixels, decode
 from models.runtime import Embeddings, Encoder
-from service.errors import OverloadedError
+from service.errors import OverloadedError, TooLargeError
 
 __all__ = ["HostedEncoder"]
 
@@ -41,9 +41,15 @@ class HostedEncoder:
         """Return one (D,) float32 embedding a picture, or the error that it is.
 
         Raises:
+            TooLargeError: more pictures than may ever wait.
             OverloadedError: too many pictures are waiting already.
             BundleError: the encoder gave NaN or infinity.
         """
+        if len(images) > self._max_waiting:
+            raise TooLargeError(
+                f"{len(images)} pictures came at once and at most {self._max_waiting} are taken. "
+                "Send them in several requests, or raise LOOKALIKE_MAX_WAITING_IMAGES."
+            )
         if self._waiting + len(images) > self._max_waiting:
             raise OverloadedError(
                 f"{self._waiting} pictures are waiting and {len(images)} more would exceed the limit of "

@@ -8,6 +8,7 @@ models.errors.LookalikeError
     │   ├── TooLargeError             more bytes, rows or work than one request may bring
     │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
     ├── NotFoundError                 no collection, item, encoder or route of that name
+    │   └── CollectionDroppedError    a collection that was deleted while it was in use
     ├── ConflictError                 it exists already, otherwise configured
     ├── DimensionMismatchError        vectors of another dimension than the collection's
     ├── EncoderMismatchError          vectors of another encoder than the collection's
@@ -20,6 +21,7 @@ models.errors.LookalikeError
 from models.errors import LookalikeError
 
 __all__ = [
+    "CollectionDroppedError",
     "ConflictError",
     "DimensionMismatchError",
     "EncoderMismatchError",
@@ -77,15 +79,20 @@ class NotFoundError(ServiceError):
     """No collection, item, encoder or route of that name."""
 
 
+class CollectionDroppedError(NotFoundError):
+    """A collection that was deleted while somebody still used it."""
+
+
 class ConflictError(ServiceError):
     """It exists already, otherwise configured."""
 
 
 class DimensionMismatchError(ServiceError):
-    """Vectors of another dimension than the collection's."""
+    """Vectors of another dimension than the collection's; `argument` names the field they came in."""
 
-    def __init__(self, message: str, *, expected: int, got: int) -> None:
+    def __init__(self, message: str, *, expected: int, got: int, argument: str | None = None) -> None:
         super().__init__(message)
+        self.argument = argument
         self.expected = expected
         self.got = got
 

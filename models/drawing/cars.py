@@ -37,7 +37,8 @@ def draw_car(pen: Pen, v: Vehicle) -> None:
         rounded([(-half, floor), (-half, belt - 0.05), (half * 0.96, bonnet - 0.02), (half, floor)], 0.08),
         v.body,
     )
-    draw_stripe(pen, v, (-half * 0.97, half * 0.97), floor + 0.42 * (belt - floor), 0.16)
+    level = floor + 0.42 * (belt - floor)
+    draw_stripe(pen, v, [(-half * 0.97, level), (half * 0.97, level)], width=0.16)
     for x in (back + rear_slope + 0.35, 0.1):
         pen.line([(x, belt - 0.08), (x, floor + 0.1)], 0.025, shade(v.body, 0.7))
     pen.box(0.2, belt - 0.16, 0.42, belt - 0.11, shade(v.body, 0.55))

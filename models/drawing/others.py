@@ -45,7 +45,7 @@ def draw_truck(pen: Pen, v: Vehicle) -> None:
         for n in range(1, 12):
             x = left + (right - left) * n / 12
             pen.line([(x, bottom + 0.1), (x, top - 0.1)], 0.05, shade(v.second, 0.75))
-    draw_stripe(pen, v, (left, right), bottom + 0.25, 0.2, v.body)
+    draw_stripe(pen, v, [(left, bottom + 0.25), (right, bottom + 0.25)], width=0.2, colour=v.body)
     draw_badge(
         pen, v, ((left + right) / 2, bottom + 0.5 * (top * (0.6 if v.load == 3 else 1) - bottom)), 0.42
     )
@@ -113,7 +113,8 @@ def draw_bus(pen: Pen, v: Vehicle) -> None:
         ],
         shade(GLASS, 0.8),
     )
-    draw_stripe(pen, v, (-half * 0.99, half - 0.85), floor + 0.24 * roof, 0.2)
+    level = floor + 0.24 * roof
+    draw_stripe(pen, v, [(-half * 0.99, level), (half - 0.85, level)], width=0.2)
     draw_badge(pen, v, (-half * 0.1, floor + 0.16 * roof), 0.3)
     pen.box(half - 0.2, floor + 0.1, half - 0.01, floor + 0.3, LAMP)
     pen.box(-half, floor + 0.1, -half + 0.13, floor + 0.42, BRAKE)

@@ -1,6 +1,6 @@
 """What vehicles of every kind wear: lamps, glass, stripes and badges."""
 
-from models.drawing.pen import Colour, Pen
+from models.drawing.pen import Colour, Pen, Points
 from models.drawing.vehicles import Vehicle
 
 __all__ = ["BRAKE", "GLASS", "LAMP", "STEEL", "draw_badge", "draw_stripe"]
@@ -11,13 +11,10 @@ GLASS: Colour = (120, 158, 182)
 STEEL: Colour = (150, 154, 162)
 
 
-def draw_stripe(
-    pen: Pen, v: Vehicle, ends: tuple[float, float], y: float, width: float, colour: Colour | None = None
-) -> None:
-    """Draw one stripe or two along the side, or none."""
+def draw_stripe(pen: Pen, v: Vehicle, points: Points, *, width: float, colour: Colour | None = None) -> None:
+    """Draw one stripe along the points, or a second above it, or none."""
     for n in range(v.stripe if v.stripe < 3 else 0):
-        level = y + 1.4 * width * n
-        pen.line([(ends[0], level), (ends[1], level)], width / v.stripe, colour or v.second)
+        pen.line([(x, y + 1.4 * width * n) for x, y in points], width / v.stripe, colour or v.second)
 
 
 def draw_badge(pen: Pen, v: Vehicle, centre: tuple[float, float], radius: float) -> None:

@@ -1,30 +1,34 @@
 """Collections: made, described, dropped."""
 
+import contextlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response, status
+from fastapi import APIRouter, Depends, Response, status
 
 from models.errors import OptionError
-from service.api.gallery_schemas import CollectionAnswer, CollectionRequest, CollectionsAnswer, DeletedAnswer
+from service.api.gallery_schemas import (
+    CollectionAnswer,
+    CollectionName,
+    CollectionRequest,
+    CollectionsAnswer,
+    DeletedAnswer,
+)
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.state import Services, ServicesDep
 from service.api.wire import accepts, body
+from service.errors import CollectionDroppedError
 from service.gallery.collection import Collection, CollectionConfig
+from service.gallery.gallery import Gallery
 
-__all__ = ["CollectionName", "router"]
+__all__ = ["router"]
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], responses=PROBLEM_RESPONSES)
-
-CollectionName = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="The collection's name.")
-]
 
 
 @router.get("", response_model=CollectionsAnswer)
 async def list_collections(services: ServicesDep) -> dict[str, Any]:
     """Describe all collections, by name."""
-    described = await services.store(lambda: [_describe(one) for one in services.gallery.list()])
-    return {"collections": described}
+    return {"collections": await services.store(lambda: _describe_all(services.gallery))}
 
 
 @router.put(
@@ -44,9 +48,14 @@ async def create_collection(
 ) -> dict[str, Any]:
     """Make a collection: 201; 200 where it is there already; 409 where it is there otherwise configured."""
     config = _config(wanted, services)
-    made, created = await services.store(lambda: services.gallery.create(collection, config))
+
+    def create() -> tuple[dict[str, Any], bool]:
+        made, created = services.gallery.create(collection, config)
+        return _describe(made), created
+
+    described, created = await services.store(create)
     response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
-    return await services.store(lambda: _describe(made))
+    return described
 
 
 @router.get("/{collection}", response_model=CollectionAnswer)
@@ -58,13 +67,7 @@ async def describe_collection(collection: CollectionName, services: ServicesDep)
 @router.delete("/{collection}", response_model=DeletedAnswer)
 async def drop_collection(collection: CollectionName, services: ServicesDep) -> dict[str, Any]:
     """Delete a collection with all its items; `deleted` tells how many there were."""
-
-    def drop() -> int:
-        items = services.gallery.get(collection).stats().items
-        services.gallery.drop(collection)
-        return items
-
-    return {"deleted": await services.store(drop)}
+    return {"deleted": await services.store(lambda: services.gallery.drop(collection))}
 
 
 def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
@@ -91,6 +94,14 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
         encoder=manifest.name,
         fingerprint=manifest.fingerprint,
     )
+
+
+def _describe_all(gallery: Gallery) -> list[dict[str, Any]]:
+    described: list[dict[str, Any]] = []
+    for collection in gallery.list():
+        with contextlib.suppress(CollectionDroppedError):  # meanwhile: then it is not there to describe
+            described.append(_describe(collection))
+    return described
 
 
 def _describe(collection: Collection) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from models.distances import (
     MATRIX_METRICS,
-    Metric,
     l2_normalize,
     matrix_distance,
+    metric_of,
     paired,
     pairwise,
     reduce_distances,
@@ -20,9 +20,10 @@ from service.api.numeric_schemas import DistancesAnswer, DistancesRequest
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
 from service.api.state import ServicesDep
-from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.api.validation import pointer_of
+from service.api.wire import accepts, answers, body, respond
 
-__all__ = ["metric_of", "router"]
+__all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["distances and losses"], responses=PROBLEM_RESPONSES)
 
@@ -56,19 +57,6 @@ async def compute_distances(
     return await respond(request, answer)
 
 
-def metric_of(name: str, p: float) -> Metric:
-    """Return the metric of a request; p alone, with the default metric, means the p-norm.
-
-    Raises:
-        OptionError: p with a metric that has no order.
-    """
-    if name == "minkowski" or (name == "euclidean" and p != 2):
-        return Metric("minkowski", p)
-    if p != 2:
-        raise OptionError(f"{name} has no order p. Leave p out, or ask for minkowski.", argument="p")
-    return Metric(name)
-
-
 def _distances(x: Tensor, y: Tensor, wanted: DistancesRequest) -> dict[str, Any]:
     """Compute what was asked for; runs in a thread."""
     metric = metric_of(wanted.metric, wanted.p)
@@ -91,7 +79,7 @@ def _distances(x: Tensor, y: Tensor, wanted: DistancesRequest) -> dict[str, Any]
         else:
             distances = reduce_distances(pairwise(x, y, metric), wanted.reduction)
     return {
-        "metric": wanted.metric,
+        "metric": metric.name,
         "shape": list(distances.shape),
         "distances": distances.numpy() if distances.ndim else distances.item(),
     }

@@ -10,9 +10,10 @@ from models.errors import ImageError, OptionError
 from models.runtime import Embeddings
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import embed_all, images_error
-from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, EncodersAnswer, ModelsAnswer
+from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, EncodersAnswer, Model, ModelsAnswer
 from service.api.state import ServicesDep
-from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.api.validation import pointer_of
+from service.api.wire import accepts, answers, body, respond
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 
@@ -31,8 +32,13 @@ async def list_encoders(services: ServicesDep) -> dict[str, Any]:
 @router.get("/models", response_model=ModelsAnswer)
 async def list_models(services: ServicesDep) -> dict[str, Any]:
     """List the encoders as OpenAI lists models."""
-    model = {"id": services.encoder.manifest.name, "object": "model", "created": 0, "owned_by": "lookalike"}
-    return {"object": "list", "data": [model]}
+    return {"object": "list", "data": [_model(services.encoder)]}
+
+
+@router.get("/models/{model}", response_model=Model)
+async def get_model(model: str, services: ServicesDep) -> dict[str, Any]:
+    """Describe one encoder as OpenAI describes a model."""
+    return _model(services.encoder_named(model))
 
 
 @router.post(
@@ -89,6 +95,10 @@ def _encoded(embedding: Embeddings, encoding_format: str) -> Embeddings | str:
     if encoding_format == "base64":
         return base64.b64encode(embedding.astype("<f4").tobytes()).decode()
     return embedding
+
+
+def _model(hosted: HostedEncoder) -> dict[str, Any]:
+    return {"id": hosted.manifest.name, "object": "model", "created": 0, "owned_by": "lookalike"}
 
 
 def _describe(hosted: HostedEncoder) -> dict[str, Any]:

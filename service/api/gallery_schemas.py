@@ -1,16 +1,32 @@
 """Requests and answers about collections and items."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from fastapi import Path
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from torch import Tensor
 
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, RequestBody
+from service.api.validation import sentence_of
+from service.gallery.fields import FieldType
 
 __all__ = [
+    "BadItem",
     "CollectionAnswer",
+    "CollectionName",
     "CollectionRequest",
     "CollectionsAnswer",
     "DeleteItemsRequest",
@@ -22,7 +38,19 @@ __all__ = [
     "ItemsRequest",
 ]
 
-FieldTypeName = Literal["keyword", "integer", "float", "boolean", "datetime"]
+
+def _collection_name(name: str) -> str:
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(f"{name[:80]!r} names no collection; use 1 to 64 letters, digits, '_', '.' or '-'")
+    return name
+
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+CollectionName = Annotated[
+    str,
+    Path(description="The collection's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    AfterValidator(_collection_name),
+]
 FilterBody = Annotated[
     dict[str, Any],
     Field(description='Such as {"camera": "c1"}, {"time": {"gte": "2026-01-01"}}, {"not": {...}}.'),
@@ -62,7 +90,7 @@ class CollectionRequest(RequestBody):
         None, description="The encoder's metric if left out, or euclidean where there is none."
     )
     index: IndexRequest = IndexRequest()
-    fields: dict[str, FieldTypeName] = Field({}, max_length=64, description="Declared metadata fields.")
+    fields: dict[str, FieldType] = Field({}, max_length=64, description="Declared metadata fields.")
     keep_images: NotKept = Field(False, description="Pictures are not kept, only their embeddings.")
     encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
 
@@ -112,6 +140,30 @@ class ItemBody(RequestBody):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class BadItem:
+    """An item whose fields do not fit: it is rejected alone, and the others are kept."""
+
+    id: str | None
+    identity: str | None
+    field: str | None
+    reason: str
+
+
+def _item_or_bad(value: Any, validate_item: ValidatorFunctionWrapHandler) -> ItemBody | BadItem:
+    try:
+        item: ItemBody = validate_item(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        known = value if isinstance(value, dict) else {}
+        names = (known.get(name) for name in ("id", "identity"))
+        item_id, identity = (name if isinstance(name, str) else None for name in names)
+        sentence = sentence_of(first, ItemBody)
+        return BadItem(item_id, identity, field, f"{field}: {sentence}" if field else sentence)
+    return item
+
+
 class ItemsRequest(RequestBody):
     """Items to write, each by its id."""
 
@@ -128,7 +180,7 @@ class ItemsRequest(RequestBody):
         }
     )
 
-    items: list[ItemBody] = Field(min_length=1)
+    items: list[Annotated[ItemBody, WrapValidator(_item_or_bad)]] = Field(min_length=1)
     on_error: Literal["continue", "abort"] = Field(
         "continue", description="Whether the good items are written where others are rejected."
     )

@@ -1,5 +1,6 @@
 """Is it alive, and can it answer?"""
 
+import contextlib
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ from models.errors import LookalikeError
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.schemas import HealthAnswer
 from service.api.state import Services, ServicesDep
-from service.errors import NotReadyError
+from service.errors import CollectionDroppedError, NotReadyError
 from service.gallery.collection import SearchOptions
 
 __all__ = ["router"]
@@ -52,9 +53,11 @@ async def ready(services: ServicesDep) -> dict[str, Any]:
 
 
 def _search_somewhere(services: Services) -> int:
-    """Search the first collection, if there is one, and return how many there are."""
+    """Search the first collection that is not dropped meanwhile, if any, and return how many there are."""
     collections = services.gallery.list()
-    for collection in collections[:1]:
+    for collection in collections:
         query = np.full((1, collection.config.dimension), 0.5, dtype=np.float32)
-        collection.search(query, SearchOptions(k=1))
+        with contextlib.suppress(CollectionDroppedError):
+            collection.search(query, SearchOptions(k=1))
+            break
     return len(collections)

@@ -1,7 +1,7 @@
 """Items: enrolled, read, listed, deleted."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from torch import Tensor
 
 from models.errors import ImageError, InputError, OptionError, ShapeError
-from service.api.collections import CollectionName
 from service.api.gallery_schemas import (
+    BadItem,
+    CollectionName,
     DeletedAnswer,
     DeleteItemsRequest,
     ItemAnswer,
@@ -23,9 +24,17 @@ from service.api.gallery_schemas import (
 from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.samples import embed_all
 from service.api.state import Services, ServicesDep
-from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.api.validation import pointer_of
+from service.api.wire import accepts, answers, body, respond
 from service.errors import InvalidFieldsError, NotFoundError
-from service.gallery.collection import Collection, NewItem, StoredItem, Vectors, Written
+from service.gallery.collection import (
+    ANOTHER_REJECTED,
+    Collection,
+    NewItem,
+    StoredItem,
+    Vectors,
+    Written,
+)
 from service.gallery.filters import parse_filter
 
 __all__ = ["router"]
@@ -37,16 +46,11 @@ ItemId = Annotated[str, Path(min_length=1, max_length=256, description="The item
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What keeps an item from being written: the field at fault, a sentence, and the kind of error."""
+    """What keeps an item from having a vector: the field at fault, a sentence, and the kind of error."""
 
     field: str | None
     reason: str
     kind: type[Exception]
-
-    @property
-    def place(self) -> tuple[str, ...]:
-        """Return the rest of the JSON pointer, below the item."""
-        return () if self.field is None else (self.field,)
 
 
 @router.post(
@@ -68,21 +72,14 @@ async def upsert_items(
     """
     target = await services.store(lambda: services.gallery.get(collection))
     vectors = await _vectors(wanted.items, target, services)
-    new = [
-        NewItem(item.id, item.identity, vector, item.metadata)
-        for item, vector in zip(wanted.items, vectors, strict=True)
-        if isinstance(vector, np.ndarray)
-    ]
-    faults = _faults(vectors, await services.store(lambda: target.check(new)))
-    if len(faults) == len(vectors) or (faults and wanted.on_error == "abort"):
-        nothing = [_not_written(item, faults.get(row)) for row, item in enumerate(wanted.items)]
-        return problem_of(request, _rejection(faults, len(vectors)), extensions=_tally(nothing))
-    written = iter(await services.store(lambda: target.upsert(new)))
-    results = [
-        next(written) if isinstance(vector, np.ndarray) else _not_written(item, faults[row])
-        for row, (item, vector) in enumerate(zip(wanted.items, vectors, strict=True))
-    ]
-    return await respond(request, _tally(results))
+    abort = wanted.on_error == "abort"
+    if abort and any(isinstance(vector, Fault) for vector in vectors):
+        written = [_not_written(item, vector) for item, vector in zip(wanted.items, vectors, strict=True)]
+    else:
+        written = await services.store(lambda: _write(target, wanted.items, vectors, all_or_none=abort))
+    if all(one.status == "rejected" for one in written):
+        return problem_of(request, _rejection(written, vectors), extensions=_tally(written))
+    return await respond(request, _tally(written))
 
 
 @router.get("", response_model=ItemsPage, response_model_exclude_none=False)
@@ -147,12 +144,13 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 
 async def _vectors(
-    items: Sequence[ItemBody], target: Collection, services: Services
+    items: Sequence[ItemBody | BadItem], target: Collection, services: Services
 ) -> list[Vectors | Fault]:
     """Return each item's vector, or why it has none: pictures embedded, numbers as float32."""
-    pictures = [item.image for item in items if item.image is not None]
+    pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
+    ready = await services.store(lambda: [_ready(item) for item in items])
     if not pictures:
-        return await services.store(lambda: [_numbers(item.vector) for item in items])
+        return [one for one in ready if one is not None]
     encoder = services.encoder_of(target.name, target.config)
     if encoder is None:
         raise OptionError(
@@ -160,7 +158,14 @@ async def _vectors(
             "no encoder. Send vectors, or make a collection without `dimension`.",
         )
     embedded = iter(await embed_all(pictures, encoder))
-    return [_numbers(item.vector) if item.image is None else _picture(next(embedded)) for item in items]
+    return [_picture(next(embedded)) if one is None else one for one in ready]
+
+
+def _ready(item: ItemBody | BadItem) -> Vectors | Fault | None:
+    """Return what can be said of an item without the encoder: None where it has a picture."""
+    if isinstance(item, BadItem):
+        return Fault(item.field, item.reason, InvalidFieldsError)
+    return None if item.image is not None else _numbers(item.vector)
 
 
 def _picture(embedded: Vectors | ImageError) -> Vectors | Fault:
@@ -181,33 +186,49 @@ def _numbers(vector: object) -> Vectors | Fault:
         return array.astype(np.float32)
 
 
-def _faults(vectors: Sequence[Vectors | Fault], reasons: Sequence[str | None]) -> dict[int, Fault]:
-    """Return what is wrong, by position: with the pictures, and with the items made of the others."""
-    found: dict[int, Fault] = {}
-    checked = iter(reasons)
-    for row, vector in enumerate(vectors):
-        if isinstance(vector, Fault):
-            found[row] = vector
-        elif reason := next(checked):
-            found[row] = Fault(None, reason, InputError)
-    return found
-
-
-def _rejection(faults: Mapping[int, Fault], count: int) -> InvalidFieldsError:
-    """Return the error of a request of which nothing was written."""
-    errors = [(pointer_of("items", row, *fault.place), fault.reason) for row, fault in faults.items()]
-    kinds = {fault.kind for fault in faults.values()}
-    pointer, reason = errors[0]
-    others = (
-        f" ({len(faults)} of {count} items have such faults, and nothing was written.)" if count > 1 else ""
+def _write(
+    target: Collection,
+    items: Sequence[ItemBody | BadItem],
+    vectors: Sequence[Vectors | Fault],
+    *,
+    all_or_none: bool,
+) -> list[Written]:
+    """Write the items that have a vector, and say for each item what became of it; runs in a thread."""
+    written = iter(
+        target.upsert(
+            [
+                NewItem(item.id, item.identity, vector, item.metadata)
+                for item, vector in zip(items, vectors, strict=True)
+                if isinstance(item, ItemBody) and isinstance(vector, np.ndarray)
+            ],
+            all_or_none=all_or_none,
+        )
     )
-    kind = kinds.pop() if len(kinds) == 1 else InputError
-    return InvalidFieldsError(f"{pointer}: {reason}{others}", errors, kind=kind)
+    return [
+        next(written) if isinstance(vector, np.ndarray) else _not_written(item, vector)
+        for item, vector in zip(items, vectors, strict=True)
+    ]
 
 
-def _not_written(item: ItemBody, fault: Fault | None) -> Written:
-    reason = fault.reason if fault else "Another item of the request was rejected, and on_error is abort."
+def _not_written(item: ItemBody | BadItem, vector: Vectors | Fault) -> Written:
+    reason = vector.reason if isinstance(vector, Fault) else ANOTHER_REJECTED
     return Written(item.id, item.identity, "rejected", reason)
+
+
+def _rejection(written: Sequence[Written], vectors: Sequence[Vectors | Fault]) -> InvalidFieldsError:
+    """Return the error of a request of which nothing was written."""
+    errors: list[tuple[str, str]] = []
+    kinds: set[type[Exception]] = set()
+    for row, (one, vector) in enumerate(zip(written, vectors, strict=True)):
+        if one.reason is None or one.reason == ANOTHER_REJECTED:
+            continue
+        place = (vector.field,) if isinstance(vector, Fault) and vector.field else ()
+        errors.append((pointer_of("items", row, *place), one.reason))
+        kinds.add(vector.kind if isinstance(vector, Fault) else InputError)
+    pointer, reason = errors[0]
+    others = f" ({len(errors)} of {len(written)} items have such faults, and nothing was written.)"
+    kind = kinds.pop() if len(kinds) == 1 else InputError
+    return InvalidFieldsError(f"{pointer}: {reason}{others if len(written) > 1 else ''}", errors, kind=kind)
 
 
 def _tally(written: Sequence[Written]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import torch
 from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
+from models.distances import metric_of
 from models.errors import NoTripletError
 from models.losses import TripletOptions, batch_triplet_loss, explicit_triplet_loss
-from service.api.distances import metric_of
 from service.api.numeric_schemas import (
     BatchLossAnswer,
     BatchLossRequest,
@@ -17,8 +17,9 @@ from service.api.numeric_schemas import (
 )
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
-from service.api.state import ServicesDep
-from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.api.state import Services, ServicesDep
+from service.api.validation import pointer_of
+from service.api.wire import accepts, answers, body, respond
 
 __all__ = ["router"]
 
@@ -37,11 +38,7 @@ async def compute_triplet_loss(
     services: ServicesDep,
 ) -> Response:
     """Compute the loss of explicit triplets; equal to torch's `triplet_margin_loss` for its options."""
-    names = ("anchor", "positive", "negative")
-    rows = [
-        await resolve(getattr(wanted, name), services.encoder, lambda row, name=name: pointer_of(name, row))  # type: ignore[misc]
-        for name in names
-    ]
+    rows = [await _rows(name, wanted, services) for name in ("anchor", "positive", "negative")]
     needs = sum(tensor.nbytes for tensor in rows) * 16
     return await respond(request, await services.compute(lambda: _triplet_loss(rows, wanted), needs))
 
@@ -62,6 +59,11 @@ async def compute_batch_loss(
     # The distances, their gradient and what mining holds beside them.
     needs = 24 * len(rows) ** 2 + 16 * rows.nbytes
     return await respond(request, await services.compute(lambda: _batch_loss(rows, wanted), needs))
+
+
+async def _rows(name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
+    """Return the samples of one side of the triplets."""
+    return await resolve(getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
 
 
 def _triplet_loss(rows: list[Tensor], wanted: TripletLossRequest) -> dict[str, Any]:

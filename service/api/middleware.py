@@ -5,9 +5,11 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
@@ -17,6 +19,7 @@ from service.errors import NotReadyError, TooLargeError
 __all__ = ["RequestMiddleware"]
 
 _logger = logging.getLogger("lookalike.access")
+_CLIENT_LEFT = 499  # as nginx logs it
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -51,15 +54,25 @@ class RequestMiddleware:
 
         try:
             await self._app(scope, self._capped(headers, receive), send_with_id)
+        except ClientDisconnect:
+            status = _CLIENT_LEFT  # nobody is there to be answered
         except asyncio.CancelledError:  # so uvicorn ends what outlasts the grace of a shutdown
             if status:
                 raise
             stopping = NotReadyError("The server is stopping. Send the request again when it is back.")
             await problem_of(Request(scope), stopping)(scope, receive, send_with_id)
+        except Exception:
+            status = status or HTTPStatus.INTERNAL_SERVER_ERROR  # which is answered outside of this
+            raise
         finally:
             elapsed_ms = (time.perf_counter() - started) * 1000
             _logger.info(
-                "%s %s -> %d in %.1f ms [%s]", scope["method"], scope["path"], status, elapsed_ms, request_id
+                "%s %s -> %d in %.1f ms [%s]",
+                scope["method"],
+                quote(scope["path"]),  # a decoded path may hold line breaks
+                status,
+                elapsed_ms,
+                request_id,
             )
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

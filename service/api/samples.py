@@ -40,6 +40,10 @@ def _as_sample(value: object) -> object:
     """Let through what can be a sample; its content is looked at when it is resolved."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Upload):
         return value[0]  # a form's file, where one sample is asked for
+    if isinstance(value, Tensor) and value.ndim != 1:
+        if value.ndim != 2 or len(value) != 1:
+            raise ValueError(f"the tensor of one sample must be (D,) or (1, D); it is {tuple(value.shape)}")
+        return value[0]
     if isinstance(value, (str, list, Upload, Tensor)):
         return value
     raise ValueError("a sample is a vector [numbers] or an image (a data URI or base64)")
@@ -148,16 +152,16 @@ async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], s
 
 async def embed_all(pictures: Sequence[object], encoder: HostedEncoder) -> list[Embeddings | ImageError]:
     """Return one embedding or error for each picture, in order."""
-    results: list[Embeddings | ImageError | None] = []
-    files: list[bytes] = []
-    for picture in pictures:
-        try:
-            files.append(image_bytes(picture))
-            results.append(None)
-        except ImageError as error:
-            results.append(error)
-    embedded = iter(await encoder.embed(files))
-    return [next(embedded) if result is None else result for result in results]
+    files = await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in pictures])
+    embedded = iter(await encoder.embed([file for file in files if isinstance(file, bytes)]))
+    return [next(embedded) if isinstance(file, bytes) else file for file in files]
+
+
+def _file_or_error(picture: object) -> bytes | ImageError:
+    try:
+        return image_bytes(picture)
+    except ImageError as error:
+        return error
 
 
 def images_error(errors: Sequence[tuple[str, ImageError]], count: int) -> InvalidFieldsError:
@@ -180,16 +184,20 @@ def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Tensor:
         raise _worst_row(samples, at) from None
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise _worst_row(samples, at)
-    with np.errstate(over="ignore"):  # what exceeds float32 becomes inf, and is refused by its row
-        return torch.from_numpy(array.astype(np.float32))
+    with np.errstate(over="ignore"):
+        rows = array.astype(np.float32)
+    too_large = np.isinf(rows).any(axis=1) & np.isfinite(array).all(axis=1)
+    if too_large.any():
+        message = "It has a number beyond 3.4e38, the largest of float32. Scale it, or send float64 tensors."
+        raise _located(at(int(np.argmax(too_large))), message, NonFiniteError)
+    return torch.from_numpy(rows)
 
 
 def _worst_row(samples: Sequence[object], at: Callable[[int], str]) -> InvalidFieldsError:
     """Find the first sample that keeps the others from being the rows of a matrix."""
-    first = len(samples[0]) if isinstance(samples[0], (list, Tensor)) else 0
-    for row, sample in enumerate(samples):
-        if isinstance(sample, Tensor):
-            continue
+    rows = [sample.tolist() if isinstance(sample, Tensor) else sample for sample in samples]
+    first = len(rows[0]) if isinstance(rows[0], list) else 0
+    for row, sample in enumerate(rows):
         if not isinstance(sample, list) or not sample or not all(_is_number(value) for value in sample):
             message = "It is neither a vector (a list of numbers) nor an image (a data URI or base64)."
             return _located(at(row), message)

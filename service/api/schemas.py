@@ -12,6 +12,7 @@ __all__ = [
     "EmbeddingsRequest",
     "EncodersAnswer",
     "HealthAnswer",
+    "Model",
     "ModelsAnswer",
     "RequestBody",
     "VerifyAnswer",

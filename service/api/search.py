@@ -8,17 +8,21 @@ from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
 from models.errors import OptionError
-from service.api.collections import CollectionName
+from service.api.gallery_schemas import CollectionName
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import is_image, resolve
 from service.api.search_schemas import QueryById, SearchAnswer, SearchRequest
 from service.api.state import Services, ServicesDep
-from service.api.wire import accepts, answers, body, pointer_of, respond
+from service.api.validation import pointer_of
+from service.api.wire import accepts, answers, body, respond
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.filters import parse_filter
 
 __all__ = ["router"]
+
+# What a match takes on its way to JSON, by measurement; its metadata and its vector come on top.
+_BYTES_PER_MATCH = 600
 
 router = APIRouter(prefix="/v1/collections", tags=["search"], responses=PROBLEM_RESPONSES)
 
@@ -40,26 +44,45 @@ async def search(
         message = f"At most {services.settings.max_k:,} are given at once; page through items for all."
         raise InvalidFieldsError(f"/k: {message}", [("/k", message)])
     target = await services.store(lambda: services.gallery.get(collection))
+    queries, leave_out = await _query_vectors(wanted.queries, target, services)
+    answer = await services.store(lambda: _search(target, queries, leave_out, wanted, services))
+    return await respond(request, answer)
+
+
+def _search(
+    target: Collection,
+    queries: Vectors,
+    leave_out: Sequence[str | None],
+    wanted: SearchRequest,
+    services: Services,
+) -> dict[str, Any]:
+    """Search and put the answer together; runs in a thread."""
+    with_vector = "vector" in wanted.include
+    match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if with_vector else 0)
+    matches = len(queries) * min(wanted.k, target.stats().items)
+    services.refuse_beyond_limit(matches * match_bytes, "Send fewer queries at once or ask for a smaller k")
     options = SearchOptions(
         k=wanted.k,
         filter=parse_filter(wanted.filter) if wanted.filter is not None else None,
         group_by=wanted.group_by,
         max_distance=wanted.max_distance,
         with_metadata="metadata" in wanted.include,
-        with_vector="vector" in wanted.include,
+        with_vector=with_vector,
     )
-    queries, leave_out = await _query_vectors(wanted.queries, target, services)
-    found = await services.store(lambda: target.search(queries, options, leave_out=leave_out))
+    found = target.search(queries, options, leave_out=leave_out)
     results = [{"decision": None, "matches": [_match(one) for one in matches]} for matches in found]
-    return await respond(request, {"metric": target.config.metric, "results": results})
+    return {"metric": target.config.metric, "results": results}
 
 
 async def _query_vectors(
     queries: Tensor | Sequence[object], target: Collection, services: Services
 ) -> tuple[Vectors, list[str | None]]:
     """Return the queries as (Q, D) float32, and for each the stored id that it must not find."""
+    if isinstance(queries, Tensor):
+        rows = await resolve(queries, services.encoder, lambda row: pointer_of("queries", row))
+        return await services.store(lambda: rows.float().numpy()), [None] * len(rows)
     encoder = services.encoder
-    if not isinstance(queries, Tensor) and any(is_image(query) for query in queries):
+    if any(is_image(query) for query in queries):
         own = services.encoder_of(target.name, target.config)
         if own is None:
             raise OptionError(
@@ -70,13 +93,9 @@ async def _query_vectors(
         encoder = own
     ids = [query.id if isinstance(query, QueryById) else None for query in queries]
     stored = await services.store(lambda: _stored(ids, target))
-    samples = (
-        queries
-        if isinstance(queries, Tensor)
-        else [query if vector is None else vector for query, vector in zip(queries, stored, strict=True)]
-    )
+    samples = [query if vector is None else vector for query, vector in zip(queries, stored, strict=True)]
     rows = await resolve(samples, encoder, lambda row: pointer_of("queries", row))
-    return rows.float().numpy(), ids
+    return rows.numpy(), ids
 
 
 def _stored(ids: Sequence[str | None], target: Collection) -> list[list[float] | None]:

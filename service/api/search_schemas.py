@@ -8,6 +8,7 @@ from torch import Tensor
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import Sample
 from service.api.schemas import Answer, RequestBody
+from service.api.validation import validate
 from service.api.wire import Upload
 
 __all__ = ["QueryById", "QueryBySample", "SearchAnswer", "SearchRequest"]
@@ -28,15 +29,19 @@ class QueryBySample(RequestBody):
 def _queries(value: object) -> object:
     """Take samples and query objects, as a list or as the rows of a tensor."""
     if isinstance(value, Tensor):
+        if value.ndim != 2:
+            raise ValueError(f"the tensor must be (Q, D), a query a row; it is {tuple(value.shape)}")
         return value
     if not isinstance(value, list) or not value:
         raise ValueError('a list of queries is needed, each a sample or {"id": ...}')
     parsed: list[object] = []
-    for query in value:
+    for position, query in enumerate(value):
         if isinstance(query, dict):
-            model = QueryById if "id" in query else QueryBySample
-            parsed_query = model.model_validate(query, strict=True)
-            parsed.append(parsed_query if isinstance(parsed_query, QueryById) else parsed_query.sample)
+            place = ("queries", position)
+            if "id" in query:
+                parsed.append(validate(QueryById, query, at=place))
+            else:
+                parsed.append(validate(QueryBySample, query, at=place).sample)
         elif isinstance(query, (str, list, Upload)):
             parsed.append(query)
         else:

@@ -17,6 +17,8 @@ __all__ = ["Services", "ServicesDep"]
 
 Result = TypeVar("Result")
 
+_SMALL_WORK_BYTES = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -26,8 +28,8 @@ class Services:
         settings: as it was started.
         encoder: the hosted encoder.
         gallery: the collections on disk.
-        numeric: how many distance and loss computations run at once.
-        storage: how many gallery calls run at once.
+        numeric: how many large distance and loss computations run at once.
+        storage: how many gallery calls and small computations run at once.
     """
 
     settings: Settings
@@ -64,8 +66,21 @@ class Services:
             )
         return hosted
 
+    def refuse_beyond_limit(self, needs_bytes: int, advice: str) -> None:
+        """Refuse work whose estimated memory is over the limit, before it starts.
+
+        Raises:
+            TooLargeError: with the advice of what to do instead.
+        """
+        limit = self.settings.max_work_bytes
+        if needs_bytes > limit:
+            raise TooLargeError(
+                f"This would take about {needs_bytes / 2**20:,.0f} MiB and a request may take "
+                f"{limit / 2**20:,.0f}. {advice}, or raise LOOKALIKE_MAX_WORK_BYTES."
+            )
+
     async def compute(self, work: Callable[[], Result], needs_bytes: int) -> Result:
-        """Run numeric work in a thread, if it fits.
+        """Run numeric work in a thread, if it fits; small work does not wait for large work.
 
         Args:
             work: the computation.
@@ -74,13 +89,9 @@ class Services:
         Raises:
             TooLargeError: the estimate is over the limit.
         """
-        limit = self.settings.max_work_bytes
-        if needs_bytes > limit:
-            raise TooLargeError(
-                f"This would take about {needs_bytes / 2**20:,.0f} MiB and a request may take "
-                f"{limit / 2**20:,.0f}. Send fewer rows at once, or raise LOOKALIKE_MAX_WORK_BYTES."
-            )
-        return await to_thread.run_sync(work, limiter=self.numeric)
+        self.refuse_beyond_limit(needs_bytes, "Send fewer rows at once")
+        limiter = self.storage if needs_bytes <= _SMALL_WORK_BYTES else self.numeric
+        return await to_thread.run_sync(work, limiter=limiter)
 
     async def store(self, work: Callable[[], Result]) -> Result:
         """Run a gallery call in a thread."""

@@ -1,32 +1,42 @@
 """Bodies in and out: JSON, safetensors, forms and single pictures, behind one pair of functions."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import orjson
+import torch
 from anyio import to_thread
 from fastapi import Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from safetensors import SafetensorError
 from safetensors.numpy import save
 from safetensors.torch import load
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from torch import Tensor
 
-from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
+from service.api.validation import validate
+from service.errors import MalformedBodyError, UnsupportedMediaError
 
-__all__ = ["SAFETENSORS", "Upload", "accepts", "answers", "body", "pointer_of", "respond", "validate"]
+__all__ = ["SAFETENSORS", "Upload", "accepts", "answers", "body", "respond"]
 
 SAFETENSORS = "application/x-safetensors"
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
+
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_MAX_TEXT_BYTES = 16 * 2**20  # of one text in a form
+_EPILOGUE_BYTES = 256  # that may follow its closing boundary
 
 # Smaller bodies are parsed faster than a thread is woken.
 _INLINE_BYTES = 16 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 _Array = np.ndarray[Any, Any]
+_Files = dict[str, list["Upload"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +60,19 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
     """
 
     async def read(request: Request) -> Model:
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise UnsupportedMediaError(
+                f"Content-Encoding {encoding!r} is not read here; send the body as it is."
+            )
         media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if media_type == "application/json":
             return await _off_loop(_from_json, await request.body(), model)
         if media_type == SAFETENSORS:
             return await _off_loop(_from_safetensors, await request.body(), model)
         if media_type == "multipart/form-data":
-            return validate(model, await _form_fields(request, image), strict=False)
+            files, texts = await _form(request, image)
+            return await to_thread.run_sync(_from_form, files, texts, model)
         if media_type.startswith("image/") and image is not None:
             fields = {name: _form_value(value) for name, value in request.query_params.items()}
             return validate(model, {**fields, image: [Upload(await request.body())]}, strict=False)
@@ -108,52 +124,6 @@ async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 
     return Response(content, status_code=status, media_type="application/json")
 
 
-def pointer_of(*parts: str | int) -> str:
-    """Return the JSON pointer of a place in the request.
-
-    >>> pointer_of("items", 3, "image")
-    '/items/3/image'
-    """
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
-
-
-def validate(model: type[Model], fields: object, *, strict: bool = True) -> Model:
-    """Return the model of these fields, or say which do not fit and why.
-
-    JSON is taken strictly: "5" is no number and 1 is not true. In forms and query strings, where
-    everything is text, numbers are read from it.
-    """
-    if not isinstance(fields, dict):
-        raise MalformedBodyError("The body must be a JSON object, {...}, with the fields of this request.")
-    try:
-        return model.model_validate(fields, strict=strict)
-    except ValidationError as error:
-        found: dict[str, str] = {}
-        for one in error.errors():
-            pointer, sentence = _place(one["loc"], fields), _sentence(dict(one), model)
-            # A field that may be of several types fails once for each.
-            found[pointer] = f"{found[pointer]}, or: {sentence}" if pointer in found else sentence
-        summary = "; ".join(
-            f"{pointer[1:] or 'the body'}: {text}" for pointer, text in list(found.items())[:5]
-        )
-        raise InvalidFieldsError(f"{summary}.", list(found.items())) from error
-
-
-def _place(location: tuple[str | int, ...], fields: object) -> str:
-    """Return the pointer of pydantic's location, without the names of types that it adds in unions."""
-    parts: list[str | int] = []
-    node: Any = fields
-    for part in location:
-        if isinstance(node, dict):
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        else:
-            break
-        parts.append(part)
-    return pointer_of(*parts)
-
-
 async def _off_loop(parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model]) -> Model:
     """Parse small bodies here and large ones in a thread."""
     if len(data) <= _INLINE_BYTES:
@@ -197,29 +167,64 @@ def _from_safetensors(data: bytes, model: type[Model]) -> Model:
     for name, tensor in tensors.items():
         if name in fields:
             raise MalformedBodyError(f"The field {name!r} comes twice: as a tensor and in the metadata.")
-        fields[name] = tensor
+        fields[name] = _usable(name, tensor)
     return validate(model, fields)
 
 
-async def _form_fields(request: Request, image: str | None) -> dict[str, Any]:
-    """Read a form: files are pictures under their field's name, texts are JSON or plain strings.
+def _usable(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor in a dtype that torch computes with."""
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise MalformedBodyError(f"The tensor {name!r} is of {kind}. Send real numbers, such as float32.")
+    if tensor.is_floating_point():
+        return tensor if tensor.dtype in _FLOATS else tensor.to(torch.float32)
+    return tensor.to(torch.int64)
 
-    A field that comes once is a value, one that comes several times a list; files are always a
-    list. Files under another name than the request's fields go to the picture field.
+
+async def _form(request: Request, image: str | None) -> tuple[_Files, list[tuple[str, str]]]:
+    """Return a form's files by field, and its texts in order.
+
+    Files under one of the names that people give to pictures belong to the picture field.
     """
-    async with request.form(max_part_size=16 * 2**20) as form:
-        files: dict[str, list[Upload]] = {}
-        texts: dict[str, list[Any]] = {}
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
+    tail = b""
+
+    async def watched() -> AsyncGenerator[bytes, None]:
+        nonlocal tail
+        async for chunk in request.stream():
+            tail = (tail + chunk)[-len(boundary) - _EPILOGUE_BYTES :]
+            yield chunk
+        if b"--" + boundary + b"--" not in tail:  # the parser would leave out what was cut off, silently
+            raise MultiPartException("it ends before its closing boundary. Send all of it again.")
+
+    files: _Files = {}
+    texts: list[tuple[str, str]] = []
+    try:
+        form = await MultiPartParser(request.headers, watched(), max_part_size=_MAX_TEXT_BYTES).parse()
+    except MultiPartException as error:
+        raise MalformedBodyError(f"The form cannot be read: {error.message}") from error
+    try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 target = image if image is not None and name in _FILE_NAMES else name
                 files.setdefault(target, []).append(Upload(await value.read()))
             else:
-                texts.setdefault(name, []).append(_form_value(value))
-    both = files.keys() & texts.keys()
+                texts.append((name, value))
+    finally:
+        await form.close()
+    return files, texts
+
+
+def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model]) -> Model:
+    """Read a form: a text that comes once is a value, several times a list; files are always a list."""
+    values: dict[str, list[Any]] = {}
+    for name, text in texts:
+        values.setdefault(name, []).append(_form_value(text))
+    both = files.keys() & values.keys()
     if both:
         raise MalformedBodyError(f"The form's field {min(both)!r} comes both as a file and as text.")
-    return {**{name: values[0] if len(values) == 1 else values for name, values in texts.items()}, **files}
+    fields = {name: several[0] if len(several) == 1 else several for name, several in values.items()}
+    return validate(model, {**fields, **files}, strict=False)
 
 
 # What people call the picture in a form, whatever the field is called in JSON.
@@ -227,19 +232,17 @@ _FILE_NAMES = frozenset({"file", "files", "image", "images", "file[]", "files[]"
 
 
 def _form_value(text: str) -> Any:
-    """Read a form's text as the string that it is, or as JSON where it is an object or a list.
+    """Read a form's text as JSON where it is an object or a list, else as the string that it is.
 
     Numbers stay strings here, so that an identity such as 0042 keeps its zeros; the model turns
     them into numbers where it wants some.
     """
-    return _parse_json(text.encode()) if text.lstrip()[:1] in ("{", "[") else text
-
-
-def _sentence(error: dict[str, Any], model: type[BaseModel]) -> str:
-    """Say what is wrong with a field; name the fields that there are where one is unknown."""
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"there is no such field; there are {', '.join(model.model_fields)}"
-    return str(error["msg"])
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        return _parse_json(text.encode())
+    except MalformedBodyError:
+        return text
 
 
 def _to_json(answer: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
 
 __all__ = [
+    "ANOTHER_REJECTED",
     "Collection",
     "CollectionConfig",
     "CollectionMetric",
@@ -30,6 +31,8 @@ __all__ = [
 Vectors: TypeAlias = npt.NDArray[np.float32]
 CollectionMetric: TypeAlias = Literal["cosine", "euclidean", "inner_product"]
 IndexType: TypeAlias = Literal["flat"]
+
+ANOTHER_REJECTED = "Another item was rejected, and all were to be written or none."
 
 MAX_DIMENSION = 65_536
 MAX_FIELDS = 64  # each is a column and an index of the record
@@ -170,7 +173,10 @@ class CollectionStats:
 
 
 class Collection(Protocol):
-    """A set of items that can be written, read and searched. Thread-safe; every call may block."""
+    """A set of items that can be written, read and searched. Thread-safe; every call may block.
+
+    A call on one that was dropped raises CollectionDroppedError, on one that is closed NotReadyError.
+    """
 
     @property
     def name(self) -> str:
@@ -180,14 +186,12 @@ class Collection(Protocol):
     def config(self) -> CollectionConfig:
         """Return what it was created for."""
 
-    def check(self, items: Sequence[NewItem]) -> list[str | None]:
-        """Return for each item why `upsert` would reject it, or None; nothing is written."""
-
-    def upsert(self, items: Sequence[NewItem]) -> list[Written]:
+    def upsert(self, items: Sequence[NewItem], *, all_or_none: bool = False) -> list[Written]:
         """Write items by id, in order, all durable and searchable on return.
 
-        An item whose vector or metadata does not fit is rejected alone, with its reason. An id that
-        comes twice is written twice: the later one stays.
+        An item whose vector or metadata does not fit is rejected alone, with its reason; with all_or_none
+        the others are then rejected too, with the reason ANOTHER_REJECTED. An id that comes twice is written
+        twice: the later one stays.
 
         Raises:
             StorageError: the disk refused; none of the items is written.
@@ -230,13 +234,17 @@ class Collection(Protocol):
 
         Raises:
             DimensionMismatchError: D is not the collection's.
-            NonFiniteError: a query holds NaN or infinity.
-            DomainError: a query is a zero vector, and the metric is cosine.
+            NonFiniteError: a query holds NaN or infinity; its `row` says which.
+            DomainError: a query is a zero vector, and the metric is cosine; likewise.
             FilterError: the filter compares a declared field with a value of another type.
         """
 
     def stats(self) -> CollectionStats:
-        """Return how it stands."""
+        """Return how it stands.
+
+        Raises:
+            StorageError: the disk refused.
+        """
 
     def close(self) -> None:
         """Release what it holds. What was written stays."""

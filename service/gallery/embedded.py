@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from models.errors import NonFiniteError
+from models.errors import DomainError, NonFiniteError
 from service.errors import DimensionMismatchError, RequestError
 from service.gallery.collection import (
+    ANOTHER_REJECTED,
     CollectionConfig,
     CollectionStats,
     Match,
@@ -23,6 +24,7 @@ from service.gallery.collection import (
 )
 from service.gallery.faiss_index import FlatIndex, StaleLabelsError
 from service.gallery.filters import Filter
+from service.gallery.folders import bytes_in, refusals
 from service.gallery.items import ItemRejectedError, name_problem, prepare
 from service.gallery.schema import Row
 from service.gallery.searching import search
@@ -72,14 +74,16 @@ class EmbeddedCollection:
         """Return what it was created for."""
         return self._record.config
 
-    def check(self, items: Sequence[NewItem]) -> list[str | None]:
-        """Return why items would be rejected; see `Collection`."""
-        prepared = (self._prepared(item) for item in items)
-        return [row.reason if isinstance(row, Written) else None for row in prepared]
-
-    def upsert(self, items: Sequence[NewItem]) -> list[Written]:
+    def upsert(self, items: Sequence[NewItem], *, all_or_none: bool = False) -> list[Written]:
         """Write items by id, in order; see `Collection`."""
         prepared = [self._prepared(item) for item in items]
+        if all_or_none and any(isinstance(row, Written) for row in prepared):
+            return [
+                row
+                if isinstance(row, Written)
+                else Written(item.id, item.identity, "rejected", ANOTHER_REJECTED)
+                for item, row in zip(items, prepared, strict=True)
+            ]
         latest: dict[str, Row] = {}
         for row in prepared:
             if isinstance(row, Row):
@@ -122,16 +126,7 @@ class EmbeddedCollection:
         self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
-        if queries.shape[1] != self.config.dimension:
-            raise DimensionMismatchError(
-                f"The queries have {queries.shape[1]} numbers; {self.name!r} takes {self.config.dimension}.",
-                expected=self.config.dimension,
-                got=queries.shape[1],
-            )
-        finite = np.isfinite(queries).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise NonFiniteError(f"Query {row} holds NaN or infinity; every number must be finite.", row=row)
+        self._refuse_unsearchable(queries)
         try:
             return search(self._record, lambda: self._index, queries, options, leave_out)
         except StaleLabelsError:
@@ -141,13 +136,46 @@ class EmbeddedCollection:
     def stats(self) -> CollectionStats:
         """Return how it stands."""
         index = self._index
-        disk_bytes = sum(file.stat().st_size for file in self._folder.iterdir())
+        with refusals(self._folder):
+            disk_bytes = bytes_in(self._folder)
+        self._record.refuse_if_closed()  # asked last: up to here its files were its own
         return CollectionStats(len(index), disk_bytes, index.memory_bytes)
 
     def close(self) -> None:
         """Wait for the calls that are under way, and release what it holds. What was written stays."""
         with self._write_turn:
             self._record.close()
+
+    def retire(self) -> int:
+        """Close it because it is being dropped, and return how many items it has: no write comes after.
+
+        Whoever still calls it gets CollectionDroppedError.
+        """
+        with self._write_turn:
+            self._record.close(dropped=True)
+            return len(self._index)
+
+    def _refuse_unsearchable(self, queries: Vectors) -> None:
+        if queries.shape[1] != self.config.dimension:
+            raise DimensionMismatchError(
+                f"The queries have {queries.shape[1]} numbers; {self.name!r} takes {self.config.dimension}.",
+                expected=self.config.dimension,
+                got=queries.shape[1],
+                argument="queries",
+            )
+        finite = np.isfinite(queries).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise NonFiniteError(
+                f"Query {row} holds NaN or infinity; every number must be finite.",
+                argument="queries",
+                row=row,
+            )
+        if self.config.metric == "cosine" and not (directed := queries.any(axis=1)).all():
+            row = int(np.argmin(directed))
+            raise DomainError(
+                f"Query {row} is zero and has no direction, which cosine needs.", argument="queries", row=row
+            )
 
     def _prepared(self, item: NewItem) -> Row | Written:
         try:

@@ -12,6 +12,7 @@ too. The fields of metadata are its top-level keys.
 """
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -26,6 +27,9 @@ Order: TypeAlias = Literal["gt", "gte", "lt", "lte"]
 MAX_DEPTH = 16
 MAX_CONDITIONS = 256  # well below the depth of expressions that SQLite allows (1,000)
 MAX_VALUES = 10_000  # and the parameters of one statement (32,766)
+
+_SHORT = reprlib.Repr()  # looks at the beginning only, however long or deep a value is
+_SHORT.maxlevel, _SHORT.maxstring = 2, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,52 +86,62 @@ def parse_filter(document: object) -> Filter:
     Raises:
         FilterError: it is empty, too deep, too large, or not of this language.
     """
-    parsed = _filter(document, depth=1)
-    conditions, values = _size(parsed)
-    if conditions > MAX_CONDITIONS:
-        raise FilterError(f"The filter has {conditions} conditions; use at most {MAX_CONDITIONS}.")
-    if values > MAX_VALUES:
-        raise FilterError(f"The filter names {values} values; use at most {MAX_VALUES}.")
-    return parsed
+    return _Reader().filter(document, depth=1)
 
 
-def _filter(document: object, depth: int) -> Filter:
-    if depth > MAX_DEPTH:
-        raise FilterError(f"The filter is nested more than {MAX_DEPTH} deep; write it flatter.")
-    if not isinstance(document, dict):
-        raise FilterError(f"A filter is an object such as {{'camera': 'c1'}}, not {_shown(document)}.")
-    if not document:
-        raise FilterError("The filter is empty; leave it out where every item should pass.")
-    return _joined([_part(key, value, depth) for key, value in document.items()])
+class _Reader:
+    """Reads one filter, and stops as soon as it is too large."""
 
+    def __init__(self) -> None:
+        self._conditions = 0
+        self._values = 0
 
-def _part(key: object, value: object, depth: int) -> Filter:
-    match key:
-        case "and":
-            return AllOf(_parts("and", value, depth))
-        case "or":
-            return AnyOf(_parts("or", value, depth))
-        case "not":
-            return Not(_filter(value, depth + 1))
-    field = _text(key, "A field's name")
-    if not isinstance(value, dict):
-        return OneOf(field, (_scalar(field, value),))
-    if not value:
-        raise FilterError(f"The condition on {field!r} is empty; give it an operator: {_OPERATOR_NAMES}.")
-    return _joined([_condition(field, name, operand) for name, operand in value.items()])
+    def filter(self, document: object, depth: int) -> Filter:
+        if depth > MAX_DEPTH:
+            raise FilterError(f"The filter is nested more than {MAX_DEPTH} deep; write it flatter.")
+        if not isinstance(document, dict):
+            raise FilterError(f"A filter is an object such as {{'camera': 'c1'}}, not {_shown(document)}.")
+        if not document:
+            raise FilterError("The filter is empty; leave it out where every item should pass.")
+        return _joined([self._part(key, value, depth) for key, value in document.items()])
 
+    def _part(self, key: object, value: object, depth: int) -> Filter:
+        match key:
+            case "and":
+                return AllOf(self._parts("and", value, depth))
+            case "or":
+                return AnyOf(self._parts("or", value, depth))
+            case "not":
+                self._count(values=0)
+                return Not(self.filter(value, depth + 1))
+        field = _text(key, "A field's name")
+        if not isinstance(value, dict):
+            return self._condition(field, "eq", value)
+        if not value:
+            raise FilterError(f"The condition on {field!r} is empty; give it an operator: {_OPERATOR_NAMES}.")
+        return _joined([self._condition(field, name, operand) for name, operand in value.items()])
 
-def _parts(name: str, value: object, depth: int) -> tuple[Filter, ...]:
-    if not isinstance(value, list) or not value:
-        raise FilterError(f"{name!r} takes a list of at least one filter, not {_shown(value)}.")
-    return tuple(_filter(part, depth + 1) for part in value)
+    def _parts(self, name: str, value: object, depth: int) -> tuple[Filter, ...]:
+        if not isinstance(value, list) or not value:
+            raise FilterError(f"{name!r} takes a list of at least one filter, not {_shown(value)}.")
+        self._count(values=0)
+        return tuple(self.filter(part, depth + 1) for part in value)
 
+    def _condition(self, field: str, name: object, operand: object) -> Filter:
+        build = _OPERATORS.get(name) if isinstance(name, str) else None
+        if build is None:
+            raise FilterError(f"{_shown(name)} on {field!r} is no operator; use one of: {_OPERATOR_NAMES}.")
+        self._count(values=len(operand) if isinstance(operand, list) else 1)
+        return build(field, operand)
 
-def _condition(field: str, name: object, operand: object) -> Filter:
-    build = _OPERATORS.get(name) if isinstance(name, str) else None
-    if build is None:
-        raise FilterError(f"{_shown(name)} on {field!r} is no operator; use one of: {_OPERATOR_NAMES}.")
-    return build(field, operand)
+    def _count(self, *, values: int) -> None:
+        """Count a condition, or an "and", "or" or "not", and the values that it compares with."""
+        self._conditions += 1
+        self._values += values
+        if self._conditions > MAX_CONDITIONS:
+            raise FilterError(f"The filter has more than {MAX_CONDITIONS} conditions; write a smaller one.")
+        if self._values > MAX_VALUES:
+            raise FilterError(f"The filter names more than {MAX_VALUES} values; use fewer.")
 
 
 def _one_of(field: str, operand: object) -> Filter:
@@ -191,21 +205,5 @@ def _joined(parts: list[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
-def _size(tree: Filter) -> tuple[int, int]:
-    """Return the number of nodes, and of values to compare with."""
-    match tree:
-        case AllOf(parts) | AnyOf(parts):
-            sizes = [_size(part) for part in parts]
-            return 1 + sum(nodes for nodes, _ in sizes), sum(values for _, values in sizes)
-        case Not(part):
-            nodes, values = _size(part)
-            return 1 + nodes, values
-        case OneOf(_, listed):
-            return 1, len(listed)
-        case _:
-            return 1, 1
-
-
 def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return _SHORT.repr(value)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from typing import Self
 from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.embedded import EmbeddedCollection
+from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
 
 __all__ = ["Gallery"]
 
@@ -34,24 +35,26 @@ class Gallery:
     On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
     """
 
-    def __init__(self, data_dir: Path, *, faiss_threads: int = 1) -> None:
+    def __init__(self, data_dir: Path, *, faiss_threads: int = 1, sync: Sync = sync_folder) -> None:
         """Open every collection.
 
         Args:
             data_dir: made where it is missing.
             faiss_threads: how many threads one search may use.
+            sync: puts a folder's entries on the disk; tests let it fail.
 
         Raises:
             StorageError: another process uses the directory, or a collection cannot be opened.
         """
         self._folder = data_dir / "collections"
         self._faiss_threads = faiss_threads
-        self._collections: dict[str, Collection] = {}
+        self._sync = sync
+        self._collections: dict[str, EmbeddedCollection] = {}
         self._turn = threading.Lock()
         self._closed = False
-        with _refusals(data_dir):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(data_dir)
+        with refusals(data_dir):
+            make_folder(self._folder, sync)
+            sync(data_dir)  # also where a start before this one made it, and was killed
             self._lock_file = _lock(data_dir / "lock")
         try:
             self._remove_leftovers()
@@ -87,8 +90,7 @@ class Gallery:
             if existing is not None:
                 _refuse_difference(existing, config)
                 return existing, False
-            self._make_folder(name, config)
-            collection = self._collections[name] = self._open(name)
+            collection = self._collections[name] = self._make(name, config)
             return collection, True
 
     def get(self, name: str) -> Collection:
@@ -96,43 +98,47 @@ class Gallery:
 
         Raises:
             NotFoundError: there is none; the message names those that are close.
+            NotReadyError: the gallery is closed.
         """
-        try:
-            return self._collections[name]
-        except KeyError:
-            raise NotFoundError(self._not_found(name)) from None
+        return self._get(name)
 
     def list(self) -> Sequence[Collection]:
-        """Return the collections, in the order of their names."""
+        """Return the collections, in the order of their names. Any of them may be dropped meanwhile.
+
+        Raises:
+            NotReadyError: the gallery is closed.
+        """
         with self._turn:
+            self._refuse_if_closed()
             return [self._collections[name] for name in sorted(self._collections)]
 
-    def drop(self, name: str) -> None:
-        """Remove a collection and all that it holds. Once this returns it never comes back.
+    def drop(self, name: str) -> int:
+        """Remove a collection and all that it holds, and return how many items that were.
+
+        Once this returns it never comes back. Whoever still uses it gets CollectionDroppedError.
 
         Raises:
             NotFoundError: there is none of that name.
-            StorageError: the disk refused.
+            NotReadyError: the gallery is closed.
+            StorageError: the disk refused; the collection is there as before.
         """
-        with self._turn:
-            collection = self.get(name)
-            del self._collections[name]
-            collection.close()  # before it moves: SQLite removes its log by path, which may be another's then
-            with _refusals(self._folder):
-                aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
-                (self._folder / name).rename(aside / name)
-                _sync_folder(self._folder)
-        shutil.rmtree(aside, ignore_errors=True)  # what stays is removed at the next start
+        with contextlib.ExitStack() as afterwards, self._turn, refusals(self._folder):
+            collection = self._get(name)
+            aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+            # Others need not wait for this, and what stays is removed at the next start.
+            afterwards.callback(shutil.rmtree, aside, ignore_errors=True)
+            return self._move_out(collection, aside)
 
     def close(self) -> None:
         """Close every collection and let another process have the directory. Closing twice is fine."""
-        with self._turn:
-            while self._collections:
-                _, collection = self._collections.popitem()
-                collection.close()
-            if not self._closed:
-                os.close(self._lock_file)
+        with self._turn, contextlib.ExitStack() as stack:
+            if self._closed:
+                return
             self._closed = True
+            stack.callback(os.close, self._lock_file)
+            for collection in self._collections.values():
+                stack.callback(collection.close)
+            self._collections.clear()
 
     def _open_all(self) -> None:
         names = sorted(path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
@@ -148,21 +154,45 @@ class Gallery:
                 time.monotonic() - began,
             )
 
-    def _open(self, name: str) -> Collection:
+    def _get(self, name: str) -> EmbeddedCollection:
+        try:
+            return self._collections[name]
+        except KeyError:
+            self._refuse_if_closed()
+            raise NotFoundError(self._not_found(name)) from None
+
+    def _open(self, name: str) -> EmbeddedCollection:
         return EmbeddedCollection(self._folder / name, faiss_threads=self._faiss_threads)
 
-    def _make_folder(self, name: str, config: CollectionConfig) -> None:
-        """Make a collection aside and move it to its name whole."""
-        with _refusals(self._folder):
+    def _make(self, name: str, config: CollectionConfig) -> EmbeddedCollection:
+        """Make a collection aside, move it to its name whole, and open it; what fails leaves nothing."""
+        with refusals(self._folder):
             aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+            made, home = aside / name, self._folder / name
             try:
-                (aside / name).mkdir()
-                EmbeddedCollection.create(aside / name, config)
-                _sync_folder(aside / name)
-                (aside / name).rename(self._folder / name)
-                _sync_folder(self._folder)
+                made.mkdir()
+                EmbeddedCollection.create(made, config)
+                self._sync(made)
+                move_folder(made, home, within=self._folder, sync=self._sync)
+                try:
+                    return self._open(name)
+                except BaseException:
+                    move_folder(home, made, within=self._folder, sync=self._sync)
+                    raise
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+    def _move_out(self, collection: EmbeddedCollection, aside: Path) -> int:
+        """Close a collection, move its folder aside, and return its items; what fails opens it again."""
+        name = collection.name
+        items = collection.retire()  # before it moves: SQLite finds its log by path
+        del self._collections[name]
+        try:
+            move_folder(self._folder / name, aside / name, within=self._folder, sync=self._sync)
+        except BaseException:
+            self._collections[name] = self._open(name)
+            raise
+        return items
 
     def _remove_leftovers(self) -> None:
         for path in self._folder.glob(f"{_UNFINISHED}*"):
@@ -206,22 +236,3 @@ def _lock(path: Path) -> int:
     os.truncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the folder's entries on the disk: a rename lasts only then."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _refusals(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: {error.strerror or error}. Check the disk and its permissions, then try again."
-        ) from error

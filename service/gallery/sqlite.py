@@ -5,8 +5,9 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from service.errors import NotReadyError, StorageError
+from service.errors import CollectionDroppedError, NotReadyError, StorageError
 
 __all__ = ["Database"]
 
@@ -14,7 +15,8 @@ __all__ = ["Database"]
 class Database:
     """An open SQLite file in WAL mode: a committed write is on the disk, and readers wait for nobody.
 
-    Thread-safe. Readers see the last commit before they began.
+    Thread-safe. Readers see the last commit before they began. A statement that SQLite does not understand is
+    no refusal of the disk, and raises sqlite3.OperationalError.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -27,23 +29,19 @@ class Database:
         self._mode = "rwc" if create else "rw"
         self._idle: list[sqlite3.Connection] = []
         self._busy = 0
-        self._closed = False
+        self._state: Literal["open", "closed", "dropped"] = "open"
         self._returned = threading.Condition()
         self._write_turn = threading.Lock()
         with self._refusals():
-            self._writer = self._connect()
-        try:
-            self._prepare_writer()
-        except BaseException:
-            self._writer.close()
-            raise
+            self._writer: sqlite3.Connection | None = self._connect_writer()
+        self._mode = "rw"
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection on which every statement sees the same commit.
 
         Raises:
-            NotReadyError: it is closed.
+            NotReadyError, CollectionDroppedError: it is closed.
             StorageError: the file cannot be read.
         """
         with self._refusals():
@@ -61,28 +59,44 @@ class Database:
         Whatever is raised inside undoes the whole.
 
         Raises:
-            NotReadyError: it is closed.
+            NotReadyError, CollectionDroppedError: it is closed.
             StorageError: the file cannot be written; nothing was.
         """
         with self._write_turn, self._refusals():
-            self._refuse_if_closed()
+            self.refuse_if_closed()
+            writer = self._writer = self._writer or self._connect_writer()
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield self._writer
-                self._writer.execute("COMMIT")
+                writer.execute("BEGIN IMMEDIATE")
+                yield writer
+                writer.execute("COMMIT")
             except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                if not _rolled_back(writer):
+                    self._writer = None
                 raise
 
-    def close(self) -> None:
-        """Wait for the readers and the writer, and close. Closing twice is fine."""
+    def close(self, *, dropped: bool = False) -> None:
+        """Wait for the readers and the writer, and close. Closing twice is fine.
+
+        Args:
+            dropped: say to those who come later that it was deleted; the first close decides.
+        """
         with self._write_turn, self._returned:
-            self._closed = True
+            if self._state == "open":
+                self._state = "dropped" if dropped else "closed"
             self._returned.wait_for(lambda: self._busy == 0)
-            for connection in (*self._idle, self._writer):
+            for connection in self._idle:
                 connection.close()
             self._idle.clear()
+            if self._writer is not None:
+                self._writer.close()
+
+    def refuse_if_closed(self) -> None:
+        """Raise NotReadyError where it is closed, CollectionDroppedError where it was deleted."""
+        name = self.path.parent.name
+        if self._state == "dropped":
+            raise CollectionDroppedError(f"The collection {name!r} was deleted meanwhile.")
+        if self._state == "closed":
+            raise NotReadyError(f"The collection {name!r} is closed.")
 
     def _connect(self) -> sqlite3.Connection:
         # isolation_level None: transactions begin and end where this file says so.
@@ -93,35 +107,38 @@ class Database:
             check_same_thread=False,
         )
 
-    def _prepare_writer(self) -> None:
-        with self._refusals():
-            (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
+    def _connect_writer(self) -> sqlite3.Connection:
+        writer = self._connect()
+        try:
+            (mode,) = writer.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StorageError(
                     f"{self.path} cannot have a write-ahead log ({mode}); keep the data on a local disk."
                 )
-            self._writer.execute("PRAGMA synchronous = FULL")  # fsync at each commit
-            self._writer.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-        self._mode = "rw"
+            writer.execute("PRAGMA synchronous = FULL")  # fsync at each commit
+            writer.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def _borrow(self) -> sqlite3.Connection:
         with self._returned:
-            self._refuse_if_closed()
+            self.refuse_if_closed()
             connection = self._idle.pop() if self._idle else self._connect()
             self._busy += 1
             return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._returned:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._idle.append(connection)
-            self._busy -= 1
-            self._returned.notify_all()
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise NotReadyError(f"{self.path.parent.name!r} is closed.")
+        usable = False
+        try:
+            usable = _rolled_back(connection)
+        finally:
+            with self._returned:
+                if usable:
+                    self._idle.append(connection)
+                self._busy -= 1
+                self._returned.notify_all()
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -130,12 +147,30 @@ class Database:
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.Error as error:
+            if _kind(error) == "ERROR":
+                raise
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
 
 
+def _rolled_back(connection: sqlite3.Connection) -> bool:
+    """End the connection's transaction, if any; where that fails close it, which ends it too."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        connection.close()
+        return False
+    return True
+
+
+def _kind(error: sqlite3.Error) -> str:
+    """Return the primary code of SQLite, without its prefix: "FULL", "IOERR"; "ERROR" is a bad statement."""
+    return str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
+
+
 def _advice(error: sqlite3.Error) -> str:
-    match getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]:
-        case "CORRUPT" | "NOTADB" | "ERROR":
+    match _kind(error):
+        case "CORRUPT" | "NOTADB":
             return "The file is damaged or not a collection's: restore it from a backup."
         case "FULL":
             return "Nothing was written: free some space on the disk."

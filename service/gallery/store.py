@@ -51,14 +51,16 @@ class Record:
         Raises:
             StorageError: it is missing, damaged, or of a newer version of this program.
         """
-        self._database = Database(path)
-        try:
-            self.config = self._read_config()
-        except BaseException:
-            self._database.close()
-            raise
-        self._fields = schema.field_columns(self.config)
-        self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+        with _other_schemas(path):
+            self._database = Database(path)
+            try:
+                self.config = self._read_config()
+                self._fields = schema.field_columns(self.config)
+                self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+                self._check_columns()
+            except BaseException:
+                self._database.close()
+                raise
 
     @classmethod
     def create(cls, path: Path, config: CollectionConfig) -> "Record":
@@ -164,9 +166,13 @@ class Record:
             )
             return [(row[0], schema.stored_item(row)) for row in rows]
 
-    def close(self) -> None:
-        """Wait for whoever is reading or writing, and close."""
-        self._database.close()
+    def close(self, *, dropped: bool = False) -> None:
+        """Wait for whoever is reading or writing, and close; `dropped` says why to those who come later."""
+        self._database.close(dropped=dropped)
+
+    def refuse_if_closed(self) -> None:
+        """Raise what every call raises once it is closed; see `Database`."""
+        self._database.refuse_if_closed()
 
     def _read_config(self) -> CollectionConfig:
         path = self._database.path
@@ -184,6 +190,11 @@ class Record:
             raise StorageError(
                 f"{path} holds no configuration that can be read; restore it from a backup."
             ) from error
+
+    def _check_columns(self) -> None:
+        """Let SQLite compile a statement that needs every column."""
+        with self._database.reading() as connection:
+            connection.execute(f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items LIMIT 0")
 
 
 class RecordWriter:
@@ -238,6 +249,17 @@ class RecordWriter:
 
     def _count(self, change: int) -> None:
         self._connection.execute("UPDATE meta SET value = value + ? WHERE key = 'items'", [change])
+
+
+@contextlib.contextmanager
+def _other_schemas(path: Path) -> Iterator[None]:
+    """Raise it as damage where a statement does not fit the file while it is opened."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(
+            f"{path}: {error}. The file is damaged or not a collection's: restore it from a backup."
+        ) from error
 
 
 def _json(values: Iterable[int] | Iterable[str]) -> str:

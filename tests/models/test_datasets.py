@@ -11,8 +11,8 @@ from models.datasets import ImageSet, PKSampler, load_pixels, read_csv, read_dat
 from models.drawing import draw_dataset, draw_vehicle
 from models.errors import DatasetError
 from models.images import decode
+from tests.data import real_data
 
-VEHICLES = Path(__file__).parents[3] / "shared" / "data" / "vehicles"
 HEADER = "path,identity,camera,split\n"
 
 
@@ -122,8 +122,29 @@ def test_grey_encoders_get_grey_pixels(drawn: Path) -> None:
 def test_damaged_pictures_are_counted_and_named(tmp_path: Path) -> None:
     images = read_csv(table(tmp_path, "a.png,x,1,val\nb.png,x,2,val\n"), "val")
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:40])
-    with pytest.raises(DatasetError, match=r"1 of 2 pictures cannot be decoded, first .*b\.png"):
+    with pytest.raises(DatasetError, match=r"^1 of 2 pictures .* First .*b\.png: The PNG is damaged"):
         load_pixels(images, InputSpec(height=4, width=4, mean=(0,) * 3, std=(1,) * 3))
+
+
+def test_a_picture_over_the_limits_is_not_called_damaged(tmp_path: Path) -> None:
+    images = read_csv(table(tmp_path, "a.png,x,1,val\nb.png,x,2,val\n"), "val")
+    (tmp_path / "b.png").write_bytes(bytes(21 * 2**20))
+    with pytest.raises(DatasetError, match=r"First .*b\.png: The image has 22,020,096 bytes and the limit"):
+        load_pixels(images, InputSpec(height=4, width=4, mean=(0,) * 3, std=(1,) * 3))
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    images = read_csv(table(tmp_path, "a.png,x,1,val\nb.png,x,2,val\n"), "val")
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DatasetError, match=r"First .*a\.png: No such file or directory\.$"):
+        load_pixels(images, InputSpec(height=4, width=4, mean=(0,) * 3, std=(1,) * 3))
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    table(tmp_path, "")
+    (tmp_path / "images.csv").write_bytes(b"\xff\xfe" + HEADER.encode("utf-16-le"))
+    with pytest.raises(DatasetError, match=r"images\.csv cannot be read"):
+        read_csv(tmp_path, "val")
 
 
 UNBALANCED = np.array([5, 5, 5, 5, 5, 9, 9, 2, 7, 7, 7])
@@ -173,8 +194,7 @@ def test_too_few_identities_are_refused() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not VEHICLES.is_dir(), reason="the vehicles of ../shared/data are not here")
 @pytest.mark.parametrize(("split", "images", "identities"), [("train", 810, 405), ("val", 204, 102)])
 def test_the_vehicles_are_complete(split: str, images: int, identities: int) -> None:
-    found: ImageSet = read_dataset(VEHICLES, split)
+    found: ImageSet = read_dataset(real_data("vehicles"), split)
     assert (len(found), len(found.identities), found.cameras) == (images, identities, ("1", "2"))

@@ -13,8 +13,8 @@ from models.drawing import draw_dataset
 from models.evaluation import embed, evaluate, mean_cosines
 from models.networks import build_network
 from models.runtime import Encoder, load_encoder, save_encoder
+from tests.data import real_data
 
-VEHICLES = Path(__file__).parents[3] / "shared" / "data" / "vehicles"
 SHIPPED = Path(__file__).parents[2] / "models" / "bundles" / "vehicle"
 
 
@@ -128,12 +128,11 @@ def test_the_shipped_encoder_beats_an_untrained_one_on_vehicles_it_never_saw(
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not VEHICLES.is_dir(), reason="the vehicles of ../shared/data are not here")
 def test_the_shipped_encoder_is_as_good_as_its_manifest_says() -> None:
     encoder = load_encoder(SHIPPED, device="cpu")
     record = encoder.manifest.evaluation
     assert record is not None
-    got = evaluate(encoder, read_csv(VEHICLES, "val")).record()
+    got = evaluate(encoder, read_csv(real_data("vehicles"), "val")).record()
     for direction, figures in record["retrieval"].items():
         assert figures["queries"] == 102
         assert figures["rank_1"] > 0.8

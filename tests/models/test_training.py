@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import logging
+import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -155,6 +156,39 @@ def test_a_folder_of_something_else_is_refused_before_training(config: TrainConf
         train(dataclasses.replace(config, out=tmp_path, data=tmp_path / "nowhere"))
 
 
+def test_a_destination_that_cannot_be_written_is_refused_before_training(
+    config: TrainConfig, bundle: Path, tmp_path: Path
+) -> None:
+    kept = shutil.copytree(bundle, tmp_path / "kept")
+    (kept / "notes.txt").write_text("do not lose")
+    file = tmp_path / "file"
+    file.touch()
+    for out, words in [
+        (kept, "also holds notes.txt"),
+        (file, "is a file"),
+        (file / "within", "is no folder that may be written to"),
+    ]:
+        with pytest.raises(BundleError, match=words):
+            train(dataclasses.replace(config, out=out, steps=1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "my bundle"}, "name 'my bundle': "),
+        ({"height": 0, "width": 0}, "height 0: "),
+        ({"width": 5000}, "width 5000: "),
+        ({"dimension": 70_000}, "dimension 70000: "),
+    ],
+)
+def test_what_no_bundle_can_say_is_refused_before_training(
+    config: TrainConfig, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(OptionError, match=words):
+        train(dataclasses.replace(config, out=tmp_path / "x", steps=1_000_000, **change))
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_missing_split_is_found_before_training(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no split 'test'"):
         train(dataclasses.replace(config, out=tmp_path / "x", val_split="test", steps=1_000_000))
@@ -162,7 +196,18 @@ def test_a_missing_split_is_found_before_training(config: TrainConfig, tmp_path:
 
 @pytest.mark.parametrize(
     "change",
-    [{"identities": 1}, {"images": 1}, {"steps": 0}, {"minutes": 0.0}, {"learning_rate": float("nan")}],
+    [
+        {"identities": 1},
+        {"images": 1},
+        {"steps": 0},
+        {"minutes": 0.0},
+        {"learning_rate": float("nan")},
+        {"margin": -1.0},
+        {"margin": float("nan")},
+        {"dimension": 0},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
 )
 def test_options_that_cannot_train_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=next(iter(change))):

@@ -31,13 +31,18 @@ def test_an_unknown_variable_is_named_with_the_closest_setting() -> None:
         ]
 
 
+def folded(text: str) -> str:
+    """Return text without whitespace: the help breaks its lines anywhere."""
+    return "".join(text.split())
+
+
 def test_help_explains_every_setting() -> None:
-    text = CliRunner().invoke(main, ["serve", "--help"]).output
+    text = folded(CliRunner().invoke(main, ["serve", "--help"]).output)
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
-        assert f"LOOKALIKE_{name.upper()}" in text.replace("\n", "").replace(" ", "")
+        assert f"LOOKALIKE_{name.upper()};" in text
         assert field.description is not None
-        assert field.description.split()[0] in text
+        assert folded(field.description) in text
 
 
 @pytest.mark.parametrize(
@@ -45,15 +50,14 @@ def test_help_explains_every_setting() -> None:
     [
         (["--port", "70000"], {}, ["--port", "65535"]),
         ([], {"LOOKALIKE_PORT": "abc"}, ["LOOKALIKE_PORT", "integer"]),
-        (["--encoder", "nothing"], {}, []),
     ],
 )
 def test_bad_settings_end_the_command_with_a_sentence(
     tmp_path: Path, arguments: list[str], variables: dict[str, str], words: list[str]
 ) -> None:
     result = CliRunner(env=variables).invoke(main, ["serve", "--data-dir", str(tmp_path), *arguments])
-    assert result.exit_code != 0
-    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
     for word in words:
         assert word in result.output
 

@@ -74,7 +74,7 @@ def test_abort_keeps_none_where_one_is_bad(vectors: TestClient) -> None:
     answer = vectors.post(ITEMS, json={"items": items, "on_error": "abort"})
     problem = assert_problem(answer, 422, "invalid-input", "/items/1", "2")
     assert [item["status"] for item in problem["items"]] == ["rejected", "rejected"]
-    assert "abort" in problem["items"][0]["reason"]
+    assert "Another item" in problem["items"][0]["reason"]
     assert vectors.get("/v1/collections/c").json()["items"] == 0
 
 
@@ -101,6 +101,12 @@ def test_where_nothing_can_be_kept_the_answer_is_a_problem_with_the_reasons(
         ({"vector": [1, 1e39]}, "infinity"),
         ({"vector": [1, 2], "id": "a/b"}, "/"),
         ({"vector": [1, 2], "id": ""}, "characters"),
+        ({"vector": [1, 2], "id": 7}, "id: Input should be a valid string"),
+        ({"vector": [1, 2], "identity": ""}, "identity"),
+        ({"vector": [1, 2], "metadata": []}, "metadata"),
+        ({"vector": [1, 2], "colour": "red"}, "there are id, identity"),
+        ({}, "exactly one of image and vector"),
+        ("vector", "dictionary"),
         ({"vector": [1, 2], "metadata": {"camera": 7}}, "camera"),
     ],
 )

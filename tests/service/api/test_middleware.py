@@ -1,5 +1,6 @@
 """What every request passes: ids, limits, media types, and failures that are ours."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -54,8 +55,8 @@ def test_a_body_over_the_limit_is_refused_declared_or_streamed(settings: Setting
         ("application/x-www-form-urlencoded", b"x=1", 415, "unsupported-media-type", "-H"),
         ("text/csv", b"1,2", 415, "unsupported-media-type", "application/json"),
         ("image/png", b"", 415, "unsupported-media-type", "multipart/form-data"),
-        ("multipart/form-data", b"abc", 400, "bad-request", "boundary"),
-        ("multipart/form-data; boundary=a", b"abc", 400, "bad-request", ""),
+        ("multipart/form-data", b"abc", 400, "malformed-body", "boundary"),
+        ("multipart/form-data; boundary=a", b"abc", 400, "malformed-body", "form"),
     ],
 )
 def test_bodies_that_cannot_be_read_say_why(
@@ -63,6 +64,65 @@ def test_bodies_that_cannot_be_read_say_why(
 ) -> None:
     answer = stateless.post("/v1/distances", content=content, headers={"content-type": media_type})
     assert_problem(answer, status, slug, word)
+
+
+def test_a_form_that_was_cut_off_is_refused_as_a_whole(client: TestClient) -> None:
+    client.put("/v1/collections/c")
+    part = b'--a\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nxyz\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=a"}
+    cut = client.post("/v1/collections/c/items", content=part + part[:-4], headers=headers)
+    assert_problem(cut, 400, "malformed-body", "closing boundary")
+    whole = client.post("/v1/collections/c/items", content=part + b"--a--\r\n", headers=headers)
+    assert_problem(whole, 422, "unsupported-image")
+
+
+def test_a_compressed_body_is_refused_by_its_encoding(stateless: TestClient) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = stateless.post("/v1/distances", content=b"{}", headers=headers)
+    assert_problem(answer, 415, "unsupported-media-type", "gzip")
+
+
+def test_a_path_cannot_write_lines_into_the_log(
+    stateless: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "lookalike.access"):
+        stateless.get("/v1/x%0aforged%1b[31m")
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "\n" not in message
+    assert "\x1b" not in message
+
+
+def test_a_client_that_leaves_in_mid_body_is_one_line_in_the_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(settings)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/distances",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"100")],
+    }
+    messages: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    with caplog.at_level(logging.INFO, "lookalike.access"):
+        asyncio.run(serve())
+    assert sent == []
+    assert "POST /v1/distances -> 499" in caplog.text
 
 
 def safetensors(header: object, data: bytes = b"") -> bytes:
@@ -91,7 +151,10 @@ def test_damaged_safetensors_are_refused(stateless: TestClient, content: bytes) 
     assert_problem(answer, 400, "malformed-body")
 
 
-def test_a_failure_of_ours_is_a_500_without_its_insides(settings: Settings) -> None:
+def test_a_failure_of_ours_is_a_500_without_its_insides(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "lookalike.access")
     app = create_app(settings)
 
     @app.get("/broken")
@@ -101,6 +164,7 @@ def test_a_failure_of_ours_is_a_500_without_its_insides(settings: Settings) -> N
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/broken", headers={"x-request-id": "r1"})
     assert_problem(answer, 500, "internal", "request_id")
+    assert "GET /broken -> 500" in caplog.text
     assert "secret" not in answer.text
 
 

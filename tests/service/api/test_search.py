@@ -129,7 +129,8 @@ def test_a_picture_finds_itself_by_every_wire(client: TestClient, picture: Draw)
         ({"queries": [[1, 2, 3]], "k": 0}, "invalid-fields", "k"),
         ({"queries": [[1, 2, 3]], "k": 1_000_000}, "invalid-fields", "10,000"),
         ({"queries": [[1, 2, 3]], "filter": {"camera": {"like": "c"}}}, "invalid-filter", "like"),
-        ({"queries": [{"name": 1}]}, "invalid-fields", "queries"),
+        ({"queries": [{"name": 1}]}, "invalid-fields", "queries/0/sample"),
+        ({"queries": [[1, 2, 3], {"id": 3}]}, "invalid-fields", "queries/1/id"),
         ({"queries": [[1, 2, 3]], "group_by": "camera"}, "invalid-fields", "'identity'"),
     ],
 )
@@ -148,6 +149,14 @@ def test_verify_compares_with_the_threshold_strictly(client: TestClient) -> None
 
     assert verified(5.001)
     assert not verified(5)
+
+
+def test_verify_takes_tensors_of_one_row(client: TestClient) -> None:
+    rows = {"a": np.zeros((1, 2), dtype=np.float32), "b": np.array([3, 4], dtype=np.float32)}
+    body, _ = unpack(client.post("/v1/verify", **pack({"threshold": 1}, **rows)))
+    assert body["distance"] == 5
+    uneven = {"a": np.zeros(2, dtype=np.float32), "b": np.zeros(3, dtype=np.float32)}
+    assert_problem(client.post("/v1/verify", **pack({"threshold": 1}, **uneven)), 422, "dimension-mismatch")
 
 
 def test_verify_takes_pictures_in_json_and_in_a_form(client: TestClient, picture: Draw) -> None:

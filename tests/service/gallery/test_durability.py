@@ -21,8 +21,10 @@ def test_every_acknowledged_item_survives_being_killed(tmp_path: Path) -> None:
     folder.mkdir()
     EmbeddedCollection.create(folder, CollectionConfig(dimension=2, metric="euclidean"))
     acknowledged: list[int] = []
+    moments = random.Random(0)
     for round_ in range(ROUNDS):
-        acknowledged += acknowledged_until_killed(folder, round_ * 1_000_000)
+        after_s = moments.uniform(0.02, 0.25)
+        acknowledged += acknowledged_until_killed(folder, round_ * 1_000_000, after_s)
         collection = EmbeddedCollection(folder)
         try:
             assert_whole(collection, acknowledged)
@@ -31,12 +33,12 @@ def test_every_acknowledged_item_survives_being_killed(tmp_path: Path) -> None:
     assert len(acknowledged) > ROUNDS
 
 
-def acknowledged_until_killed(folder: Path, first: int) -> list[int]:
+def acknowledged_until_killed(folder: Path, first: int, after_s: float) -> list[int]:
     command = [sys.executable, str(WRITER), str(folder), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        threading.Timer(random.uniform(0.02, 0.25), process.kill).start()
+        threading.Timer(after_s, process.kill).start()
         return [int(line) for line in process.stdout if line.endswith("\n")]
 
 

@@ -15,7 +15,7 @@ from service.errors import (
     NotReadyError,
     RequestError,
 )
-from service.gallery.collection import Collection, Match, NewItem, SearchOptions, StoredItem
+from service.gallery.collection import ANOTHER_REJECTED, Collection, Match, NewItem, SearchOptions, StoredItem
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
 
@@ -64,6 +64,22 @@ def test_bad_items_are_rejected_alone(collection: MakeCollection, item: MakeItem
     assert all(one.reason for one in written[1:])
     assert ids(people.page(limit=9).items) == ["a"]
     assert people.upsert([]) == []
+
+
+def test_all_or_none_writes_nothing_where_one_is_rejected(collection: MakeCollection, item: MakeItem) -> None:
+    people = collection()
+    written = people.upsert([item("a", [1, 0], "anna"), item("b", [1]), item(None, [2, 0])], all_or_none=True)
+    assert [(one.id, one.status) for one in written] == [
+        ("a", "rejected"),
+        ("b", "rejected"),
+        (None, "rejected"),
+    ]
+    assert [one.reason == ANOTHER_REJECTED for one in written] == [True, False, True]
+    assert people.stats().items == 0
+    written = people.upsert([item("a", [1, 0], "anna"), item(None, [2, 0])], all_or_none=True)
+    assert [one.status for one in written] == ["created", "created"]
+    assert people.upsert([], all_or_none=True) == []
+    assert people.stats().items == 2
 
 
 def test_an_id_that_comes_again_is_replaced(collection: MakeCollection, item: MakeItem) -> None:
@@ -189,10 +205,12 @@ def test_queries_that_cannot_be_searched_are_refused(collection: MakeCollection,
     with pytest.raises(DimensionMismatchError) as raised:
         find(people, [1, 2, 3])
     assert (raised.value.expected, raised.value.got) == (2, 3)
-    with pytest.raises(NonFiniteError):
-        find(people, [1, np.nan])
-    with pytest.raises(DomainError):
-        find(people, [0, 0])
+    assert raised.value.argument == "queries"
+    for bad, kind in (([1, np.nan], NonFiniteError), ([0, 0], DomainError)):
+        queries = np.array([[1, 0], [0, 1], [1, 1], bad], np.float32)
+        with pytest.raises(kind, match=r"^Query 3 ") as refused:
+            people.search(queries, SearchOptions())
+        assert (refused.value.argument, refused.value.row) == ("queries", 3)
     with pytest.raises(FilterError):
         find(people, [1, 0], filter=parse_filter({"n": "1"}))
     with pytest.raises(FilterError):

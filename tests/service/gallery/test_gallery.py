@@ -4,12 +4,14 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.errors import (
+    CollectionDroppedError,
     ConflictError,
     InvalidFieldsError,
     NotFoundError,
@@ -17,7 +19,8 @@ from service.errors import (
     RequestError,
     StorageError,
 )
-from service.gallery.collection import Collection, CollectionConfig, NewItem
+from service.gallery.collection import Collection, CollectionConfig, NewItem, SearchOptions
+from service.gallery.filters import parse_filter
 from service.gallery.gallery import Gallery
 
 CONFIG = CollectionConfig(dimension=2, metric="cosine", fields={"camera": "keyword", "n": "integer"})
@@ -96,13 +99,28 @@ def test_missing_collection_names_the_close_ones(tmp_path: Path) -> None:
             gallery.drop("x")
 
 
+CALLS: list[Callable[[Collection], object]] = [
+    lambda collection: collection.upsert([new("b")]),
+    lambda collection: collection.delete(["a"]),
+    lambda collection: collection.delete_where(parse_filter({"id": "a"})),
+    lambda collection: collection.get("a"),
+    lambda collection: collection.page(limit=1),
+    lambda collection: collection.search(np.ones((1, 2), np.float32), SearchOptions()),
+    lambda collection: collection.stats(),
+]
+
+
 def test_dropped_collection_is_gone_from_disk_and_its_name_is_free(tmp_path: Path) -> None:
     with Gallery(tmp_path) as gallery:
         old, _ = gallery.create("people", CONFIG)
-        old.upsert([new("a")])
-        gallery.drop("people")
+        old.upsert([new("a"), new("b"), new("c")])
+        assert gallery.drop("people") == 3
         assert list((tmp_path / "collections").iterdir()) == []
-        with pytest.raises(NotReadyError):
+        for call in CALLS:
+            with pytest.raises(CollectionDroppedError, match="'people' was deleted"):
+                call(old)
+        old.close()
+        with pytest.raises(NotFoundError):
             old.get("a")
         new_one, created = gallery.create("people", CONFIG)
         assert created
@@ -152,14 +170,27 @@ def test_data_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="Not a directory"):
         Gallery(tmp_path / "file" / "data")
+    (tmp_path / "collections").write_text("")
+    with pytest.raises(StorageError, match="File exists"):
+        Gallery(tmp_path)
 
 
-def test_closed_gallery_makes_nothing(tmp_path: Path) -> None:
+def test_closed_gallery_says_so(tmp_path: Path) -> None:
     gallery = Gallery(tmp_path)
+    people, _ = gallery.create("people", CONFIG)
     gallery.close()
     gallery.close()
-    with pytest.raises(NotReadyError):
-        gallery.create("people", CONFIG)
+    for call in CALLS:
+        with pytest.raises(NotReadyError, match="'people' is closed"):
+            call(people)
+    for refused in (
+        lambda: gallery.create("people", CONFIG),
+        lambda: gallery.get("people"),
+        lambda: gallery.drop("people"),
+        gallery.list,
+    ):
+        with pytest.raises(NotReadyError):
+            refused()
 
 
 def test_many_threads_make_one_collection(tmp_path: Path) -> None:

@@ -119,6 +119,8 @@ def test_missing_row_is_noticed(path: Path) -> None:
             "no configuration",
         ),
         ("DROP TABLE meta", "damaged or not a collection's"),
+        ("DROP TABLE items", "damaged or not a collection's"),
+        ("ALTER TABLE items DROP COLUMN metadata", "damaged or not a collection's"),
     ],
 )
 def test_record_of_another_kind_is_refused_in_words(path: Path, statement: str, words: str) -> None:

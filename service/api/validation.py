@@ -1,0 +1,68 @@
+"""Fields checked against a model, and every fault named by its place in the request."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidFieldsError, MalformedBodyError
+
+__all__ = ["pointer_of", "sentence_of", "validate"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def pointer_of(*parts: str | int) -> str:
+    """Return the JSON pointer of a place in the request.
+
+    >>> pointer_of("items", 3, "image")
+    '/items/3/image'
+    """
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def validate(
+    model: type[Model], fields: object, *, strict: bool = True, at: tuple[str | int, ...] = ()
+) -> Model:
+    """Return the model of these fields, which stand at a place in the request, or say why they do not fit.
+
+    JSON is taken strictly: "5" is no number and 1 is not true. In forms and query strings, where
+    everything is text, numbers are read from it.
+    """
+    if not isinstance(fields, dict):
+        raise MalformedBodyError("The body must be a JSON object, {...}, with the fields of this request.")
+    try:
+        return model.model_validate(fields, strict=strict)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for one in error.errors():
+            pointer = pointer_of(*at) + _place(one["loc"], fields)
+            sentence = sentence_of(dict(one), model)
+            # A field that may be of several types fails once for each.
+            found[pointer] = f"{found[pointer]}, or: {sentence}" if pointer in found else sentence
+        summary = "; ".join(
+            f"{pointer[1:] or 'the body'}: {text}" for pointer, text in list(found.items())[:5]
+        )
+        raise InvalidFieldsError(f"{summary}.", list(found.items())) from error
+
+
+def _place(location: tuple[str | int, ...], fields: object) -> str:
+    """Return the pointer of pydantic's location, without the names of types that it adds in unions."""
+    parts: list[str | int] = []
+    node: Any = fields
+    for part in location:
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            break
+        parts.append(part)
+    return pointer_of(*parts)
+
+
+def sentence_of(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Say what is wrong with a field; name the fields that there are where one is unknown."""
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"there is no such field; there are {', '.join(model.model_fields)}"
+    return str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])

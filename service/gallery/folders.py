@@ -1,0 +1,62 @@
+"""Folders on the disk: made and moved so that a power cut cannot undo it, and measured."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from service.errors import StorageError
+
+__all__ = ["Sync", "bytes_in", "make_folder", "move_folder", "refusals", "sync_folder"]
+
+Sync: TypeAlias = Callable[[Path], None]
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the folder's entries on the disk: what is made or renamed in it lasts only then."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, sync: Sync) -> None:
+    """Make a folder and its missing parents, each of them synced into its own parent."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True)
+        sync(one.parent)
+    folder.mkdir(exist_ok=True)  # refuses a file in its place
+
+
+def move_folder(source: Path, target: Path, *, within: Path, sync: Sync) -> None:
+    """Move a folder and sync `within`, so that the move lasts; where this raises it has not moved."""
+    source.rename(target)
+    try:
+        sync(within)
+    except BaseException:
+        target.rename(source)
+        raise
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of the files in a folder, as far as they stay there while they are counted."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for file in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                total += file.stat().st_size
+    return total
+
+
+@contextlib.contextmanager
+def refusals(folder: Path) -> Iterator[None]:
+    """Raise what the disk refuses in the block as a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: {error.strerror or error}. Check the disk and its permissions, then try again."
+        ) from error
