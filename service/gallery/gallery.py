@@ -177,7 +177,11 @@ class Gallery:
                 try:
                     return self._open(name)
                 except BaseException:
-                    move_folder(home, made, within=self._folder, sync=self._sync)
+                    home.rename(made)
+                    with contextlib.suppress(
+                        OSError
+                    ):  # unsynced it may come back: empty, and only by a power cut
+                        self._sync(self._folder)
                     raise
             finally:
                 shutil.rmtree(aside, ignore_errors=True)

@@ -104,9 +104,12 @@ def test_drop_that_does_not_reach_the_disk_is_undone(tmp_path: Path) -> None:
 
 
 def damage(folder: Path) -> None:
-    """Damage what was just moved to its place, so that it cannot be opened."""
-    for record in folder.glob("people/record.sqlite3"):
-        record.write_bytes(b"no database" * 1000)
+    """Damage what was just moved to its place, so that it cannot be opened; then fail, too."""
+    if folder.name != "collections":
+        return
+    if not (folder / "people").exists():
+        disk_full(folder)
+    (folder / "people" / "record.sqlite3").write_bytes(b"no database" * 1000)
 
 
 def test_failed_create_leaves_nothing(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Collections that are dropped while they are used: who comes too late finds nothing, nobody meets a fault."""
+"""Collections that are dropped while they are used: nobody meets a fault, at most finds nothing."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from service.errors import CollectionDroppedError, NotFoundError
+from service.errors import NotFoundError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.filters import parse_filter
 from service.gallery.gallery import Gallery
@@ -45,14 +46,15 @@ def read(gallery: Gallery) -> None:
 def test_collections_are_dropped_while_they_are_used(tmp_path: Path) -> None:
     end = time.monotonic() + SECONDS
     faults: list[Exception] = []
-    too_late: list[NotFoundError] = []
+    done: Counter[Callable[[Gallery], None]] = Counter()
 
     def repeat(work: Callable[[Gallery], None]) -> None:
         while time.monotonic() < end:
             try:
                 work(gallery)
-            except NotFoundError as error:
-                too_late.append(error)
+                done[work] += 1
+            except NotFoundError:
+                time.sleep(0.001)  # it was dropped: let others make it again
             except Exception as error:
                 faults.append(error)
                 return
@@ -65,4 +67,4 @@ def test_collections_are_dropped_while_they_are_used(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert faults == []
-    assert any(isinstance(error, CollectionDroppedError) for error in too_late)
+    assert all(done[work] for work in works)
