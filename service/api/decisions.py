@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from models.distances import paired
+from service.api.answering import respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
 from service.api.schemas import VerifyAnswer, VerifyRequest
 from service.api.state import ServicesDep
-from service.api.wire import accepts, body, respond
+from service.api.wire import accepts, body
 from service.errors import ConflictError
 
 __all__ = ["router"]
@@ -17,7 +18,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["decisions"], responses=PROBLEM_RESPONSES)
 
 
-@router.post("/verify", response_model=VerifyAnswer, openapi_extra=accepts(VerifyRequest))
+@router.post("/verify", response_model=VerifyAnswer, openapi_extra=accepts(VerifyRequest, files=("a", "b")))
 async def verify(
     request: Request,
     wanted: Annotated[VerifyRequest, Depends(body(VerifyRequest))],

@@ -16,12 +16,13 @@ from models.distances import (
     reduce_distances,
 )
 from models.errors import OptionError
+from service.api.answering import answers, respond
 from service.api.numeric_schemas import DistancesAnswer, DistancesRequest
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
-from service.api.wire import accepts, answers, body, respond
+from service.api.wire import accepts, body
 
 __all__ = ["router"]
 
@@ -35,7 +36,7 @@ _BYTES_PER_DISTANCE = 32
     "/distances",
     response_model=DistancesAnswer,
     responses=answers(DistancesAnswer),
-    openapi_extra=accepts(DistancesRequest),
+    openapi_extra=accepts(DistancesRequest, files=("x", "y")),
 )
 async def compute_distances(
     request: Request,

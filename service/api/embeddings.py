@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from models.errors import ImageError, OptionError
 from models.runtime import Embeddings
+from service.api.answering import answers, respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import embed_all, images_error
 from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, EncodersAnswer, Model, ModelsAnswer
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
-from service.api.wire import accepts, answers, body, respond
+from service.api.wire import accepts, body
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 

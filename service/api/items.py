@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from torch import Tensor
 
 from models.errors import ImageError, InputError, OptionError, ShapeError
+from service.api.answering import answers, respond
 from service.api.gallery_schemas import (
     BadItem,
     CollectionName,
@@ -25,7 +26,7 @@ from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.samples import embed_all
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
-from service.api.wire import accepts, answers, body, respond
+from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import (
     ANOTHER_REJECTED,

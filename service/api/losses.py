@@ -9,6 +9,7 @@ from torch import Tensor
 from models.distances import metric_of
 from models.errors import NoTripletError
 from models.losses import TripletOptions, batch_triplet_loss, explicit_triplet_loss
+from service.api.answering import answers, respond
 from service.api.numeric_schemas import (
     BatchLossAnswer,
     BatchLossRequest,
@@ -19,7 +20,7 @@ from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
-from service.api.wire import accepts, answers, body, respond
+from service.api.wire import accepts, body
 
 __all__ = ["router"]
 
@@ -30,7 +31,7 @@ router = APIRouter(prefix="/v1/losses", tags=["distances and losses"], responses
     "/triplet",
     response_model=TripletLossAnswer,
     responses=answers(TripletLossAnswer),
-    openapi_extra=accepts(TripletLossRequest),
+    openapi_extra=accepts(TripletLossRequest, files=("anchor", "positive", "negative")),
 )
 async def compute_triplet_loss(
     request: Request,
@@ -47,7 +48,7 @@ async def compute_triplet_loss(
     "/batch",
     response_model=BatchLossAnswer,
     responses=answers(BatchLossAnswer),
-    openapi_extra=accepts(BatchLossRequest),
+    openapi_extra=accepts(BatchLossRequest, files=("embeddings",)),
 )
 async def compute_batch_loss(
     request: Request,

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
 from models.errors import OptionError
+from service.api.answering import answers, respond
 from service.api.gallery_schemas import CollectionName
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import is_image, resolve
 from service.api.search_schemas import QueryById, SearchAnswer, SearchRequest
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
-from service.api.wire import accepts, answers, body, respond
+from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.filters import parse_filter

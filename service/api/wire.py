@@ -1,19 +1,17 @@
-"""Bodies in and out: JSON, safetensors, forms and single pictures, behind one pair of functions."""
+"""Bodies in: JSON, safetensors, forms and single pictures, all read into the same models."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 import orjson
 import torch
 from anyio import to_thread
-from fastapi import Request, Response
+from fastapi import Request
 from pydantic import BaseModel
 from python_multipart.multipart import parse_options_header
 from safetensors import SafetensorError
-from safetensors.numpy import save
 from safetensors.torch import load
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -22,7 +20,7 @@ from torch import Tensor
 from service.api.validation import validate
 from service.errors import MalformedBodyError, UnsupportedMediaError
 
-__all__ = ["SAFETENSORS", "Upload", "accepts", "answers", "body", "respond"]
+__all__ = ["SAFETENSORS", "Upload", "accepts", "body"]
 
 SAFETENSORS = "application/x-safetensors"
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
@@ -35,7 +33,6 @@ _EPILOGUE_BYTES = 256  # that may follow its closing boundary
 _INLINE_BYTES = 16 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
-_Array = np.ndarray[Any, Any]
 _Files = dict[str, list["Upload"]]
 
 
@@ -85,43 +82,29 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
     return read
 
 
-def accepts(model: type[BaseModel], *, image: str | None = None, required: bool = True) -> dict[str, Any]:
-    """Return the OpenAPI description of a body that `body(model, image=image)` reads."""
+def accepts(
+    model: type[BaseModel], *, image: str | None = None, files: Sequence[str] = (), required: bool = True
+) -> dict[str, Any]:
+    """Return the OpenAPI description of a body that `body(model, image=image)` reads.
+
+    Args:
+        model: what the fields must fit.
+        image: as for `body`.
+        files: the fields that take pictures as files of a form, where `image` is not the only one.
+        required: whether there must be a body at all.
+    """
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
         "application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}},
         SAFETENSORS: binary,
     }
+    if image is not None or files:
+        several = {"type": "array", "items": binary["schema"]}
+        properties = dict.fromkeys([*files, *([image] if image else [])], several)
+        content["multipart/form-data"] = {"schema": {"type": "object", "properties": properties}}
     if image is not None:
-        files = {"type": "array", "items": binary["schema"]}
-        form = {"type": "object", "properties": {image: files}, "required": [image]}
-        content |= {"multipart/form-data": {"schema": form}, **dict.fromkeys(_IMAGES, binary)}
+        content |= dict.fromkeys(_IMAGES, binary)
     return {"requestBody": {"required": required, "content": content}}
-
-
-def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of an answer that `respond` gives, JSON or safetensors."""
-    return {
-        200: {"model": model, "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}}}
-    }
-
-
-async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 200) -> Response:
-    """Return an answer as the client asked for it.
-
-    In JSON, arrays are lists of numbers. In safetensors they are tensors under the name of their
-    field (those of a list's entries stacked in order) and the rest is JSON in the metadata.
-
-    Args:
-        request: its Accept header decides.
-        answer: JSON values, with NumPy arrays where there are numbers in bulk.
-        status: the status of the answer.
-    """
-    if SAFETENSORS in request.headers.get("accept", "").lower():
-        content = await to_thread.run_sync(_to_safetensors, answer)
-        return Response(content, status_code=status, media_type=SAFETENSORS)
-    content = await to_thread.run_sync(_to_json, answer)
-    return Response(content, status_code=status, media_type="application/json")
 
 
 async def _off_loop(parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model]) -> Model:
@@ -243,44 +226,3 @@ def _form_value(text: str) -> Any:
         return _parse_json(text.encode())
     except MalformedBodyError:
         return text
-
-
-def _to_json(answer: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _to_safetensors(answer: Mapping[str, Any]) -> bytes:
-    taken = _TakenArrays()
-    rest = taken.take(answer)
-    return save(taken.tensors(), metadata={"json": orjson.dumps(rest).decode()})
-
-
-class _TakenArrays:
-    """Arrays taken out of an answer, under the names of their fields."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, list[_Array]] = {}
-        self._listed: set[str] = set()
-
-    def take(self, value: Any, *, in_list: bool = False) -> Any:
-        """Return the value without the arrays in it."""
-        if isinstance(value, list):
-            return [self.take(entry, in_list=True) for entry in value]
-        if not isinstance(value, Mapping):
-            return value
-        for name, entry in value.items():
-            if isinstance(entry, np.ndarray):
-                self._arrays.setdefault(name, []).append(entry)
-                self._listed |= {name} if in_list else set()
-        return {
-            name: self.take(entry, in_list=in_list)
-            for name, entry in value.items()
-            if not isinstance(entry, np.ndarray)
-        }
-
-    def tensors(self) -> dict[str, _Array]:
-        """Return them by name; those of a list's entries stacked in order."""
-        return {
-            name: np.ascontiguousarray(np.stack(arrays) if name in self._listed else arrays[0])
-            for name, arrays in self._arrays.items()
-        }
