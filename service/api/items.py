@@ -95,7 +95,7 @@ async def list_items(
 
     def page() -> dict[str, Any]:
         target = services.gallery.get(collection)
-        found = target.page(limit=limit, identity=identity, cursor=cursor)
+        found = target.page(limit=limit, identity=identity or None, cursor=cursor or None)
         return {"items": [_item(one) for one in found.items], "cursor": found.cursor}
 
     return await services.store(page)

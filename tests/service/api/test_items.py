@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.service.api.wires import assert_problem, data_uri, pack, unpack
@@ -67,6 +69,22 @@ def test_a_truncated_picture_among_seven_good_ones_is_rejected_alone(
     for position in range(8):
         expected = 404 if position == 3 else 200
         assert pictures.get(f"{ITEMS}/v{position}").status_code == expected
+
+
+def test_a_hundred_megapixels_in_a_small_file_are_refused_and_the_good_picture_kept(
+    pictures: TestClient, picture: Draw
+) -> None:
+    bomb = BytesIO()
+    Image.new("L", (10_000, 10_000)).save(bomb, "PNG")
+    assert len(bomb.getvalue()) < 120_000
+    alone = pictures.post("/v1/embeddings", files={"input": bomb.getvalue()})
+    assert_problem(alone, 413, "image-too-large", "100,000,000 pixels", "Scale it down")
+    items = [{"id": "good", "image": data_uri(picture())}, {"id": "bomb", "image": data_uri(bomb.getvalue())}]
+    body = pictures.post(ITEMS, json={"items": items}).json()
+    assert [item["status"] for item in body["items"]] == ["created", "rejected"]
+    assert "100,000,000" in body["items"][1]["reason"]
+    only = pictures.post(ITEMS, json={"items": items[1:]})
+    assert_problem(only, 413, "image-too-large", "/items/0/image")
 
 
 def test_abort_keeps_none_where_one_is_bad(vectors: TestClient) -> None:
@@ -182,6 +200,8 @@ def test_pages_follow_one_another_in_the_order_of_writing(vectors: TestClient) -
     assert seen == [f"i{n}" for n in range(7)]
     even = vectors.get(ITEMS, params={"identity": "even"}).json()
     assert [item["id"] for item in even["items"]] == ["i0", "i2", "i4", "i6"]
+    empty = vectors.get(f"{ITEMS}?identity=&cursor=").json()  # as if left out
+    assert len(empty["items"]) == 7
     assert_problem(vectors.get(ITEMS, params={"cursor": "x"}), 400, "bad-request", "cursor")
     assert_problem(vectors.get(ITEMS, params={"limit": 0}), 422, "invalid-fields", "limit")
 

@@ -1,11 +1,13 @@
 """The API's description: offline, complete, and with examples that run."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from starlette.testclient import TestClient
 
+from models.distances import MATRIX_METRICS, METRICS
+from service.api.numeric_schemas import MatrixMetric, RowMetric
 from tests.service.api.wires import assert_problem
 
 
@@ -13,6 +15,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def test_the_metrics_of_requests_are_those_of_the_core() -> None:
+    assert get_args(RowMetric) == METRICS
+    assert get_args(MatrixMetric) == MATRIX_METRICS
 
 
 def test_docs_load_nothing_from_elsewhere(stateless: TestClient) -> None:
