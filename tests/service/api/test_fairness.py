@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -123,30 +122,26 @@ def test_more_pictures_than_may_ever_wait_are_refused_for_good(settings: Setting
 
 def test_a_small_request_does_not_wait_for_a_heavy_one(settings: Settings) -> None:
     app = create_app(settings)
+    heavy = {
+        "embeddings": np.random.default_rng(1).normal(size=(2000, 16)).tolist(),
+        "labels": [row % 100 for row in range(2000)],
+        "mining": "all",
+        "margin": "soft",
+    }
 
-    async def both() -> tuple[float, float]:
-        heavy = {
-            "embeddings": np.random.default_rng(1).normal(size=(2000, 16)).tolist(),
-            "labels": [row % 100 for row in range(2000)],
-            "mining": "all",
-            "margin": "soft",
-        }
+    async def both() -> None:
         async with (
             app.router.lifespan_context(app),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client,
         ):
-            started = time.perf_counter()
             long = asyncio.create_task(client.post("/v1/losses/batch", json=heavy, timeout=60))
-            await asyncio.sleep(0.05)
-            assert not long.done()
+            await asyncio.sleep(0.05)  # until its computation has begun, which takes a second or more
             small = await client.post("/v1/verify", json={"a": [0, 0], "b": [3, 4], "threshold": 1})
-            answered = time.perf_counter() - started
+            assert not long.done()
             assert small.json()["distance"] == 5
             assert (await long).status_code == 200
-            return answered, time.perf_counter() - started
 
-    small_s, heavy_s = asyncio.run(both())
-    assert small_s < heavy_s
+    asyncio.run(both())
 
 
 @pytest.mark.parametrize(
