@@ -31,7 +31,7 @@ def batch_all_sum(x: Tensor, codes: Tensor, metric: Metric, margin: Margin) -> t
     """
     if not torch.is_grad_enabled():
         x = x.detach()
-    total, counts = _BatchAll.apply(x, codes, metric, margin)  # type: ignore[no-untyped-call]
+    total, counts = _BatchAll.apply(x, codes, metric, margin)  # type: ignore[no-untyped-call]  # of torch
     return total, counts
 
 

@@ -26,7 +26,7 @@ def distances_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         DomainError: q = 0 where p > 0, under a metric of distributions.
         OverflowedError: an answer beyond its dtype.
     """
-    answer: Tensor = _Between.apply(x, y, metric)  # type: ignore[no-untyped-call]
+    answer: Tensor = _Between.apply(x, y, metric)  # type: ignore[no-untyped-call]  # of torch
     return answer
 
 
@@ -37,7 +37,7 @@ def distances_at(x: Tensor, y: Tensor, pairs: tuple[Tensor, Tensor], metric: Met
         DomainError: q = 0 where p > 0, under a metric of distributions.
         OverflowedError: an answer beyond its dtype.
     """
-    answer: Tensor = _At.apply(x, y, *pairs, metric)  # type: ignore[no-untyped-call]
+    answer: Tensor = _At.apply(x, y, *pairs, metric)  # type: ignore[no-untyped-call]  # of torch
     return answer
 
 

@@ -208,7 +208,7 @@ def fit(
                     normalize=config.normalize,
                 )
                 optimizer.zero_grad()
-                result.loss.backward()  # type: ignore[no-untyped-call]
+                result.loss.backward()  # type: ignore[no-untyped-call]  # of torch
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
                 optimizer.step()
 

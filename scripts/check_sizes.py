@@ -7,7 +7,7 @@ from pathlib import Path
 LIMIT = 300
 
 tracked = subprocess.run(
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],  # noqa: S607
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],  # noqa: S607 - git is wherever the PATH has it
     check=True,
     capture_output=True,
     text=True,

@@ -102,6 +102,22 @@ def _refuse_taken_address(host: str, port: int) -> None:
         ) from error
 
 
+def _bundle_options(command: Command) -> Command:
+    """Add the options that say where a bundle goes and what it states about itself."""
+    options = (
+        click.option(
+            "--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder to write."
+        ),
+        click.option("--name", help="By which the encoder is hosted.  [default: the folder's name]"),
+        click.option("--description", default="", help="A sentence for those who will use it."),
+        click.option("--intended-use", default="", help="What it is for, and what it is not for."),
+        click.option("--licence", default="not stated", help="The terms of its weights."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.group()
 def encoder() -> None:
     """Make and inspect encoder bundles."""
@@ -109,8 +125,7 @@ def encoder() -> None:
 
 @encoder.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder to write.")
-@click.option("--name", help="By which the encoder is hosted.  [default: the folder's name]")
+@_bundle_options
 @click.option("--size", metavar="HEIGHTxWIDTH", help="Input size, where the graph leaves it open.")
 @click.option("--mean", metavar="N[,N,N]", help="Subtracted from the pixels, one for all or one a channel.")
 @click.option("--std", metavar="N[,N,N]", help="The pixels are then divided by it.")
@@ -140,9 +155,6 @@ def encoder() -> None:
     help="How pictures are resized.",
 )
 @click.option("--output", help="The embedding's name, where the graph has several outputs.")
-@click.option("--description", default="", help="A sentence for those who will use it.")
-@click.option("--intended-use", default="", help="What it is for, and what it is not for.")
-@click.option("--licence", default="not stated", help="The terms of its weights.")
 def import_encoder(file: Path, out: Path, **given: Any) -> None:
     """Make a bundle from the plain ONNX encoder FILE.
 
@@ -184,11 +196,7 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
 
 @main.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder to write.")
-@click.option("--name", help="By which the encoder is hosted.  [default: the folder's name]")
-@click.option("--description", default="", help="A sentence for those who will use it.")
-@click.option("--intended-use", default="", help="What it is for, and what it is not for.")
-@click.option("--licence", default="not stated", help="The terms of its weights.")
+@_bundle_options
 @click.option("--train-split", default="train", show_default=True, help="The split to learn from.")
 @click.option("--val-split", default="val", show_default=True, help="The split to measure on; '' for none.")
 @click.option("--mining", type=click.Choice(["all", "hard", "semi_hard"]), default="all", show_default=True)

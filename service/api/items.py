@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from torch import Tensor
 
-from models.errors import ImageError, InputError, OptionError, ShapeError
+from models.errors import ImageError, InputError, ShapeError
 from service.api.answering import answers, respond
 from service.api.gallery_schemas import (
     BadItem,
@@ -71,7 +71,7 @@ async def upsert_items(
     A bad item is rejected with its reason, and the good ones are kept (`on_error: abort` keeps none).
     Where none could be kept the answer is a problem, which has `items` too.
     """
-    target = await services.store(lambda: services.gallery.get(collection))
+    target = services.gallery.get(collection)
     vectors = await _vectors(wanted.items, target, services)
     abort = wanted.on_error == "abort"
     if abort and any(isinstance(vector, Fault) for vector in vectors):
@@ -152,13 +152,7 @@ async def _vectors(
     ready = await services.store(lambda: [_ready(item) for item in items])
     if not pictures:
         return [one for one in ready if one is not None]
-    encoder = services.encoder_of(target.name, target.config)
-    if encoder is None:
-        raise OptionError(
-            f"The collection {target.name!r} takes vectors only: it was made with a dimension and "
-            "no encoder. Send vectors, or make a collection without `dimension`.",
-        )
-    embedded = iter(await embed_all(pictures, encoder))
+    embedded = iter(await embed_all(pictures, services.encoder_of(target)))
     return [_picture(next(embedded)) if one is None else one for one in ready]
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, TypeVar
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
+from models.errors import OptionError
 from service.encoder import HostedEncoder
 from service.errors import EncoderMismatchError, NotFoundError, TooLargeError
-from service.gallery.collection import CollectionConfig
+from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
 from service.settings import Settings
 
@@ -48,18 +49,22 @@ class Services:
             raise NotFoundError(f"No encoder {name!r} is hosted here; {self.encoder.manifest.name!r} is.")
         return self.encoder
 
-    def encoder_of(self, collection: str, config: CollectionConfig) -> HostedEncoder | None:
-        """Return the encoder for a collection's pictures, None where it takes vectors only.
+    def encoder_of(self, collection: Collection) -> HostedEncoder:
+        """Return the encoder for a collection's pictures.
 
         Raises:
+            OptionError: it takes vectors only.
             EncoderMismatchError: its vectors are another encoder's than the one that is hosted.
         """
+        config, hosted = collection.config, self.encoder
         if config.encoder is None:
-            return None
-        hosted = self.encoder
+            raise OptionError(
+                f"The collection {collection.name!r} takes vectors only: it was made with a dimension and "
+                "no encoder. Send vectors, or make a collection without `dimension`."
+            )
         if config.fingerprint != hosted.manifest.fingerprint:
             raise EncoderMismatchError(
-                f"The collection {collection!r} holds embeddings of the encoder {config.encoder!r} "
+                f"The collection {collection.name!r} holds embeddings of the encoder {config.encoder!r} "
                 f"(fingerprint {str(config.fingerprint)[:12]}), and {hosted.manifest.name!r} "
                 f"({hosted.manifest.fingerprint[:12]}) is hosted. Embeddings of two encoders cannot be "
                 "compared: serve the old one (--encoder), or enrol the pictures in a new collection."

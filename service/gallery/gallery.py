@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Gallery:
-    """The collections in a data directory. Thread-safe; every call may block.
+    """The collections in a data directory. Thread-safe; every call but `get` may block.
 
     On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
     """
@@ -94,7 +94,7 @@ class Gallery:
             return collection, True
 
     def get(self, name: str) -> Collection:
-        """Return the collection of that name.
+        """Return the collection of that name, from memory and without waiting for anyone.
 
         Raises:
             NotFoundError: there is none; the message names those that are close.
