@@ -12,6 +12,7 @@
     │   ├── UnsupportedImageError     not a JPEG, PNG or WebP
     │   ├── DamagedImageError         truncated or corrupt
     │   └── ImageTooLargeError        more bytes or pixels than allowed
+    ├── InterruptedWorkError          a computation that was told to stop
     ├── BundleError                   an encoder on disk that cannot be trusted or run
     └── DatasetError                  a dataset that is not what it should be
 
@@ -26,6 +27,7 @@ __all__ = [
     "ImageError",
     "ImageTooLargeError",
     "InputError",
+    "InterruptedWorkError",
     "LookalikeError",
     "NoTripletError",
     "NonFiniteError",
@@ -104,6 +106,10 @@ class ImageTooLargeError(ImageError):
         super().__init__(message)
         self.limit = limit
         self.got = got
+
+
+class InterruptedWorkError(LookalikeError):
+    """A computation that was told to stop before its end."""
 
 
 class BundleError(LookalikeError):
