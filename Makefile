@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill train-vehicle image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core train-vehicle image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -72,6 +72,12 @@ verify-data: setup ## Compare the server's answers on real pictures with a plain
 
 verify-kill: setup ## Kill the server twenty times in the middle of enrolment, and look for what it had answered
 	KILL_ROUNDS=20 $(BIN)/pytest tests/system/test_kill.py
+
+bench-core: setup ## Measure the numerical core against its peers into docs/benchmarks.md (FRESH=--fresh forgets an interrupted run)
+	$(BIN)/python -m benchmarks.core $(FRESH)
+
+bench-rest: setup ## Measure what REST adds to distances and losses, into docs/benchmarks.md
+	$(BIN)/python -m benchmarks.rest_numeric
 
 train-vehicle: setup ## Train the encoder that ships again (DATA=folder of the vehicles dataset)
 	$(BIN)/lookalike train $(DATA) --out models/bundles/vehicle --name vehicle --margin 0.1 --steps 1000 --threads 2 \

@@ -1,28 +1,55 @@
-"""Batch-all: every valid triplet of a batch, in memory of one tile.
+"""Batch-all: every valid triplet of a batch, and neither N x N x N nor N x N numbers.
 
-The gradient is formed in the forward pass. A positive pair pulls with the sum of its triplets' slopes, each
-of these pushes its negative: dL/dd_ap and dL/dd_an of a tile of anchors, and from them the gradient of x.
+For a hinge the triplets need not be formed. With t = d_ap + margin, a positive pulls once for each negative
+with d_an < t, and a negative is pushed once for each positive with t > d_an: two counts, of which loss,
+classes and gradient follow. A strip of anchors is counted in one of two ways, whichever is faster for its
+number of positives: a pass over the strip for each positive, O(N^2 P), or a sort of the negatives and a
+search of the positives among them, O(N^2 log N). The soft margin has no such counts, and takes passes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
+from models.comparisons import Gradients
 from models.formulas import Metric
-from models.margins import CostedTriplets, Margin, triplet_costs
-from models.triplets import PairBlock, count_classes, distance_tiles, pair_blocks
+from models.margins import Margin
+from models.tiles import Strips
+from models.triplets import Groups, negatives_only
 
-__all__ = ["batch_all_sum", "worst_triplets"]
+__all__ = ["batch_all_sum"]
+
+# Positives of an anchor from which on sorting its negatives once beats a pass over them for each.
+_SORTING_PAYS = 160
 
 
-def batch_all_sum(x: Tensor, codes: Tensor, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
+class _Pushes(NamedTuple):
+    """What the triplets of a strip do to its distances.
+
+    Attributes:
+        cost: () float64, their summed cost.
+        pulled: (R, P), dL/dd_ap of each positive.
+        pushed: (R, N), -dL/dd_an of each row.
+        active: () int64, triplets with d_an < d_ap + margin (under the soft margin, < d_ap).
+        hard: () int64, those of them with d_an <= d_ap.
+    """
+
+    cost: Tensor
+    pulled: Tensor
+    pushed: Tensor
+    active: Tensor
+    hard: Tensor
+
+
+def batch_all_sum(x: Tensor, groups: Groups, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
     """Return the summed cost of every valid triplet, and their classes.
 
     Args:
         x: (N, D), prepared.
-        codes: (N,), from `models.triplets.encode_labels`.
+        groups: the rows by label.
         metric: a row metric.
         margin: > 0, or "soft".
 
@@ -31,61 +58,30 @@ def batch_all_sum(x: Tensor, codes: Tensor, metric: Metric, margin: Margin) -> t
     """
     if not torch.is_grad_enabled():
         x = x.detach()
-    total, counts = _BatchAll.apply(x, codes, metric, margin)  # type: ignore[no-untyped-call]  # of torch
+    total, counts = _BatchAll.apply(x, groups, metric, margin)  # type: ignore[no-untyped-call]  # of torch
     return total, counts
 
 
-def worst_triplets(x: Tensor, codes: Tensor, metric: Metric, margin: Margin, count: int) -> CostedTriplets:
-    """Return the `count` valid triplets of largest cost, largest first; ties go to the lowest rows.
-
-    Args:
-        x: (N, D), prepared.
-        codes: (N,), from `models.triplets.encode_labels`.
-        metric: a row metric.
-        margin: > 0, or "soft".
-        count: >= 0.
-    """
-    none, nothing = codes[:0], x.detach()[:0, 0]
-    worst = CostedTriplets(none, none, none, nothing, nothing, nothing)
-    if count == 0:
-        return worst
-    with torch.no_grad():
-        for rows, distances in distance_tiles(x, metric):
-            for block in pair_blocks(distances, codes, rows):
-                merged = zip(worst, _worst_of(block, margin, count), strict=True)
-                worst = CostedTriplets(*(torch.cat(columns) for columns in merged)).largest(count)
-    return worst
-
-
-def _worst_of(block: PairBlock, margin: Margin, count: int) -> CostedTriplets:
-    pairs, negatives = block.negative.nonzero().unbind(1)
-    d_ap, d_an = block.d_ap[pairs, 0], block.d_an[pairs, negatives]
-    costs = triplet_costs(d_ap, d_an, margin)
-    return CostedTriplets(block.anchor[pairs], block.positive[pairs], negatives, d_ap, d_an, costs).largest(
-        count
-    )
-
-
 class _BatchAll(torch.autograd.Function):
-    """x (N, D), codes (N,) -> sum (), counts (3,)."""
+    """x (N, D) -> sum (), counts (3,); the gradient is formed with them, as the counts are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codes: Tensor, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, groups: Groups, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
+        strips = Strips(x, x, metric)
         total = torch.zeros((), dtype=torch.float64, device=x.device)
-        counts = torch.zeros(3, dtype=torch.int64, device=x.device)
-        wanted = ctx.needs_input_grad[0]
-        gradient = torch.zeros_like(x) if wanted else None
-        leaf = x.detach().requires_grad_(wanted)
-        with torch.set_grad_enabled(wanted):
-            for rows, distances in distance_tiles(leaf, metric):
-                slopes = torch.zeros_like(distances)  # dL / d distances, (R, N)
-                for block in pair_blocks(distances.detach(), codes, rows):
-                    total += _add_block(block, margin, slopes, rows)
-                    counts += count_classes(
-                        block.d_ap, block.d_an, 0.0 if margin == "soft" else margin, block.negative
-                    )
-                if gradient is not None:
-                    gradient += torch.autograd.grad(distances, leaf, slopes)[0]
+        active, hard = (torch.zeros((), dtype=torch.int64, device=x.device) for _ in range(2))
+        gradient = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        for rows in groups.strips_taking_part(strips):
+            distances = strips.distances(rows)
+            positives, present = groups.positives(rows)
+            pushes = _pushes(distances, positives, present, rows, margin)
+            total += pushes.cost
+            active += pushes.active
+            hard += pushes.hard
+            if gradient is not None and pushes.cost > 0:
+                slopes = pushes.pushed.neg_().scatter_add_(1, positives, pushes.pulled)
+                strips.pull(rows, distances, slopes, Gradients(gradient, gradient))
+        counts = torch.stack([groups.valid_triplets - active, active - hard, hard])
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(counts)
         return total, counts
@@ -97,14 +93,72 @@ class _BatchAll(torch.autograd.Function):
         return gradient * gradients[0], None, None, None
 
 
-def _add_block(block: PairBlock, margin: Margin, slopes: Tensor, rows: slice) -> Tensor:
-    """Add the block's slopes to those of its tile, and return its summed cost in float64."""
-    costs = triplet_costs(block.d_ap, block.d_an, margin).masked_fill(~block.negative, 0.0)
+def _pushes(distances: Tensor, positives: Tensor, present: Tensor, rows: slice, margin: Margin) -> _Pushes:
+    """Count what the positives (R, P) pull and the negatives are pushed, in a strip of distances (R, N)."""
+    d_ap = distances.gather(1, positives)
+    d_an = negatives_only(distances.clone(), positives, rows, torch.inf)
     if margin == "soft":
-        share = torch.sigmoid(block.d_ap - block.d_an).masked_fill(~block.negative, 0.0)
-    else:
-        share = (costs > 0).to(costs.dtype)  # their sums are integers, exact up to 2**24
-    local = block.anchor - rows.start
-    slopes.index_put_((local, block.positive), share.sum(1), accumulate=True)
-    slopes.index_add_(0, local, share, alpha=-1)
-    return costs.sum(dtype=torch.float64)
+        return _softly(d_ap, d_an, present)
+    reach = (d_ap + margin).masked_fill_(~present, -torch.inf)
+    # fl(d_ap + margin) may round to d_ap itself; then d_an = d_ap is easy.
+    closer = torch.nextafter(d_ap, d_ap.new_tensor(torch.inf)).minimum(reach)
+    count = _count_by_sorting if reach.shape[1] > _SORTING_PAYS else _count_by_passes
+    pulled, pushed, hard = count(d_an, reach, closer)
+    # sum (t - d_an) over the active, about the row's largest t, so that little cancels.
+    farthest = reach.amax(1, keepdim=True)
+    cost = torch.sub(farthest, d_an, out=d_an).relu_().mul_(pushed).sum(dtype=torch.float64)
+    short = (farthest.double() - reach.double()).masked_fill_(~present, 0.0)
+    return _Pushes(
+        cost - (short * pulled).sum(), pulled, pushed, pulled.sum(dtype=torch.float64).long(), hard
+    )
+
+
+def _count_by_passes(d_an: Tensor, reach: Tensor, closer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count, in d_an (R, N), what is below each of `reach` (R, P), and in all below each of `closer` (R, P).
+
+    Returns:
+        (R, P), how many of a row's d_an are below each reach; (R, N), how many reaches are above each d_an;
+        () int64, how many d_an are below each `closer`, summed. Floats hold these integers exactly.
+    """
+    # Floats as truth values: on a CPU they are compared and added several times faster than booleans.
+    below, pushed = torch.empty_like(d_an), torch.zeros_like(d_an)
+    pulled, hard = [], []
+    for reaching, close in zip(reach.unbind(1), closer.unbind(1), strict=True):
+        torch.lt(d_an, reaching.unsqueeze(1), out=below)
+        pulled.append(below.sum(1))
+        pushed += below
+        torch.lt(d_an, close.unsqueeze(1), out=below)
+        hard.append(below.sum(1))
+    return torch.stack(pulled, 1), pushed, torch.stack(hard).sum(dtype=torch.float64).long()
+
+
+def _count_by_sorting(d_an: Tensor, reach: Tensor, closer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count the same as `_count_by_passes`; the time hardly depends on P."""
+    ordered, columns = d_an.sort(1)
+    pulled = torch.searchsorted(ordered, reach)
+    hard = torch.searchsorted(ordered, closer).sum()
+    # The i-th nearest is pushed by every reach with more than i below it: all but those that end before.
+    ends = torch.zeros_like(d_an).scatter_add_(1, pulled.clamp(max=d_an.shape[1] - 1), torch.ones_like(reach))
+    pushed = torch.empty_like(d_an).scatter_(1, columns, reach.shape[1] - ends.cumsum_(1))
+    return pulled.to(d_an.dtype), pushed, hard
+
+
+def _softly(d_ap: Tensor, d_an: Tensor, present: Tensor) -> _Pushes:
+    """Sum ln(1 + exp(d_ap - d_an)) over a strip, a pass for each place of a positive."""
+    cost = torch.zeros((), dtype=torch.float64, device=d_ap.device)
+    closer = torch.zeros_like(cost)
+    pulled, pushed = torch.zeros_like(d_ap), torch.zeros_like(d_an)
+    for place in range(d_ap.shape[1]):
+        rows = present[:, place].nonzero().squeeze(1)
+        everyone = len(rows) == len(d_an)
+        # Beyond 40 the softplus is its argument to the last digit, in float64 too.
+        excess = d_ap[rows, place].unsqueeze(1) - (d_an if everyone else d_an[rows])
+        cost += F.softplus(excess, threshold=40).sum(dtype=torch.float64)
+        closer += (excess > 0).sum()
+        share = excess.sigmoid_()
+        pulled[rows, place] = share.sum(1)
+        if everyone:
+            pushed += share
+        else:
+            pushed.index_add_(0, rows, share)
+    return _Pushes(cost, pulled, pushed, closer.long(), closer.long())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.batch_all import batch_all_sum, worst_triplets
+from models.batch_all import batch_all_sum
 from models.distances import as_row_metric, prepare, unit_rows
 from models.errors import OptionError
 from models.formulas import DISTRIBUTIONS, Metric
@@ -18,8 +18,9 @@ from models.margins import (
     require_reduction,
     triplet_costs,
 )
-from models.tiles import distances_at, distances_between, fitting
-from models.triplets import MINERS, Labels, count_classes, distance_tiles, encode_labels, taking_part
+from models.tiles import Strips, distances_at, fitting
+from models.triplets import MINERS, Groups, Labels, count_classes, encode_labels
+from models.worst import worst_triplets
 
 __all__ = ["MININGS", "BatchLoss", "MinedTriplet", "batch_triplet_loss"]
 
@@ -53,7 +54,7 @@ class BatchLoss:
         easy: triplets formed that are easy; then `semi_hard` and `hard`.
         active_triplets: those that are not easy; all of them under the soft margin.
         skipped_anchors: rows without a positive, or without a negative.
-        collapsed: whether all rows are at one point, so that no gradient moves them.
+        collapsed: whether all rows are at one point, so that no gradient moves them, and no triplet is easy.
         triplets: those that were asked for.
     """
 
@@ -127,11 +128,12 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
         (0.35, 2, 2)
     """
     metric = as_row_metric(distance)
-    request = _Request(mining, margin, reduction or _REDUCTIONS.get(mining, "mean"), return_triplets)
+    usual = _REDUCTIONS.get(mining, "mean")
+    request = _Request(mining, margin, usual if reduction is None else reduction, return_triplets)
     x = _prepared(embeddings, metric, normalize=normalize)
-    codes = encode_labels(labels, expected=len(x)).to(x.device)
+    groups = Groups(encode_labels(labels, expected=len(x)).to(x.device))
     form = _all if mining == "all" else _mined
-    loss, counts, triplets = form(x, codes, metric, request)
+    loss, counts, triplets = form(x, groups, metric, request)
     easy, semi_hard, hard = counts.tolist()
     return BatchLoss(
         loss=loss,
@@ -140,8 +142,8 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
         semi_hard=semi_hard,
         hard=hard,
         active_triplets=request.active(counts),
-        skipped_anchors=len(x) - int(taking_part(codes).sum()),
-        collapsed=_collapsed(x.detach(), metric),
+        skipped_anchors=len(x) - int(groups.taking_part.sum()),
+        collapsed=easy == 0 and _collapsed(x.detach(), metric),
         triplets=[MinedTriplet(*row) for row in zip(*(column.tolist() for column in triplets), strict=True)],
     )
 
@@ -159,7 +161,7 @@ class _Request:
             raise OptionError(message, argument="mining")
         check_margin(self.margin)
         require_reduction(self.reduction)
-        if self.listed < -1:
+        if isinstance(self.listed, bool) or self.listed < -1:
             message = f"return_triplets is -1 (all formed) or a number >= 0, not {self.listed}."
             raise OptionError(message, argument="return_triplets")
         if self.mining == "all" and self.reduction == "none":
@@ -185,20 +187,20 @@ def _prepared(embeddings: Tensor, metric: Metric, *, normalize: bool) -> Tensor:
 
 
 def _all(
-    x: Tensor, codes: Tensor, metric: Metric, request: _Request
+    x: Tensor, groups: Groups, metric: Metric, request: _Request
 ) -> tuple[Tensor, Tensor, CostedTriplets]:
-    total, counts = batch_all_sum(x, codes, metric, request.margin)
+    total, counts = batch_all_sum(x, groups, metric, request.margin)
     loss = fold_sum(total, int(counts.sum()), request.active(counts), request.reduction)
-    triplets = worst_triplets(x, codes, metric, request.margin, request.listed)
+    triplets = worst_triplets(x.detach(), groups, metric, request.margin, request.listed)
     return fitting(loss.to(x.dtype), "The loss"), counts, triplets
 
 
 def _mined(
-    x: Tensor, codes: Tensor, metric: Metric, request: _Request
+    x: Tensor, groups: Groups, metric: Metric, request: _Request
 ) -> tuple[Tensor, Tensor, CostedTriplets]:
-    anchor, positive, negative = MINERS[request.mining](x, codes, metric)
-    d_ap = distances_at(x, x, (anchor, positive), metric)
-    d_an = distances_at(x, x, (anchor, negative), metric)
+    (anchor, positive, negative), d_ap, d_an = MINERS[request.mining](Strips(x, x, metric), groups)
+    d_ap = distances_at(x, x, (anchor, positive), metric, known=d_ap)
+    d_an = distances_at(x, x, (anchor, negative), metric, known=d_an)
     costs = triplet_costs(d_ap, d_an, request.margin)
     active = torch.ones_like(costs, dtype=torch.bool) if request.margin == "soft" else costs > 0
     triplets = CostedTriplets(anchor, positive, negative, d_ap, d_an, costs)
@@ -213,13 +215,18 @@ def _collapsed(x: Tensor, metric: Metric) -> bool:
     if len(x) < 2:
         return False
     bound = _negligible(x, metric)
-    if distances_between(x[:1], x, metric).max() > bound:
+    if Strips(x[:1], x, metric).distances(slice(0, 1)).max() > bound:
         return False
-    return all(bool(distances.max() <= bound) for _, distances in distance_tiles(x, metric))
+    strips = Strips(x, x, metric)
+    return all(bool(strips.distances(rows).max() <= bound) for rows in strips)
 
 
 def _negligible(x: Tensor, metric: Metric) -> Tensor:
     if metric.name in _SCALE_FREE:
         return x.new_tensor(_COLLAPSE)
-    bound = distances_between(x * _COLLAPSE, torch.zeros_like(x[:1]), Metric("euclidean")).max()
+    scale = x.abs().amax()
+    if scale == 0:
+        return scale
+    lengths: Tensor = torch.linalg.vector_norm(x / scale, dim=1)
+    bound = lengths.amax() * _COLLAPSE * scale
     return bound.square() if metric.name == "squared_euclidean" else bound

@@ -9,6 +9,7 @@ of degree 1 are divided by a power of two first, so that nothing overflows unles
 difference below 1e-34 (float32) of the largest magnitude it is compared with is 0.
 """
 
+import math
 from collections.abc import Mapping
 from functools import reduce
 
@@ -197,9 +198,9 @@ def prepare(inputs: Mapping[str, Tensor], metric: Metric) -> list[Tensor]:
         dtype = torch.float32
     rows = {name: values.to(dtype).contiguous() for name, values in inputs.items()}
     for name, values in rows.items():
-        finite = torch.isfinite(values).all(1)
-        if not finite.all():
-            row = _first(~finite)
+        # NaN is the largest and the smallest of all, so two numbers tell without a copy of the rows.
+        if len(values) and not all(map(math.isfinite, values.detach().aminmax())):
+            row = _first(~torch.isfinite(values).all(1))
             raise NonFiniteError(f"Row {row} of {name} has NaN or infinity.", argument=name, row=row)
         if metric.name in DISTRIBUTIONS:
             _check_distributions(values, name)

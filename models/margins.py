@@ -54,7 +54,7 @@ def check_margin(margin: object) -> None:
     """Raise OptionError unless the margin is a finite number > 0, or "soft"."""
     if margin == "soft":
         return
-    if not isinstance(margin, int | float) or not 0 < margin < math.inf:
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < math.inf:
         raise OptionError(
             f"margin must be a finite number greater than 0, not {margin!r}.", argument="margin"
         )

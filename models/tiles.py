@@ -1,9 +1,6 @@
-"""Distances on prepared rows, tile by tile: one tile is held at a time, in the backward pass too.
+"""Distances of prepared rows, differentiable: formed strip by strip, and checked where the rows are known."""
 
-Each backward pass forms a tile's distances anew and takes their gradient, so that nothing of size N x M x D,
-and no second N x M, outlives its tile. The answers are checked here, where the rows at fault are known.
-"""
-
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.comparisons import Comparison, Direct, Gradients, Pairs, strips
 from models.errors import DomainError, OverflowedError
-from models.formulas import DISTRIBUTIONS, Formula, Metric, formula, tile_elements
+from models.euclid import Euclidean
+from models.formulas import DISTRIBUTIONS, Metric
 
-__all__ = ["distances_at", "distances_between", "fitting", "streamed_sum"]
+__all__ = ["Strips", "distances_at", "distances_between", "fitting", "streamed_sum"]
 
 _SUM_ELEMENTS = 2**20
+_BY_SQUARES = {Metric("euclidean"), Metric("squared_euclidean"), Metric("cosine"), Metric("minkowski", 2.0)}
 
 
 def distances_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
@@ -30,14 +30,23 @@ def distances_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     return answer
 
 
-def distances_at(x: Tensor, y: Tensor, pairs: tuple[Tensor, Tensor], metric: Metric) -> Tensor:
+def distances_at(
+    x: Tensor, y: Tensor, pairs: Pairs, metric: Metric, *, known: Tensor | None = None
+) -> Tensor:
     """Return the (T,) distances of x[pairs[0]] and y[pairs[1]], prepared rows; differentiable once.
+
+    Args:
+        x: (N, D).
+        y: (M, D).
+        pairs: (T,) int64 each.
+        metric: a row metric.
+        known: these distances, where they are known already; only their gradient is formed then.
 
     Raises:
         DomainError: q = 0 where p > 0, under a metric of distributions.
         OverflowedError: an answer beyond its dtype.
     """
-    answer: Tensor = _At.apply(x, y, *pairs, metric)  # type: ignore[no-untyped-call]  # of torch
+    answer: Tensor = _At.apply(x, y, pairs, metric, known)  # type: ignore[no-untyped-call]  # of torch
     return answer
 
 
@@ -54,100 +63,99 @@ def fitting(answer: Tensor, name: str) -> Tensor:
     return answer
 
 
+class Strips:
+    """The distances of prepared rows x (N, D) to prepared rows y (M, D), some rows of x at a time.
+
+    Nothing here is recorded by autograd: `pull` gives the gradients.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, metric: Metric) -> None:
+        self.x, self.y = x.detach(), y.detach()
+        self._metric = metric
+        form = Euclidean if metric in _BY_SQUARES else Direct
+        self._comparison: Comparison = form(self.x, self.y, metric)
+        self.pull, self.pull_at = self._comparison.pull, self._comparison.pull_at
+
+    def __iter__(self) -> Iterator[slice]:
+        return strips(self.x, len(self.y))
+
+    def distances(self, rows: slice, out: Tensor | None = None) -> Tensor:
+        """Return the (R, M) distances of these rows of x to all of y, in `out` if given.
+
+        Raises:
+            DomainError: q = 0 where p > 0, under a metric of distributions.
+            OverflowedError: an answer beyond its dtype.
+        """
+        strip = self._comparison.strip(rows, out)
+        if strip.numel() and not math.isfinite(strip.amax()):  # NaN is the largest of all
+            i, j = (~torch.isfinite(strip)).nonzero()[0].tolist()
+            raise self._no_answer(rows.start + i, j)
+        return strip
+
+    def at(self, i: Tensor, j: Tensor) -> Tensor:
+        """Return the (T,) distances of x[i] and y[j].
+
+        Raises:
+            InputError: as `distances`.
+        """
+        answer = self._comparison.at(i, j)
+        if answer.numel() and not math.isfinite(answer.amax()):
+            first = int((~torch.isfinite(answer)).nonzero()[0])
+            raise self._no_answer(int(i[first]), int(j[first]))
+        return answer
+
+    def _no_answer(self, i: int, j: int) -> DomainError | OverflowedError:
+        name = self._metric.name
+        if name in DISTRIBUTIONS and bool(((self.y[j] == 0) & (self.x[i] > 0)).any()):
+            message = (
+                f"{name} of row {i} (P) and row {j} (Q) is infinite: Q is 0 where P is not; "
+                "smooth Q, or leave the pair out."
+            )
+            return DomainError(message, row=i)
+        message = (
+            f"The {name} of row {i} and row {j} is beyond the largest {self.x.dtype}; scale the input down."
+        )
+        return OverflowedError(message, row=i)
+
+
 class _Between(torch.autograd.Function):
     """x (N, D), y (M, D) -> (N, M)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, metric: Metric) -> Tensor:
-        ctx.save_for_backward(x, y)
-        ctx.metric = metric
-        compare = formula(metric)
+        strips = ctx.strips = Strips(x, y, metric)
         answer = x.new_empty(len(x), len(y))
-        for rows, columns in _tiles(x, y, metric):
-            tile = compare(x[rows], y[columns])
-            finite = torch.isfinite(tile)
-            if not finite.all():
-                i, j = (~finite).nonzero()[0].tolist()
-                raise _no_answer(x, y, (rows.start + i, columns.start + j), metric)
-            answer[rows, columns] = tile
+        for rows in strips:
+            strips.distances(rows, answer[rows])
+        ctx.save_for_backward(answer, x, y)  # the rows too: their modification is noticed
         return answer
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y = ctx.saved_tensors
-        compare = formula(ctx.metric)
-        x_gradient, y_gradient = torch.zeros_like(x), torch.zeros_like(y)
-        for rows, columns in _tiles(x, y, ctx.metric):
-            parts = _gradients(compare, x[rows], y[columns], gradients[0][rows, columns])
-            x_gradient[rows] += parts[0]
-            y_gradient[columns] += parts[1]
-        return x_gradient, y_gradient, None
+        answer, _, _ = ctx.saved_tensors
+        strips = ctx.strips
+        into = Gradients(torch.zeros_like(strips.x), torch.zeros_like(strips.y))
+        for rows in strips:
+            strips.pull(rows, answer[rows], gradients[0][rows], into)
+        return *into, None
 
 
 class _At(torch.autograd.Function):
-    """x (N, D), y (M, D), i (T,), j (T,) -> (T,): each pair is an N = M = 1 of the formula."""
+    """x (N, D), y (M, D) and pairs of their rows -> (T,)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, i: Tensor, j: Tensor, metric: Metric) -> Tensor:
-        ctx.save_for_backward(x, y, i, j)
-        ctx.metric = metric
-        compare = formula(metric)
-        answer = x.new_empty(len(i))
-        for part in _parts(x, len(i), metric):
-            answer[part] = compare(x[i[part]].unsqueeze(1), y[j[part]].unsqueeze(1)).flatten()
-        finite = torch.isfinite(answer)
-        if not finite.all():
-            first = int((~finite).nonzero()[0])
-            raise _no_answer(x, y, (int(i[first]), int(j[first])), metric)
+    def forward(ctx: Any, x: Tensor, y: Tensor, pairs: Pairs, metric: Metric, known: Tensor | None) -> Tensor:
+        strips = ctx.strips = Strips(x, y, metric)
+        answer = strips.at(*pairs) if known is None else known.clone()
+        ctx.save_for_backward(answer, *pairs, x, y)
         return answer
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        x, y, i, j = ctx.saved_tensors
-        compare = formula(ctx.metric)
-        x_gradient, y_gradient = torch.zeros_like(x), torch.zeros_like(y)
-        for part in _parts(x, len(i), ctx.metric):
-            left, right = x[i[part]].unsqueeze(1), y[j[part]].unsqueeze(1)
-            parts = _gradients(compare, left, right, gradients[0][part].reshape(-1, 1, 1))
-            x_gradient.index_add_(0, i[part], parts[0].squeeze(1))
-            y_gradient.index_add_(0, j[part], parts[1].squeeze(1))
-        return x_gradient, y_gradient, None, None, None
-
-
-def _gradients(compare: Formula, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-    with torch.enable_grad():
-        x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
-        return torch.autograd.grad(compare(x, y), (x, y), weights)
-
-
-def _tiles(x: Tensor, y: Tensor, metric: Metric) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and columns of tiles that hold at most `tile_elements` differences."""
-    elements = tile_elements(metric) // x.shape[1]
-    width = min(max(1, elements), max(1, len(y)))
-    height = max(1, elements // width)
-    for top in range(0, len(x), height):
-        for left in range(0, len(y), width):
-            yield slice(top, top + height), slice(left, left + width)
-
-
-def _parts(x: Tensor, count: int, metric: Metric) -> Iterator[slice]:
-    # The gathered rows themselves are held, so a direct metric's larger tile does not apply.
-    length = max(1, min(tile_elements(metric), _SUM_ELEMENTS) // x.shape[1])
-    for start in range(0, count, length):
-        yield slice(start, start + length)
-
-
-def _no_answer(x: Tensor, y: Tensor, pair: tuple[int, int], metric: Metric) -> DomainError | OverflowedError:
-    i, j = pair
-    if metric.name in DISTRIBUTIONS and bool(((y[j] == 0) & (x[i] > 0)).any()):
-        message = (
-            f"{metric.name} of row {i} (P) and row {j} (Q) is infinite: Q is 0 where P is not; "
-            "smooth Q, or leave the pair out."
-        )
-        return DomainError(message, row=i)
-    message = (
-        f"The {metric.name} of row {i} and row {j} is beyond the largest {x.dtype}; scale the input down."
-    )
-    return OverflowedError(message, row=i)
+        answer, i, j, _, _ = ctx.saved_tensors
+        strips = ctx.strips
+        into = Gradients(torch.zeros_like(strips.x), torch.zeros_like(strips.y))
+        strips.pull_at((i, j), answer, gradients[0], into)
+        return *into, None, None, None

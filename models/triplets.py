@@ -5,33 +5,32 @@ positive, or without a negative, takes no part. With t = fl(d_ap + margin) a val
 d_an >= t; otherwise it is active, semi-hard where d_an > d_ap, else hard. Ties go to the lowest index.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.errors import OptionError, ShapeError
-from models.formulas import Metric
-from models.tiles import distances_between
+from models.tiles import Strips
 
 __all__ = [
     "MINERS",
+    "Groups",
     "Labels",
-    "PairBlock",
+    "Mined",
     "Triplets",
     "count_classes",
-    "distance_tiles",
     "encode_labels",
     "mine_hard",
     "mine_semi_hard",
-    "pair_blocks",
-    "taking_part",
+    "negatives_only",
 ]
 
 Labels = Sequence[Hashable] | Tensor
 
-_TILE_ELEMENTS = 2**20
+# Positives of an anchor from which on sorting its negatives once beats a pass over them for each.
+_SORTING_PAYS = 64
 
 
 class Triplets(NamedTuple):
@@ -42,21 +41,12 @@ class Triplets(NamedTuple):
     negative: Tensor
 
 
-class PairBlock(NamedTuple):
-    """Some positive pairs, each beside all rows of the batch as negatives.
+class Mined(NamedTuple):
+    """Triplets beside their distances: `triplets`, and `d_ap` and `d_an`, (T,) each."""
 
-    Attributes:
-        anchor: (C,) int64, ascending; then `positive`, (C,), ascending.
-        d_ap: (C, 1).
-        d_an: (C, N), the anchor's distances to every row.
-        negative: (C, N) bool, which of them are negatives.
-    """
-
-    anchor: Tensor
-    positive: Tensor
+    triplets: Triplets
     d_ap: Tensor
     d_an: Tensor
-    negative: Tensor
 
 
 def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
@@ -96,118 +86,166 @@ def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
     )
 
 
-def taking_part(codes: Tensor) -> Tensor:
-    """Return (N,) bool: the anchors that have a positive and a negative."""
-    sizes = torch.bincount(codes)[codes]
-    return (sizes > 1) & (sizes < len(codes))
+class Groups:
+    """The rows of a batch by label.
+
+    Attributes:
+        codes: (N,) int64, from `encode_labels`.
+        sizes: (N,) int64, of each row's label.
+        taking_part: (N,) bool: the anchors that have a positive and a negative.
+    """
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes = codes
+        self._order = codes.argsort(stable=True)  # label by label, in each by row
+        counts = torch.bincount(codes)
+        self.sizes = counts[codes]
+        self.taking_part = (self.sizes > 1) & (self.sizes < len(codes))
+        self._starts = (counts.cumsum(0) - counts)[codes]
+        places = torch.empty_like(codes)
+        places[self._order] = torch.arange(len(codes), device=codes.device)
+        self._ranks = places - self._starts  # of a row among those of its label
+
+    def strips_taking_part(self, strips: Iterable[slice]) -> Iterator[slice]:
+        """Yield those strips in which some anchor takes part."""
+        everyone = bool(self.taking_part.all())
+        for rows in strips:
+            if everyone or self.taking_part[rows].any():
+                yield rows
+
+    @property
+    def valid_triplets(self) -> int:
+        """Return the number of valid triplets of the batch."""
+        return int(((self.sizes - 1) * (len(self.codes) - self.sizes)).sum())
+
+    @property
+    def positive_pairs(self) -> int:
+        """Return the number of positive pairs of the anchors that take part."""
+        return int((self.sizes - 1)[self.taking_part].sum())
+
+    def positives(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return the positives of these anchors, in row order.
+
+        Returns:
+            (R, P) int64, where P is the largest number of positives; in the places beyond an anchor's own
+            number stands the anchor. And (R, P) bool: which places are positives, of anchors that take part.
+        """
+        sizes, starts = self.sizes[rows].unsqueeze(1), self._starts[rows].unsqueeze(1)
+        places = torch.arange(int(sizes.max()) - 1, device=sizes.device).expand(len(sizes), -1)
+        anchors = torch.arange(rows.start, rows.stop, device=sizes.device).unsqueeze(1)
+        present = places < sizes - 1
+        skipping = places + (places >= self._ranks[rows].unsqueeze(1))
+        others = self._order[starts + skipping.clamp(max=sizes - 1)]
+        return others.where(present, anchors), present & self.taking_part[rows].unsqueeze(1)
 
 
-def count_classes(d_ap: Tensor, d_an: Tensor, margin: float, valid: Tensor | None = None) -> Tensor:
+def count_classes(d_ap: Tensor, d_an: Tensor, margin: float) -> Tensor:
     """Count the easy, semi-hard and hard triplets.
 
     Args:
-        d_ap: distances of the positives.
-        d_an: distances of the negatives; the two shapes broadcast.
+        d_ap: (T,), distances of the positives.
+        d_an: (T,), distances of the negatives.
         margin: >= 0; 0 stands for the soft margin.
-        valid: which triplets to count; all without it.
 
     Returns:
         (3,) int64.
     """
     easy = d_an >= d_ap + margin
     farther = d_an > d_ap
-    classes = (easy, ~easy & farther, ~easy & ~farther)
-    return torch.stack([(members if valid is None else members & valid).sum() for members in classes])
+    return torch.stack([members.sum() for members in (easy, ~easy & farther, ~easy & ~farther)])
 
 
-def distance_tiles(x: Tensor, metric: Metric) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of anchors and their distances to every row, (R, N); x is prepared."""
-    height = max(1, _TILE_ELEMENTS // max(1, len(x)))
-    for start in range(0, len(x), height):
-        rows = slice(start, min(start + height, len(x)))
-        yield rows, distances_between(x[rows], x, metric)
+def negatives_only(distances: Tensor, positives: Tensor, rows: slice, fill: float) -> Tensor:
+    """Write `fill` over a strip's distances (R, N) to the anchors themselves and to their positives."""
+    distances.diagonal(rows.start).fill_(fill)
+    return distances.scatter_(1, positives, fill)
 
 
-def pair_blocks(distances: Tensor, codes: Tensor, rows: slice) -> Iterator[PairBlock]:
-    """Yield the positive pairs of these anchors, those that take part, in blocks of bounded size.
-
-    Args:
-        distances: (R, N), of the anchors `rows` to every row.
-        codes: (N,), from `encode_labels`.
-        rows: the anchors.
-    """
-    positive = _positives(codes, rows) & taking_part(codes)[rows].unsqueeze(1)
-    length = max(1, _TILE_ELEMENTS // len(codes))
-    for pairs in torch.split(positive.nonzero(), length):
-        local, others = pairs.unbind(1)
-        anchors = local + rows.start
-        d_an = distances[local]
-        negative = codes[anchors].unsqueeze(1) != codes
-        yield PairBlock(anchors, others, d_an.gather(1, others.unsqueeze(1)), d_an, negative)
-
-
-def mine_hard(x: Tensor, codes: Tensor, metric: Metric) -> Triplets:
+def mine_hard(strips: Strips, groups: Groups) -> Mined:
     """Mine batch-hard triplets: for each anchor the farthest positive and the nearest negative.
-
-    Args:
-        x: (N, D), prepared.
-        codes: (N,), from `encode_labels`.
-        metric: a row metric.
 
     Returns:
         One triplet for each anchor that takes part, in anchor order.
 
     Source: Hermans et al. 2017, equation 5.
     """
-    anchors = taking_part(codes).nonzero().squeeze(1)
-    positives, negatives = [anchors[:0]], [anchors[:0]]
-    with torch.no_grad():
-        for rows, distances in distance_tiles(x, metric):
-            positive = _positives(codes, rows)
-            negative = codes[rows].unsqueeze(1) != codes
-            positives.append(distances.masked_fill(~positive, -torch.inf).argmax(1))
-            negatives.append(distances.masked_fill(~negative, torch.inf).argmin(1))
-    return Triplets(anchors, torch.cat(positives)[anchors], torch.cat(negatives)[anchors])
+    mined = [_no_triplets(strips, groups)]
+    for rows in groups.strips_taking_part(strips):
+        anchors = groups.taking_part[rows].nonzero().squeeze(1)
+        distances = strips.distances(rows)
+        positives, present = groups.positives(rows)
+        d_ap, farthest = distances.gather(1, positives).masked_fill_(~present, -torch.inf).max(1)
+        d_an, nearest = negatives_only(distances, positives, rows, torch.inf).min(1)
+        farthest = positives.gather(1, farthest.unsqueeze(1)).squeeze(1)
+        triplets = Triplets(anchors + rows.start, farthest[anchors], nearest[anchors])
+        mined.append(Mined(triplets, d_ap[anchors], d_an[anchors]))
+    return _joined(mined)
 
 
-def mine_semi_hard(x: Tensor, codes: Tensor, metric: Metric) -> Triplets:
+def mine_semi_hard(strips: Strips, groups: Groups) -> Mined:
     """Mine semi-hard triplets: for each positive pair the nearest negative with d_an > d_ap.
 
     Where none is farther than the positive, the farthest negative stands in. There is no upper bound.
-
-    Args:
-        x: (N, D), prepared.
-        codes: (N,), from `encode_labels`.
-        metric: a row metric.
 
     Returns:
         One triplet for each positive pair of the anchors that take part, in order of anchor, then positive.
 
     Source: Schroff et al. 2015, section 3.2, as TensorFlow Addons' `triplet_semihard_loss` implements it.
     """
-    empty = codes[:0]
-    mined = [Triplets(empty, empty, empty)]
-    with torch.no_grad():
-        for rows, distances in distance_tiles(x, metric):
-            for anchor, positive, d_ap, d_an, negative in pair_blocks(distances, codes, rows):
-                beyond = negative & (d_an > d_ap)
-                nearest = d_an.masked_fill(~beyond, torch.inf).argmin(1)
-                farthest = d_an.masked_fill(~negative, -torch.inf).argmax(1)
-                mined.append(Triplets(anchor, positive, nearest.where(beyond.any(1), farthest)))
-    return Triplets(*(torch.cat(parts) for parts in zip(*mined, strict=True)))
+    mined = [_no_triplets(strips, groups)]
+    for rows in groups.strips_taking_part(strips):
+        distances = strips.distances(rows)
+        positives, present = groups.positives(rows)
+        d_ap = distances.gather(1, positives)
+        negatives_only(distances, positives, rows, torch.inf)
+        search = _beyond_by_sorting if d_ap.shape[1] > _SORTING_PAYS else _beyond_by_passes
+        nearest, d_an = search(distances, d_ap)
+        beyond = torch.isfinite(d_an)
+        if not (beyond | ~present).all():
+            d_far, farthest = negatives_only(distances, positives, rows, -torch.inf).max(1, keepdim=True)
+            nearest, d_an = nearest.where(beyond, farthest), d_an.where(beyond, d_far)
+        anchors = torch.arange(rows.start, rows.stop, device=d_ap.device).unsqueeze(1).expand_as(positives)
+        triplets = Triplets(anchors[present], positives[present], nearest[present])
+        mined.append(Mined(triplets, d_ap[present], d_an[present]))
+    return _joined(mined)
 
 
-MINERS: Mapping[str, Callable[[Tensor, Tensor, Metric], Triplets]] = {
+MINERS: Mapping[str, Callable[[Strips, Groups], Mined]] = {
     "hard": mine_hard,
     "semi_hard": mine_semi_hard,
 }
 
 
-def _positives(codes: Tensor, rows: slice) -> Tensor:
-    """Return (R, N) bool: the same label, and not the anchor itself."""
-    same = codes[rows].unsqueeze(1) == codes
-    same.diagonal(rows.start).fill_(False)
-    return same
+def _beyond_by_passes(d_an: Tensor, d_ap: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest of d_an (R, N) above each of d_ap (R, P), and its distance; infinity if none is."""
+    # A float mask: on a CPU an order of magnitude faster than a boolean one.
+    barrier = torch.finfo(d_an.dtype).max
+    kept = torch.empty_like(d_an)
+    found = []
+    for positive in d_ap.unbind(1):
+        torch.le(d_an, positive.unsqueeze(1), out=kept)
+        found.append(torch.add(d_an, kept, alpha=barrier, out=kept).min(1))
+    d_beyond = torch.stack([values for values, _ in found], 1)
+    return torch.stack([columns for _, columns in found], 1), d_beyond.masked_fill(
+        d_beyond >= barrier, torch.inf
+    )
+
+
+def _beyond_by_sorting(d_an: Tensor, d_ap: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same as `_beyond_by_passes`; the time hardly depends on P."""
+    ordered, columns = d_an.sort(dim=1, stable=True)
+    places = torch.searchsorted(ordered, d_ap.contiguous(), right=True).clamp_(max=d_an.shape[1] - 1)
+    return columns.gather(1, places), ordered.gather(1, places)
+
+
+def _no_triplets(strips: Strips, groups: Groups) -> Mined:
+    rows, distances = groups.codes[:0], strips.x[:0, 0]
+    return Mined(Triplets(rows, rows, rows), distances, distances)
+
+
+def _joined(mined: Sequence[Mined]) -> Mined:
+    triplets, d_ap, d_an = zip(*mined, strict=True)
+    return Mined(Triplets(*map(torch.cat, zip(*triplets, strict=True))), torch.cat(d_ap), torch.cat(d_an))
 
 
 def _key(label: Hashable, row: int) -> Hashable:

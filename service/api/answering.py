@@ -1,6 +1,6 @@
 """Answers out: JSON, or safetensors where the client asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,17 @@ import orjson
 from anyio import to_thread
 from fastapi import Request, Response
 from pydantic import BaseModel
-from safetensors.numpy import save
+from starlette.types import Receive, Scope, Send
 
 from service.api.wire import SAFETENSORS
 
-__all__ = ["answers", "respond"]
+__all__ = ["answers", "respond", "wants_safetensors"]
 
 _Array = np.ndarray[Any, Any]
+
+_PIECE_BYTES = 256 * 1024
+_DTYPES = {"f": "F", "i": "I", "u": "U"}  # NumPy's kinds; the number of bits follows
+_ALIGNMENT = 8  # of a safetensors header, so that its tensors can be used where they lie
 
 
 def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -35,21 +39,60 @@ async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 
         answer: JSON values, with NumPy arrays where there are numbers in bulk.
         status: the status of the answer.
     """
-    if SAFETENSORS in request.headers.get("accept", "").lower():
-        content = await to_thread.run_sync(_to_safetensors, answer)
-        return Response(content, status_code=status, media_type=SAFETENSORS)
-    content = await to_thread.run_sync(_to_json, answer)
-    return Response(content, status_code=status, media_type="application/json")
+    if wants_safetensors(request):
+        return _InPieces(await to_thread.run_sync(_to_safetensors, answer), status, SAFETENSORS)
+    return _InPieces(await to_thread.run_sync(_to_json, answer), status, "application/json")
 
 
-def _to_json(answer: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+def wants_safetensors(request: Request) -> bool:
+    """Say whether the client asks for its answer as safetensors."""
+    return SAFETENSORS in request.headers.get("accept", "").lower()
 
 
-def _to_safetensors(answer: Mapping[str, Any]) -> bytes:
+class _InPieces(Response):
+    """A body of several buffers, sent in pieces: no second copy of a large one waits for a slow client."""
+
+    def __init__(self, buffers: Sequence[bytes | memoryview], status: int, media_type: str) -> None:
+        self._buffers = [memoryview(buffer) for buffer in buffers]
+        length = sum(buffer.nbytes for buffer in self._buffers)
+        super().__init__(status_code=status, media_type=media_type, headers={"content-length": str(length)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await send(start)
+        for buffer in self._buffers:
+            for begin in range(0, buffer.nbytes, _PIECE_BYTES):
+                piece = buffer[begin : begin + _PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _to_json(answer: Mapping[str, Any]) -> list[bytes]:
+    return [orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)]
+
+
+def _to_safetensors(answer: Mapping[str, Any]) -> list[bytes | memoryview]:
+    """Return a safetensors file as its header and its arrays, which are not copied.
+
+    Source: the format's description, https://github.com/huggingface/safetensors#format.
+    """
     taken = _TakenArrays()
-    rest = taken.take(answer)
-    return save(taken.tensors(), metadata={"json": orjson.dumps(rest).decode()})
+    header: dict[str, Any] = {"__metadata__": {"json": orjson.dumps(taken.take(answer)).decode()}}
+    arrays, end = taken.tensors(), 0
+    for name, array in arrays.items():
+        kind = _DTYPES[array.dtype.kind] + str(8 * array.itemsize)
+        header[name] = {
+            "dtype": kind,
+            "shape": array.shape,
+            "data_offsets": (end, end := end + array.nbytes),
+        }
+    text = orjson.dumps(header)
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return [len(text).to_bytes(8, "little"), text, *(_bytes_of(array) for array in arrays.values())]
+
+
+def _bytes_of(array: _Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 class _TakenArrays:

@@ -16,7 +16,9 @@ from models.distances import (
     reduce_distances,
 )
 from models.errors import OptionError
+from models.estimates import Rows, matrix_bytes, paired_bytes, pairwise_bytes
 from service.api.answering import answers, respond
+from service.api.budgets import Needs, Sizes
 from service.api.numeric_schemas import DistancesAnswer, DistancesRequest
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
@@ -27,9 +29,6 @@ from service.api.wire import accepts, body
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["distances and losses"], responses=PROBLEM_RESPONSES)
-
-# Bytes for each number of an answer: itself, the tile that it comes from, and its text in JSON.
-_BYTES_PER_DISTANCE = 32
 
 
 @router.post(
@@ -51,11 +50,36 @@ async def compute_distances(
         )
     x = await resolve(wanted.x, encoder, lambda row: pointer_of("x", row))
     y = x if wanted.y is None else await resolve(wanted.y, encoder, lambda row: pointer_of("y", row))
-    count = len(x) if wanted.paired else len(x) * len(y)
-    answer = await services.compute(
-        lambda: _distances(x, y, wanted), _BYTES_PER_DISTANCE * count + 4 * (x.nbytes + y.nbytes)
-    )
+    needs = _needs(request, Rows.of(x), None if y is x else Rows.of(y), wanted)
+    answer = await services.compute(request, lambda: _distances(x, y, wanted), needs)
     return await respond(request, answer)
+
+
+def _needs(request: Request, x: Rows, y: Rows | None, wanted: DistancesRequest) -> Needs:
+    """Return the memory that the distances take; the input with more rows is what could be shortened."""
+
+    def sizes(x: Rows, y: Rows | None) -> Sizes:
+        other = x if y is None else y
+        number_bytes = max(x.number_bytes, other.number_bytes)
+        if wanted.metric in MATRIX_METRICS:
+            return Sizes(matrix_bytes(x, other), 1)
+        if wanted.paired:
+            return Sizes(paired_bytes(x, other), x.count, number_bytes)
+        numbers = x.count * other.count if wanted.reduction == "none" else 1
+        return Sizes(pairwise_bytes(x, y), numbers, number_bytes)
+
+    if y is None:
+        return Needs(request, lambda rows: sizes(x.times(rows), None), x.count, "rows of x fit")
+    if wanted.paired or wanted.metric in MATRIX_METRICS:
+        both = min(x.count, y.count)  # where they differ, whoever compares them refuses
+        return Needs(
+            request, lambda rows: sizes(x.times(rows), y.times(rows)), both, "rows of x and of y fit"
+        )
+    if x.count > y.count:
+        fitting = f"rows of x fit with these {y.count:,} of y"
+        return Needs(request, lambda rows: sizes(x.times(rows), y), x.count, fitting)
+    fitting = f"rows of y fit with these {x.count:,} of x"
+    return Needs(request, lambda rows: sizes(x, y.times(rows)), y.count, fitting)
 
 
 def _distances(x: Tensor, y: Tensor, wanted: DistancesRequest) -> dict[str, Any]:

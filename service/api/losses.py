@@ -1,5 +1,6 @@
 """Triplet losses with their gradients, so that a trainer in any language can use them."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 
 from models.distances import metric_of
 from models.errors import NoTripletError
+from models.estimates import Rows, batch_loss_bytes, explicit_loss_bytes, positive_pairs
 from models.losses import TripletOptions, batch_triplet_loss, explicit_triplet_loss
 from service.api.answering import answers, respond
+from service.api.budgets import Needs, Sizes
 from service.api.numeric_schemas import (
     BatchLossAnswer,
     BatchLossRequest,
@@ -23,6 +26,9 @@ from service.api.validation import pointer_of
 from service.api.wire import accepts, body
 
 __all__ = ["router"]
+
+# A mined triplet of the answer: a dict with its numbers, and its text.
+_LISTED_BYTES = 600
 
 router = APIRouter(prefix="/v1/losses", tags=["distances and losses"], responses=PROBLEM_RESPONSES)
 
@@ -40,8 +46,9 @@ async def compute_triplet_loss(
 ) -> Response:
     """Compute the loss of explicit triplets; equal to torch's `triplet_margin_loss` for its options."""
     rows = [await _rows(name, wanted, services) for name in ("anchor", "positive", "negative")]
-    needs = sum(tensor.nbytes for tensor in rows) * 16
-    return await respond(request, await services.compute(lambda: _triplet_loss(rows, wanted), needs))
+    needs = _needs_of_triplets(request, Rows.of(rows[0]), wanted)
+    answer = await services.compute(request, lambda: _triplet_loss(rows, wanted), needs)
+    return await respond(request, answer)
 
 
 @router.post(
@@ -57,14 +64,53 @@ async def compute_batch_loss(
 ) -> Response:
     """Mine triplets from a labelled batch and compute their loss, counts and gradient."""
     rows = await resolve(wanted.embeddings, services.encoder, lambda row: pointer_of("embeddings", row))
-    # The distances, their gradient and what mining holds beside them.
-    needs = 24 * len(rows) ** 2 + 16 * rows.nbytes
-    return await respond(request, await services.compute(lambda: _batch_loss(rows, wanted), needs))
+    pairs = await services.store(lambda: _pairs(wanted)) if wanted.mining == "semi_hard" else 0
+    needs = _needs_of_batch(request, Rows.of(rows), wanted, pairs)
+    answer = await services.compute(request, lambda: _batch_loss(rows, wanted), needs)
+    return await respond(request, answer)
 
 
 async def _rows(name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
     """Return the samples of one side of the triplets."""
     return await resolve(getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
+
+
+def _needs_of_triplets(request: Request, anchors: Rows, wanted: TripletLossRequest) -> Needs:
+    """Return the memory that the loss of given triplets takes."""
+
+    def sizes(count: int) -> Sizes:
+        rows = anchors.times(count)
+        peak = explicit_loss_bytes(rows, swap=wanted.swap, gradients=wanted.gradients)
+        numbers = 3 * count * rows.dimension if wanted.gradients else 0
+        return Sizes(peak, numbers + (count if wanted.reduction == "none" else 0), rows.number_bytes)
+
+    return Needs(request, sizes, anchors.count, "triplets fit")
+
+
+def _needs_of_batch(request: Request, embeddings: Rows, wanted: BatchLossRequest, pairs: int) -> Needs:
+    """Return the memory that a mined loss takes; with fewer rows, pairs become fewer by the square."""
+
+    def sizes(count: int) -> Sizes:
+        rows = embeddings.times(count)
+        formed = pairs * count**2 // embeddings.count**2
+        listed = {"all": wanted.return_triplets, "hard": count, "semi_hard": formed}[wanted.mining]
+        if wanted.return_triplets >= 0:
+            listed = min(listed, wanted.return_triplets)
+        peak = batch_loss_bytes(
+            rows, mining=wanted.mining, pairs=formed, gradients=wanted.gradients, listed=listed
+        )
+        numbers = count * rows.dimension if wanted.gradients else 0
+        if wanted.reduction == "none":
+            numbers += formed if wanted.mining == "semi_hard" else count
+        return Sizes(peak, numbers, rows.number_bytes, _LISTED_BYTES * listed)
+
+    return Needs(request, sizes, embeddings.count, "embeddings fit, labelled in the same shares")
+
+
+def _pairs(wanted: BatchLossRequest) -> int:
+    """Return how many positive pairs the labels form; runs in a thread."""
+    labels = wanted.labels.tolist() if isinstance(wanted.labels, Tensor) else wanted.labels
+    return positive_pairs(Counter(labels).values(), len(labels))
 
 
 def _triplet_loss(rows: list[Tensor], wanted: TripletLossRequest) -> dict[str, Any]:

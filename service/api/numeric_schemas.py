@@ -116,7 +116,7 @@ def _labels(value: object) -> object:
     if isinstance(value, Tensor):
         if value.ndim != 1 or value.is_floating_point():
             raise ValueError("labels must be a 1-D integer tensor")
-        return value.tolist()
+        return value
     if not isinstance(value, list) or not all(
         isinstance(label, (int, str)) and not isinstance(label, bool) for label in value
     ):

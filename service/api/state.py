@@ -8,6 +8,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from models.errors import OptionError
+from service.api.attended import attended
+from service.api.budgets import Needs
 from service.encoder import HostedEncoder
 from service.errors import EncoderMismatchError, NotFoundError, TooLargeError
 from service.gallery.collection import Collection
@@ -18,7 +20,8 @@ __all__ = ["Services", "ServicesDep"]
 
 Result = TypeVar("Result")
 
-_SMALL_WORK_BYTES = 2**20
+# Some milliseconds of work: with gathered rows and a strip of distances, 50 x 50 rows at D = 512.
+_SMALL_WORK_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +87,28 @@ class Services:
                 f"{limit / 2**20:,.0f}. {advice}, or raise LOOKALIKE_MAX_WORK_BYTES."
             )
 
-    async def compute(self, work: Callable[[], Result], needs_bytes: int) -> Result:
+    async def compute(self, request: Request, work: Callable[[], Result], needs: Needs) -> Result:
         """Run numeric work in a thread, if it fits; small work does not wait for large work.
 
+        Large work ends early where its client leaves; small work is over before that is noticed.
+
         Args:
+            request: of the client that waits for it, its body read to the end.
             work: the computation.
-            needs_bytes: an estimate of the memory that it takes at its peak.
+            needs: the memory that it takes.
 
         Raises:
-            TooLargeError: the estimate is over the limit.
+            TooLargeError: it would take more than the limit; says what would fit.
+            ClientDisconnect: the client left.
         """
-        self.refuse_beyond_limit(needs_bytes, "Send fewer rows at once")
-        limiter = self.storage if needs_bytes <= _SMALL_WORK_BYTES else self.numeric
-        return await to_thread.run_sync(work, limiter=limiter)
+        if needs.peak_bytes > self.settings.max_work_bytes:
+            self.refuse_beyond_limit(needs.peak_bytes, needs.advice(self.settings.max_work_bytes))
+        if needs.peak_bytes <= _SMALL_WORK_BYTES:
+            return await self.store(work)
+        return await attended(request, work, self.numeric)
 
     async def store(self, work: Callable[[], Result]) -> Result:
-        """Run a gallery call in a thread."""
+        """Run a gallery call or a small computation in a thread."""
         return await to_thread.run_sync(work, limiter=self.storage)
 
 

@@ -39,7 +39,7 @@ def test_every_setting_is_in_the_table() -> None:
 
 
 def test_every_command_is_mentioned() -> None:
-    text = read("README.md") + read("docs/encoders.md")
+    text = read("README.md") + read("docs/encoders.md") + read("docs/command_line.md")
     for name, command in main.commands.items():
         subcommands = command.commands if isinstance(command, click.Group) else {"": command}
         for subcommand in subcommands:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from models import batch_all, euclid, triplets
+
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
@@ -13,3 +15,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["differences", "products", "sorting"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute as small batches do, as large ones do, or as large ones with many positives do."""
+    if request.param != "differences":
+        monkeypatch.setattr(euclid, "_SMALL", 0)
+    if request.param == "sorting":
+        monkeypatch.setattr(batch_all, "_SORTING_PAYS", 0)
+        monkeypatch.setattr(triplets, "_SORTING_PAYS", 0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import triplets
+from models import comparisons, euclid
 from models.batch_losses import BatchLoss
 from models.distances import METRICS, Metric, pairwise
 from models.errors import DomainError
@@ -28,6 +28,7 @@ def assert_is(result: BatchLoss, expected: oracles.Losses, margin: float | None)
     assert result.fraction_active == (active / len(expected.costs) if expected.costs else 0)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("elements", [3, 2**20])
 @pytest.mark.parametrize(
     ("mining", "labels", "margin"), list(itertools.product(MININGS, LABELS, [0.2, 1.5, "soft"]))
@@ -35,7 +36,7 @@ def assert_is(result: BatchLoss, expected: oracles.Losses, margin: float | None)
 def test_agrees_with_a_loop_over_triplets(
     mining: str, labels: str, margin: Margin, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplets, "_TILE_ELEMENTS", elements)
+    monkeypatch.setattr(comparisons, "_STRIP_ELEMENTS", elements)
     x = rows(len(labels))
     plain = None if isinstance(margin, str) else margin
     d = oracles.matrix(x.tolist(), x.tolist(), oracles.DISTANCES["euclidean"])
@@ -51,6 +52,7 @@ def test_agrees_with_a_loop_over_triplets(
     assert default == pytest.approx(oracles.folded(expected, usual, plain), rel=1e-12, abs=0)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(("mining", "name"), list(itertools.product(MININGS, METRICS)))
 def test_every_metric_agrees_with_a_loop(mining: str, name: str) -> None:
     x = rows(9).softmax(1)
@@ -65,6 +67,7 @@ def test_every_metric_agrees_with_a_loop(mining: str, name: str) -> None:
     assert result.loss.item() == pytest.approx(folded, rel=1e-11)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(("mining", "seed"), list(itertools.product(MININGS, range(4))))
 def test_counts_of_float32_are_those_of_the_same_distances(mining: str, seed: int) -> None:
     labels = torch.randint(0, 4, (24,), generator=torch.Generator().manual_seed(seed))
@@ -79,6 +82,7 @@ def test_counts_of_float32_are_those_of_the_same_distances(mining: str, seed: in
     assert result.loss.item() == pytest.approx(folded, abs=1e-6 * (d.max().item() + 0.3))
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("mining", MININGS)
 def test_exact_ties_and_bounds_are_counted_exactly(mining: str) -> None:
     x = torch.randint(0, 4, (20, 1), generator=torch.Generator().manual_seed(1)).float()
@@ -91,6 +95,7 @@ def test_exact_ties_and_bounds_are_counted_exactly(mining: str) -> None:
         assert result.loss.item() == sum(expected.costs)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
     ("mining", "margin", "name"),
     list(
@@ -106,6 +111,7 @@ def test_gradients_are_those_of_finite_differences(mining: str, margin: Margin, 
     assert torch.autograd.gradcheck(loss, (x,))
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(("mining", "margin"), list(itertools.product(MININGS, [0.5, "soft"])))
 def test_float32_gradients_agree_with_explicit_triplets(mining: str, margin: Margin) -> None:
     labels = torch.arange(40) // 5
@@ -147,12 +153,13 @@ def test_the_triplets_it_lists_have_the_explicit_loss() -> None:
     torch.testing.assert_close(result.loss, explicit, rtol=1e-12, atol=0)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("elements", [5, 2**20])
 @pytest.mark.parametrize("mining", MININGS)
 def test_the_worst_triplets_come_first_and_ties_in_order(
     mining: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplets, "_TILE_ELEMENTS", elements)
+    monkeypatch.setattr(comparisons, "_STRIP_ELEMENTS", elements)
     x = torch.randint(0, 3, (9, 1), generator=torch.Generator().manual_seed(2)).float()
     labels, d = "aabbcaabc", pairwise(x).tolist()
     expected = oracles.batch_losses(d, labels, mining, 1.0)
@@ -178,6 +185,7 @@ def test_normalising_works_on_a_copy(mining: str) -> None:
         batch_triplet_loss(before.index_fill(0, torch.tensor([3]), 0.0), "aabbccab", normalize=True)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_any_scale_agrees_with_float64(mining: str, scale: float) -> None:
@@ -212,7 +220,8 @@ def test_the_loss_follows_the_gradient_mode() -> None:
 def test_no_matrix_of_all_distances_is_held(
     mining: str, margin: Margin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplets, "_TILE_ELEMENTS", 800)
+    monkeypatch.setattr(comparisons, "_STRIP_ELEMENTS", 800)
+    monkeypatch.setattr(euclid, "_SMALL", 0)
     x = rows(80, d=4).requires_grad_()
     with oracles.LargestTensor() as largest:
         result = batch_triplet_loss(x, torch.arange(80) // 4, mining=mining, margin=margin, return_triplets=5)

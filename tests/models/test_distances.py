@@ -10,7 +10,7 @@ from scipy.special import rel_entr
 from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
-from models import tiles
+from models import comparisons, euclid
 from models.distances import (
     METRICS,
     Metric,
@@ -27,6 +27,7 @@ from tests.models.inputs import DISTRIBUTIONS, assert_near, metric_named, rows_f
 DEGREE_ONE = [Metric("euclidean"), Metric("manhattan"), Metric("chebyshev"), Metric("minkowski", 3.0)]
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("name", METRICS)
 def test_agrees_with_plain_loops(name: str) -> None:
     x, y = rows_for(name, 4), rows_for(name, 3, seed=1)
@@ -94,6 +95,7 @@ def test_minkowski_of_an_extreme_order_neither_overflows_nor_vanishes(p: float) 
     assert gradient.abs().max() > 0.5
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "cross_entropy"])
 def test_equal_rows_are_at_zero_with_gradient_zero(name: str, dtype: torch.dtype) -> None:
@@ -110,6 +112,7 @@ def test_equal_rows_are_at_zero_with_gradient_zero(name: str, dtype: torch.dtype
     assert pairwise(x[:1].detach(), x.detach(), metric_named(name))[0, [0, 3]].tolist() == [0, 0]
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("name", METRICS)
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     x, y = rows_for(name, 3, 4).requires_grad_(), rows_for(name, 2, 4, seed=1).requires_grad_()
@@ -136,14 +139,15 @@ def test_tiles_do_not_change_values_or_gradients(name: str, monkeypatch: pytest.
 
     whole = answers()
     for elements in (1, 10, 35):
-        monkeypatch.setattr(tiles, "tile_elements", lambda _, elements=elements: elements)
+        monkeypatch.setattr(comparisons, "tile_elements", lambda _, elements=elements: elements)
         for tiled, expected in zip(answers(), whole, strict=True):
             assert_near(tiled, expected, 1e-12, 1e-14)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_nothing_larger_than_the_answer_or_a_tile_is_held(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "tile_elements", lambda _: 1000)
+    monkeypatch.setattr(comparisons, "tile_elements", lambda _: 1000)
+    monkeypatch.setattr(euclid, "_SMALL", 0)
     metric = metric_named(name)
     x = rows_for(name, 60, 16).requires_grad_()
     with oracles.LargestTensor() as largest:
@@ -151,6 +155,7 @@ def test_nothing_larger_than_the_answer_or_a_tile_is_held(name: str, monkeypatch
     assert largest.elements == 60 * 60  # N x M x D is 16 times that
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("metric", DEGREE_ONE, ids=lambda metric: metric.name)
 @pytest.mark.parametrize("exponent", [-30, -20, 20, 30, 37])
 def test_degree_one_metrics_follow_any_scale(metric: Metric, exponent: int) -> None:

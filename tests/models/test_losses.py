@@ -9,14 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import batch_losses, distances, losses
+from models import batch_losses, distances, explicit_losses, loss_modules
 from models import triplets as mining
 from models.distances import METRICS, Metric, paired
 from models.errors import InputError, NonFiniteError, OptionError, OverflowedError, ShapeError
 from models.losses import TripletOptions, explicit_triplet_loss, triplet_margin_loss
 
 REDUCTIONS = ("none", "mean", "sum")
-EXAMPLES = {"models.batch_losses": 3, "models.distances": 1, "models.losses": 2, "models.triplets": 1}
+EXAMPLES = {
+    "models.batch_losses": 3,
+    "models.distances": 1,
+    "models.explicit_losses": 2,
+    "models.loss_modules": 7,
+    "models.triplets": 1,
+}
 
 
 def triplets(
@@ -216,7 +222,9 @@ def test_inputs_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [batch_losses, distances, losses, mining], ids=lambda module: module.__name__
+    "module",
+    [batch_losses, distances, explicit_losses, loss_modules, mining],
+    ids=lambda module: module.__name__,
 )
 def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     assert doctest.testmod(module) == doctest.TestResults(failed=0, attempted=EXAMPLES[module.__name__])

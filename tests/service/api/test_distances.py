@@ -128,5 +128,5 @@ def test_nan_in_json_is_refused_by_its_row(stateless: TestClient) -> None:
 def test_work_beyond_the_limit_is_refused_before_it_starts(stateless: TestClient) -> None:
     x = np.zeros((20_000, 1), dtype=np.float32)
     answer = stateless.post("/v1/distances", **pack({}, x=x))
-    assert_problem(answer, 413, "too-large", "MiB", "fewer rows")
+    assert_problem(answer, 413, "too-large", "MiB", "rows of x fit")
     assert answer.headers["content-type"] != SAFETENSORS

@@ -1,105 +1,17 @@
-"""The command `lookalike`."""
+"""`lookalike encoder`, `train` and `draw`: bundles, and the pictures to make them from."""
 
 import logging
-import signal
-import socket
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import click
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
-from models.errors import LookalikeError
-from service.settings import ENV_PREFIX, Settings, unknown_variables
+from service.cli.options import Command, margin, numbers, size
 
-__all__ = ["main"]
-
-Command = Callable[..., Any]
+__all__ = ["draw", "encoder", "train"]
 
 _AT_LEAST_1, _AT_LEAST_2 = click.IntRange(min=1), click.IntRange(min=2)
 _SEED = click.IntRange(min=0, max=2**63 - 1)
-
-
-class _Group(click.Group):
-    """Turns our own exceptions, and files that cannot be used, into one sentence and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except LookalikeError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            if error.filename is None:  # not about a file that the person named
-                raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="lookalike")
-def main() -> None:
-    """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
-
-
-def _settings_options(command: Command) -> Command:
-    """Add an option for every setting, with its description, default and variable."""
-    for name, setting in reversed(Settings.model_fields.items()):
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            name,
-            type=_click_type(setting),
-            default=None,
-            help=f"{setting.description}  [{ENV_PREFIX}{name.upper()}; default: {setting.default}]",
-        )
-        command = option(command)
-    return command
-
-
-def _click_type(setting: FieldInfo) -> Any:
-    annotation: Any = setting.annotation
-    if get_origin(annotation) is Literal:
-        return click.Choice(get_args(annotation))
-    return click.Path(path_type=Path) if annotation is Path else annotation
-
-
-@main.command()
-@_settings_options
-def serve(**given: Any) -> None:
-    """Start the server. Options win over LOOKALIKE_* variables, which win over defaults."""
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise click.UsageError(
-            f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()}): {first['msg']}."
-        ) from error
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("faiss.loader").setLevel("WARNING")  # it tells which vector units it tries
-    for sentence in unknown_variables():
-        logging.getLogger("lookalike").warning(sentence)
-    _refuse_taken_address(settings.host, settings.port)
-    # As process 1 of a container it would ignore SIGTERM until uvicorn handles it, seconds from here.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from service.server import run  # noqa: PLC0415 - torch and faiss take seconds that --help need not
-
-    run(settings)
-
-
-def _refuse_taken_address(host: str, port: int) -> None:
-    """Fail at once where the server could not listen, before it spends seconds on loading."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise click.ClickException(
-            f"Cannot listen on port {port} of {host}: {error.strerror}. Stop what listens there, or choose "
-            "another --port or --host."
-        ) from error
 
 
 def _bundle_options(command: Command) -> Command:
@@ -118,7 +30,7 @@ def _bundle_options(command: Command) -> Command:
     return command
 
 
-@main.group()
+@click.group()
 def encoder() -> None:
     """Make and inspect encoder bundles."""
 
@@ -168,8 +80,8 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     from models.onnx_import import ImportOptions, import_onnx  # noqa: PLC0415 - as in serve
 
     given["name"] = given["name"] or out.resolve().name
-    given["size"] = _size(given["size"])
-    given["mean"], given["std"] = _numbers("--mean", given["mean"]), _numbers("--std", given["std"])
+    given["size"] = size(given["size"])
+    given["mean"], given["std"] = numbers("--mean", given["mean"]), numbers("--std", given["std"])
     given["pixel_max"] = int(given["pixel_max"])
     report = import_onnx(file, out, ImportOptions(**given))
     for note in report.notes:
@@ -179,7 +91,7 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     click.echo(f"Host it with: lookalike serve --encoder {out}")
 
 
-@main.command()
+@click.command()
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder to write to."
 )
@@ -194,7 +106,7 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
     click.echo(f"Drew {identities * views} pictures of {identities} vehicles, listed in {table}.")
 
 
-@main.command()
+@click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_bundle_options
 @click.option("--train-split", default="train", show_default=True, help="The split to learn from.")
@@ -228,38 +140,11 @@ def train(data: Path, out: Path, **given: Any) -> None:
 
     logging.basicConfig(level="INFO", format="%(message)s")
     given["name"] = given["name"] or out.resolve().name
-    given["height"], given["width"] = _size(given.pop("size")) or (96, 96)
+    given["height"], given["width"] = size(given.pop("size")) or (96, 96)
     given["val_split"] = given["val_split"] or None
-    given["margin"] = "soft" if given["margin"] == "soft" else _number("--margin", given["margin"])
+    given["margin"] = margin(given["margin"])
     try:
         training.train(training.TrainConfig(data=data, out=out, **given))
     except KeyboardInterrupt as interruption:
         raise click.ClickException("Interrupted; nothing was written.") from interruption
     click.echo(f"Host it with: lookalike serve --encoder {out}")
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Read HEIGHTxWIDTH."""
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    # A digit may be one that int() does not read, such as a superscript; a decimal never is.
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise click.BadParameter("give it as HEIGHTxWIDTH, such as 256x128", param_hint="--size")
-    return int(height), int(width)
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Read one number, or several with commas between."""
-    return None if text is None else tuple(_number(option, part) for part in text.split(","))
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no number", param_hint=option) from error
-
-
-if __name__ == "__main__":
-    main()

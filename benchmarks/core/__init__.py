@@ -1,0 +1,1 @@
+"""Measure the numerical core against its peers: `make bench-core`."""

@@ -1,0 +1,58 @@
+"""The triplets of largest loss among all valid ones of a batch, in memory of a strip."""
+
+import torch
+from torch import Tensor
+
+from models.formulas import Metric
+from models.margins import CostedTriplets, Margin, triplet_costs
+from models.tiles import Strips
+from models.triplets import Groups, negatives_only
+
+__all__ = ["worst_triplets"]
+
+
+def worst_triplets(x: Tensor, groups: Groups, metric: Metric, margin: Margin, count: int) -> CostedTriplets:
+    """Return the `count` valid triplets of largest cost, largest first; ties go to the lowest rows.
+
+    Args:
+        x: (N, D), prepared.
+        groups: its rows by label.
+        metric: a row metric.
+        margin: > 0, or "soft".
+        count: >= 0.
+    """
+    rows_of_none, none = groups.codes[:0], x[:0, 0]
+    worst = CostedTriplets(rows_of_none, rows_of_none, rows_of_none, none, none, none)
+    if count == 0:
+        return worst
+    strips = Strips(x, x, metric)
+    for rows in groups.strips_taking_part(strips):
+        distances = strips.distances(rows)
+        positives, present = groups.positives(rows)
+        d_ap = distances.gather(1, positives)
+        d_an = negatives_only(distances, positives, rows, torch.inf)
+        for place in range(positives.shape[1]):
+            anchors = present[:, place].nonzero().squeeze(1)
+            costs = triplet_costs(d_ap[anchors, place].unsqueeze(1), d_an[anchors], margin)
+            costs.masked_fill_(torch.isinf(d_an[anchors]), -1.0)  # no negatives, and no hinge is below 0
+            least = worst.cost[-1] if len(worst.cost) == count else costs.new_zeros(())
+            if not len(anchors) or costs.amax() < least:
+                continue
+            local, negatives = (costs >= least).nonzero().unbind(1)
+            chosen = anchors[local]
+            found = CostedTriplets(
+                chosen + rows.start,
+                positives[chosen, place],
+                negatives,
+                d_ap[chosen, place],
+                d_an[chosen, negatives],
+                costs[local, negatives],
+            ).largest(count)
+            worst = _merged(worst, found, len(groups.codes)).largest(count)
+    return worst
+
+
+def _merged(one: CostedTriplets, other: CostedTriplets, rows: int) -> CostedTriplets:
+    """Return the triplets of both in order of anchor, positive and negative."""
+    both = CostedTriplets(*map(torch.cat, zip(one, other, strict=True)))
+    return both.at(((both.anchor * rows + both.positive) * rows + both.negative).argsort())

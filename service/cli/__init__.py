@@ -1,0 +1,36 @@
+"""The command `lookalike`: one module for each family of commands, loaded without torch."""
+
+from typing import Any
+
+import click
+
+from models.errors import LookalikeError
+from service.cli.encoders import draw, encoder, train
+from service.cli.numeric import distances, losses
+from service.cli.serving import serve
+
+__all__ = ["main"]
+
+
+class _Group(click.Group):
+    """Turns our own exceptions, and files that cannot be used, into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LookalikeError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # not about a file that the person named
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lookalike")
+def main() -> None:
+    """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
+
+
+for _command in (serve, encoder, train, draw, distances, losses):
+    main.add_command(_command)

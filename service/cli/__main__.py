@@ -1,0 +1,5 @@
+"""`python -m service.cli`, where the package is not installed as a command."""
+
+from service.cli import main
+
+main()
