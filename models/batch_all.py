@@ -15,7 +15,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from models.comparisons import Gradients
-from models.formulas import Metric
 from models.margins import Margin
 from models.tiles import Strips
 from models.triplets import Groups, negatives_only
@@ -44,13 +43,13 @@ class _Pushes(NamedTuple):
     hard: Tensor
 
 
-def batch_all_sum(x: Tensor, groups: Groups, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
+def batch_all_sum(x: Tensor, strips: Strips, groups: Groups, margin: Margin) -> tuple[Tensor, Tensor]:
     """Return the summed cost of every valid triplet, and their classes.
 
     Args:
         x: (N, D), prepared.
-        groups: the rows by label.
-        metric: a row metric.
+        strips: x against itself.
+        groups: its rows by label.
         margin: > 0, or "soft".
 
     Returns:
@@ -58,7 +57,7 @@ def batch_all_sum(x: Tensor, groups: Groups, metric: Metric, margin: Margin) -> 
     """
     if not torch.is_grad_enabled():
         x = x.detach()
-    total, counts = _BatchAll.apply(x, groups, metric, margin)  # type: ignore[no-untyped-call]  # of torch
+    total, counts = _BatchAll.apply(x, strips, groups, margin)  # type: ignore[no-untyped-call]  # of torch
     return total, counts
 
 
@@ -66,8 +65,7 @@ class _BatchAll(torch.autograd.Function):
     """x (N, D) -> sum (), counts (3,); the gradient is formed with them, as the counts are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, groups: Groups, metric: Metric, margin: Margin) -> tuple[Tensor, Tensor]:
-        strips = Strips(x, x, metric)
+    def forward(ctx: Any, x: Tensor, strips: Strips, groups: Groups, margin: Margin) -> tuple[Tensor, Tensor]:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         active, hard = (torch.zeros((), dtype=torch.int64, device=x.device) for _ in range(2))
         gradient = torch.zeros_like(x) if ctx.needs_input_grad[0] else None

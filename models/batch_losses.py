@@ -1,5 +1,6 @@
 """The triplet loss of a labelled batch: batch-all, batch-hard and semi-hard, in memory of one tile."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,7 @@ class BatchLoss:
         easy: triplets formed that are easy; then `semi_hard` and `hard`.
         active_triplets: those that are not easy; all of them under the soft margin.
         skipped_anchors: rows without a positive, or without a negative.
-        collapsed: whether all rows are at one point, so that no gradient moves them, and no triplet is easy.
+        collapsed: whether all rows are at one point, so that no gradient moves them.
         triplets: those that were asked for.
     """
 
@@ -132,8 +133,9 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
     request = _Request(mining, margin, usual if reduction is None else reduction, return_triplets)
     x = _prepared(embeddings, metric, normalize=normalize)
     groups = Groups(encode_labels(labels, expected=len(x)).to(x.device))
+    strips = Strips(x, x, metric)
     form = _all if mining == "all" else _mined
-    loss, counts, triplets = form(x, groups, metric, request)
+    loss, counts, triplets = form(x, strips, groups, request)
     easy, semi_hard, hard = counts.tolist()
     return BatchLoss(
         loss=loss,
@@ -143,7 +145,7 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
         hard=hard,
         active_triplets=request.active(counts),
         skipped_anchors=len(x) - int(groups.taking_part.sum()),
-        collapsed=easy == 0 and _collapsed(x.detach(), metric),
+        collapsed=_collapsed(strips),
         triplets=[MinedTriplet(*row) for row in zip(*(column.tolist() for column in triplets), strict=True)],
     )
 
@@ -187,20 +189,20 @@ def _prepared(embeddings: Tensor, metric: Metric, *, normalize: bool) -> Tensor:
 
 
 def _all(
-    x: Tensor, groups: Groups, metric: Metric, request: _Request
+    x: Tensor, strips: Strips, groups: Groups, request: _Request
 ) -> tuple[Tensor, Tensor, CostedTriplets]:
-    total, counts = batch_all_sum(x, groups, metric, request.margin)
+    total, counts = batch_all_sum(x, strips, groups, request.margin)
     loss = fold_sum(total, int(counts.sum()), request.active(counts), request.reduction)
-    triplets = worst_triplets(x.detach(), groups, metric, request.margin, request.listed)
+    triplets = worst_triplets(strips, groups, request.margin, request.listed)
     return fitting(loss.to(x.dtype), "The loss"), counts, triplets
 
 
 def _mined(
-    x: Tensor, groups: Groups, metric: Metric, request: _Request
+    x: Tensor, strips: Strips, groups: Groups, request: _Request
 ) -> tuple[Tensor, Tensor, CostedTriplets]:
-    (anchor, positive, negative), d_ap, d_an = MINERS[request.mining](Strips(x, x, metric), groups)
-    d_ap = distances_at(x, x, (anchor, positive), metric, known=d_ap)
-    d_an = distances_at(x, x, (anchor, negative), metric, known=d_an)
+    (anchor, positive, negative), d_ap, d_an = MINERS[request.mining](strips, groups)
+    pairs = torch.cat([anchor, anchor]), torch.cat([positive, negative])
+    d_ap, d_an = distances_at(x, x, pairs, strips.metric, known=torch.cat([d_ap, d_an])).chunk(2)
     costs = triplet_costs(d_ap, d_an, request.margin)
     active = torch.ones_like(costs, dtype=torch.bool) if request.margin == "soft" else costs > 0
     triplets = CostedTriplets(anchor, positive, negative, d_ap, d_an, costs)
@@ -210,23 +212,21 @@ def _mined(
     return fold(costs, active, request.reduction), counts, triplets
 
 
-def _collapsed(x: Tensor, metric: Metric) -> bool:
-    """Return whether all distances are negligible; most batches are cleared by their first row."""
-    if len(x) < 2:
+def _collapsed(strips: Strips) -> bool:
+    """Return whether all distances are negligible; most batches are cleared by what was formed already."""
+    if len(strips.x) < 2:
         return False
-    bound = _negligible(x, metric)
-    if Strips(x[:1], x, metric).distances(slice(0, 1)).max() > bound:
+    # The largest norm is at most sqrt(D) times the largest number.
+    largest = float(strips.x.abs().amax())
+    if strips.largest > _negligible(largest * math.sqrt(strips.x.shape[1]), strips.metric):
         return False
-    strips = Strips(x, x, metric)
+    lengths = torch.linalg.vector_norm(strips.x / largest, dim=1) if largest else strips.x
+    bound = _negligible(float(lengths.amax()) * largest, strips.metric)
     return all(bool(strips.distances(rows).max() <= bound) for rows in strips)
 
 
-def _negligible(x: Tensor, metric: Metric) -> Tensor:
+def _negligible(norm: float, metric: Metric) -> float:
+    """Return up to which distance rows are at one point, given the largest Euclidean norm of a row."""
     if metric.name in _SCALE_FREE:
-        return x.new_tensor(_COLLAPSE)
-    scale = x.abs().amax()
-    if scale == 0:
-        return scale
-    lengths: Tensor = torch.linalg.vector_norm(x / scale, dim=1)
-    bound = lengths.amax() * _COLLAPSE * scale
-    return bound.square() if metric.name == "squared_euclidean" else bound
+        return _COLLAPSE
+    return (_COLLAPSE * norm) ** (2 if metric.name == "squared_euclidean" else 1)

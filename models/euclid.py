@@ -26,8 +26,8 @@ _FLOOR = 2.0**-80  # squares of placed rows below this lose digits to underflow
 _SAFE = (2.0**-30, 2.0**40)  # magnitudes whose squares need no scaling
 _SMALL = 2**18  # differences in all, up to which forming them is as fast
 _DENSE = 1 / 8  # share of near pairs from which on forming every difference is faster
-_CENTRE_ROWS = 15
-_ROWS = 64
+_CENTRE_ROWS = 9
+_BLOCK = 64
 
 
 class _Placed(NamedTuple):
@@ -195,15 +195,24 @@ def _scale_of(given: Sequence[Tensor], placed: Sequence[Tensor]) -> float:
 
 
 def _at_most(values: Tensor, bounds: Tensor) -> Pairs | None:
-    """Return where values (R, M) are at most their row's bound: rows and columns, or None."""
-    rows = (values.amin(1) <= bounds).nonzero().squeeze(1)  # most rows have no such value
+    """Return where values (R, M) are at most their row's bound: rows and columns, or None.
+
+    Few are, so rows are ruled out by their least value first, then blocks of their columns.
+    """
+    rows = (values.amin(1) <= bounds).nonzero().squeeze(1)
     if not rows.numel():
         return None
-    found = []
-    for part in torch.split(
-        rows, _ROWS
-    ):  # a few rows at a time, as this takes 16 bytes for each that is found
-        local, columns = (values[part] <= bounds[part].unsqueeze(1)).nonzero().unbind(1)
-        found.append(torch.stack([part[local], columns]))
-    local, columns = torch.cat(found, 1)
-    return local, columns
+    if 2 * len(rows) < len(values):
+        values, bounds = values[rows], bounds[rows]
+    else:
+        rows = torch.arange(len(values), device=values.device)
+    count = values.shape[1] // _BLOCK
+    rest = count * _BLOCK
+    blocks = values[:, :rest].view(len(values), count, _BLOCK)
+    row, block = (blocks.amin(2) <= bounds.unsqueeze(1)).nonzero().unbind(1)
+    within, column = (blocks[row, block] <= bounds[row].unsqueeze(1)).nonzero().unbind(1)
+    last_row, last_column = (values[:, rest:] <= bounds.unsqueeze(1)).nonzero().unbind(1)
+    return (
+        rows[torch.cat([row[within], last_row])],
+        torch.cat([block[within] * _BLOCK + column, last_column + rest]),
+    )

@@ -67,13 +67,17 @@ class Strips:
     """The distances of prepared rows x (N, D) to prepared rows y (M, D), some rows of x at a time.
 
     Nothing here is recorded by autograd: `pull` gives the gradients.
+
+    Attributes:
+        largest: the largest distance of all strips formed so far.
     """
 
     def __init__(self, x: Tensor, y: Tensor, metric: Metric) -> None:
         self.x, self.y = x.detach(), y.detach()
-        self._metric = metric
+        self.metric = metric
         form = Euclidean if metric in _BY_SQUARES else Direct
         self._comparison: Comparison = form(self.x, self.y, metric)
+        self.largest = 0.0
         self.pull, self.pull_at = self._comparison.pull, self._comparison.pull_at
 
     def __iter__(self) -> Iterator[slice]:
@@ -87,9 +91,11 @@ class Strips:
             OverflowedError: an answer beyond its dtype.
         """
         strip = self._comparison.strip(rows, out)
-        if strip.numel() and not math.isfinite(strip.amax()):  # NaN is the largest of all
+        largest = float(strip.amax()) if strip.numel() else 0.0
+        if not math.isfinite(largest):  # NaN is the largest of all
             i, j = (~torch.isfinite(strip)).nonzero()[0].tolist()
             raise self._no_answer(rows.start + i, j)
+        self.largest = max(self.largest, largest)
         return strip
 
     def at(self, i: Tensor, j: Tensor) -> Tensor:
@@ -105,7 +111,7 @@ class Strips:
         return answer
 
     def _no_answer(self, i: int, j: int) -> DomainError | OverflowedError:
-        name = self._metric.name
+        name = self.metric.name
         if name in DISTRIBUTIONS and bool(((self.y[j] == 0) & (self.x[i] > 0)).any()):
             message = (
                 f"{name} of row {i} (P) and row {j} (Q) is infinite: Q is 0 where P is not; "

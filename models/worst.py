@@ -1,9 +1,7 @@
 """The triplets of largest loss among all valid ones of a batch, in memory of a strip."""
 
 import torch
-from torch import Tensor
 
-from models.formulas import Metric
 from models.margins import CostedTriplets, Margin, triplet_costs
 from models.tiles import Strips
 from models.triplets import Groups, negatives_only
@@ -11,21 +9,19 @@ from models.triplets import Groups, negatives_only
 __all__ = ["worst_triplets"]
 
 
-def worst_triplets(x: Tensor, groups: Groups, metric: Metric, margin: Margin, count: int) -> CostedTriplets:
+def worst_triplets(strips: Strips, groups: Groups, margin: Margin, count: int) -> CostedTriplets:
     """Return the `count` valid triplets of largest cost, largest first; ties go to the lowest rows.
 
     Args:
-        x: (N, D), prepared.
+        strips: the batch against itself.
         groups: its rows by label.
-        metric: a row metric.
         margin: > 0, or "soft".
         count: >= 0.
     """
-    rows_of_none, none = groups.codes[:0], x[:0, 0]
+    rows_of_none, none = groups.codes[:0], strips.x[:0, 0]
     worst = CostedTriplets(rows_of_none, rows_of_none, rows_of_none, none, none, none)
     if count == 0:
         return worst
-    strips = Strips(x, x, metric)
     for rows in groups.strips_taking_part(strips):
         distances = strips.distances(rows)
         positives, present = groups.positives(rows)
