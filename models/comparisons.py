@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from models.formulas import Formula, Metric, formula, tile_elements
+from models.formulas import Metric, formula, tile_elements
 from models.interruption import checkpoint
 
 __all__ = ["Comparison", "Direct", "Gradients", "Pairs", "gathers", "strips"]
@@ -67,14 +67,14 @@ class Direct:
         x = self._x[rows]
         out = x.new_empty(len(x), len(self._y)) if out is None else out
         for tile, columns in self._tiles(len(x)):
-            out[tile, columns] = self._formula(x[tile], self._y[columns])
+            out[tile, columns] = self._compare(x[tile], self._y[columns])
         return out
 
     def pull(self, rows: slice, distances: Tensor, slopes: Tensor, into: Gradients) -> None:
         """Add the gradient of a strip; the distances are formed anew."""
         x, x_gradient = self._x[rows], into.x[rows]
         for tile, columns in self._tiles(len(x)):
-            parts = _gradients(self._formula, x[tile], self._y[columns], slopes[tile, columns])
+            parts = self._gradients(x[tile], self._y[columns], slopes[tile, columns])
             x_gradient[tile] += parts[0]
             into.y[columns] += parts[1]
 
@@ -83,7 +83,7 @@ class Direct:
         out = self._x.new_empty(len(i))
         for part in gathers(len(i), self._x.shape[1]):
             left, right = self._x[i[part]], self._y[j[part]]
-            out[part] = self._formula(left.unsqueeze(1), right.unsqueeze(1)).flatten()
+            out[part] = self._compare(left.unsqueeze(1), right.unsqueeze(1)).flatten()
         return out
 
     def pull_at(self, pairs: Pairs, distances: Tensor, slopes: Tensor, into: Gradients) -> None:
@@ -91,9 +91,18 @@ class Direct:
         i, j = pairs
         for part in gathers(len(i), self._x.shape[1]):
             left, right = self._x[i[part]].unsqueeze(1), self._y[j[part]].unsqueeze(1)
-            parts = _gradients(self._formula, left, right, slopes[part].reshape(-1, 1, 1))
+            parts = self._gradients(left, right, slopes[part].reshape(-1, 1, 1))
             into.x.index_add_(0, i[part], parts[0].squeeze(1))
             into.y.index_add_(0, j[part], parts[1].squeeze(1))
+
+    def _compare(self, x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # which would compute products in half precision
+            return self._formula(x, y)
+
+    def _gradients(self, x: Tensor, y: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+            return torch.autograd.grad(self._compare(x, y), (x, y), slopes)
 
     def _tiles(self, height: int) -> Iterator[tuple[slice, slice]]:
         """Yield the rows and columns of tiles that hold at most `tile_elements` differences."""
@@ -112,9 +121,3 @@ def gathers(count: int, columns: int) -> Iterator[slice]:
     for start in range(0, count, length):
         checkpoint()
         yield slice(start, start + length)
-
-
-def _gradients(compare: Formula, x: Tensor, y: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
-    with torch.enable_grad():
-        x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
-        return torch.autograd.grad(compare(x, y), (x, y), slopes)

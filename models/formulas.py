@@ -40,7 +40,7 @@ METRICS: tuple[str, ...] = (
 MATRIX_METRICS: tuple[str, ...] = ("frobenius", "nuclear")
 DISTRIBUTIONS = frozenset({"kl_divergence", "cross_entropy"})
 
-_ORDERS = {"euclidean": 2.0, "manhattan": 1.0, "chebyshev": math.inf}
+_ORDERS = {"manhattan": 1.0, "chebyshev": math.inf}
 
 Formula = Callable[[Tensor, Tensor], Tensor]
 
@@ -83,13 +83,11 @@ def metric_of(name: str, p: float = 2.0) -> Metric:
 
 
 def formula(metric: Metric) -> Formula:
-    """Return the formula of a row metric."""
+    """Return the formula of a row metric; those that `models.euclid` computes have none here."""
     order = metric.p if metric.name == "minkowski" else _ORDERS.get(metric.name)
     if order is not None:
         return _p_norm(order)
     return {
-        "squared_euclidean": _squared_euclidean,
-        "cosine": _cosine_of_unit_rows,
         "hamming": _hamming,
         "kl_divergence": _kl_divergence,
         "cross_entropy": _cross_entropy,
@@ -99,9 +97,9 @@ def formula(metric: Metric) -> Formula:
 def tile_elements(metric: Metric) -> int:
     """Return how many of the N x M x D differences one tile may hold.
 
-    `torch.cdist` holds none of them on a CPU, and all of them in its backward pass on a GPU.
+    `torch.cdist` holds none of them on a CPU, and all of them in its backward pass on a GPU; a product none.
     """
-    direct = metric.name in {*_ORDERS, "hamming"} or (
+    direct = metric.name in {*_ORDERS, "hamming", "cross_entropy"} or (
         metric.name == "minkowski" and metric.p in _ORDERS.values()
     )
     return 2**26 if direct else 2**20
@@ -131,9 +129,9 @@ def _p_norm(p: float) -> Formula:
 
 
 def _direct_norm(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Return the p-norm by differences; 0 with gradient 0 for equal rows. Only p = 2 squares its numbers."""
-    scale = power_of_two(x, y, headroom=50 if p == 2.0 else 100)
-    return torch.cdist(x / scale, y / scale, p, compute_mode="donot_use_mm_for_euclid_dist") * scale
+    """Return the p-norm by differences, p = 1 or infinite; 0 with gradient 0 for equal rows."""
+    scale = power_of_two(x, y, headroom=100)
+    return torch.cdist(x / scale, y / scale, p) * scale
 
 
 def _differences(x: Tensor, y: Tensor) -> Tensor:
@@ -148,20 +146,14 @@ def _minkowski(x: Tensor, y: Tensor, p: float) -> Tensor:
     scale = power_of_two(x, y, headroom=100)
     gaps = _differences(x / scale, y / scale).abs()
     largest = gaps.detach().amax(-1)
-    differ = gaps > 0
-    shares = torch.where(differ, gaps / largest.where(largest > 0, 1.0).unsqueeze(-1), 1.0)
-    total = torch.where(differ, shares**p, 0.0).sum(-1)
+    shares = gaps / largest.where(largest > 0, 1.0).unsqueeze(-1)
+    if p < 1:
+        differ = gaps > 0
+        powers = torch.where(differ, shares.where(differ, 1.0) ** p, 0.0)
+    else:
+        powers = shares**p
+    total = powers.sum(-1)
     return (largest * scale) * total.where(largest > 0, 1.0) ** (1 / p)
-
-
-def _squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
-    return _differences(x, y).square().sum(-1)
-
-
-def _cosine_of_unit_rows(x: Tensor, y: Tensor) -> Tensor:
-    """Return 1 - cos = |x^ - y^|^2 / 2, which keeps its digits near 0; rounding above 2 is taken off."""
-    half = _squared_euclidean(x, y) / 2
-    return half - (half.detach() - 2).clamp(min=0)
 
 
 def _hamming(x: Tensor, y: Tensor) -> Tensor:
@@ -170,14 +162,35 @@ def _hamming(x: Tensor, y: Tensor) -> Tensor:
 
 def _kl_divergence(p: Tensor, q: Tensor) -> Tensor:
     """Return sum p ln(p/q); a coordinate with p = 0 adds neither value nor gradient."""
-    p, q = p.unsqueeze(-2), q.unsqueeze(-3)
-    inside = p > 0
+    p, log_p, log_q = _positive(p), _log(p), _log(q)
     # Two logarithms: p / q overflows where q is subnormal. Equal numbers still give exactly 0.
-    log_ratio = p.where(inside, 1.0).log() - q.where(inside, 1.0).log()
-    return torch.relu((p * log_ratio).sum(-1))
+    answer = ((log_p.unsqueeze(-2) - log_q.unsqueeze(-3)) * p.unsqueeze(-2)).sum(-1)
+    return torch.relu(answer) + _infinite_where_uncovered(p, q)
 
 
 def _cross_entropy(p: Tensor, q: Tensor) -> Tensor:
-    """Return - sum p ln q; a coordinate with p = 0 adds neither value nor gradient."""
-    p, q = p.unsqueeze(-2), q.unsqueeze(-3)
-    return torch.relu(-(p * q.where(p > 0, 1.0).log()).sum(-1))
+    """Return - sum p ln q; a coordinate with p = 0 adds neither value nor gradient.
+
+    It is a matrix product that loses no digits, as all its terms have one sign.
+    """
+    p = _positive(p)
+    return torch.relu(-(p @ _log(q).mT)) + _infinite_where_uncovered(p, q)
+
+
+def _positive(p: Tensor) -> Tensor:
+    """Return p, with the gradient 0 where it is 0."""
+    return p.where(p > 0, 0.0)
+
+
+def _log(p: Tensor) -> Tensor:
+    """Return ln p, and 0 with the gradient 0 where p is 0."""
+    return p.where(p > 0, 1.0).log()
+
+
+def _infinite_where_uncovered(p: Tensor, q: Tensor) -> Tensor | float:
+    """Return (..., N, M): infinity where some coordinate has q = 0 and p > 0, else 0."""
+    zero = q.detach() == 0
+    if not zero.any():
+        return 0.0
+    uncovered = (p.detach() > 0).to(p.dtype) @ zero.to(p.dtype).mT
+    return uncovered.new_zeros(()).where(uncovered == 0, torch.inf)
