@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core train-vehicle image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest train-vehicle image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do

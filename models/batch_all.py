@@ -15,13 +15,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from models.comparisons import Gradients
+from models.interruption import checkpoint
 from models.margins import Margin
 from models.tiles import Strips
 from models.triplets import Groups, negatives_only
 
 __all__ = ["batch_all_sum"]
 
-# Positives of an anchor from which on sorting its negatives once beats a pass over them for each.
+# Positives of an anchor from which on sorting its negatives beats a pass over them for each (decision 6).
 _SORTING_PAYS = 160
 
 
@@ -122,6 +123,7 @@ def _count_by_passes(d_an: Tensor, reach: Tensor, closer: Tensor) -> tuple[Tenso
     below, pushed = torch.empty_like(d_an), torch.zeros_like(d_an)
     pulled, hard = [], []
     for reaching, close in zip(reach.unbind(1), closer.unbind(1), strict=True):
+        checkpoint()
         torch.lt(d_an, reaching.unsqueeze(1), out=below)
         pulled.append(below.sum(1))
         pushed += below
@@ -147,6 +149,7 @@ def _softly(d_ap: Tensor, d_an: Tensor, present: Tensor) -> _Pushes:
     closer = torch.zeros_like(cost)
     pulled, pushed = torch.zeros_like(d_ap), torch.zeros_like(d_an)
     for place in range(d_ap.shape[1]):
+        checkpoint()
         rows = present[:, place].nonzero().squeeze(1)
         everyone = len(rows) == len(d_an)
         # Beyond 40 the softplus is its argument to the last digit, in float64 too.

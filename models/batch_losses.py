@@ -52,6 +52,7 @@ class BatchLoss:
         loss: () or, under the reduction `none`, one for each triplet formed; differentiable. Without a
             triplet it is 0, with gradient 0.
         mining: the miner's name.
+        reduction: as it was given, or the usual one of the miner.
         easy: triplets formed that are easy; then `semi_hard` and `hard`.
         active_triplets: those that are not easy; all of them under the soft margin.
         skipped_anchors: rows without a positive, or without a negative.
@@ -61,6 +62,7 @@ class BatchLoss:
 
     loss: Tensor
     mining: str
+    reduction: str
     easy: int
     semi_hard: int
     hard: int
@@ -140,6 +142,7 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
     return BatchLoss(
         loss=loss,
         mining=mining,
+        reduction=request.reduction,
         easy=easy,
         semi_hard=semi_hard,
         hard=hard,
@@ -229,4 +232,5 @@ def _negligible(norm: float, metric: Metric) -> float:
     """Return up to which distance rows are at one point, given the largest Euclidean norm of a row."""
     if metric.name in _SCALE_FREE:
         return _COLLAPSE
-    return (_COLLAPSE * norm) ** (2 if metric.name == "squared_euclidean" else 1)
+    bound = _COLLAPSE * norm
+    return bound * bound if metric.name == "squared_euclidean" else bound

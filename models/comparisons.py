@@ -13,11 +13,11 @@ from torch import Tensor
 from models.formulas import Metric, formula, tile_elements
 from models.interruption import checkpoint
 
-__all__ = ["Comparison", "Direct", "Gradients", "Pairs", "gathers", "strips"]
+__all__ = ["STRIP_ELEMENTS", "Comparison", "Direct", "Gradients", "Pairs", "gathers", "strips"]
 
 Pairs = tuple[Tensor, Tensor]  # (T,) int64 each: rows of x, rows of y
 
-_STRIP_ELEMENTS = 2**21  # large enough for matrix products, small enough for a processor's cache
+STRIP_ELEMENTS = 2**21  # large enough for matrix products, small enough for a processor's cache
 _GPU_STRIP_ELEMENTS = 2**24  # here what counts is the number of launches
 _GATHERED_ELEMENTS = 2**20
 
@@ -47,8 +47,9 @@ class Comparison(Protocol):
 
 def strips(x: Tensor, columns: int) -> Iterator[slice]:
     """Yield slices of the rows of x, for strips of bounded size; work may be stopped between two."""
-    elements = _STRIP_ELEMENTS if x.device.type == "cpu" else _GPU_STRIP_ELEMENTS
-    height = max(1, elements // max(1, columns))
+    elements = STRIP_ELEMENTS if x.device.type == "cpu" else _GPU_STRIP_ELEMENTS
+    count = max(1, -(-len(x) // max(1, elements // max(1, columns))))
+    height = max(1, -(-len(x) // count))  # of even strips: the last is not a sliver
     for start in range(0, len(x), height):
         checkpoint()
         yield slice(start, min(start + height, len(x)))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from models.comparisons import STRIP_ELEMENTS
+
 __all__ = [
     "SLACK_BYTES",
     "Rows",
@@ -26,11 +28,10 @@ __all__ = [
 
 SLACK_BYTES = 2**21  # what no estimate looks at: single rows, columns, flags
 
-_STRIP_ELEMENTS = 2**20  # distances of a strip, or numbers of gathered rows, that are held at once
-_STRIP_COPIES = 20  # a strip with its temporaries: where all pairs are near, most are their int64 indices
-# The same with what mining holds beside it: of `all` sorted negatives, their order, float64 prefix sums.
-_MINING_COPIES = {"all": 26, "hard": 20, "semi_hard": 20}
-_LISTING_COPIES = 16  # besides, where the worst of all triplets are looked for
+_GATHERED_ELEMENTS = 2**20  # numbers of gathered rows, or of a tile's differences, that are held at once
+# A strip with its temporaries: up to 12 were measured, where all pairs are near and most of them are int64
+# indices, or where a miner sorts negatives.
+_STRIP_COPIES = 14
 _GATHER_COPIES = 6  # two gathered sets of rows, their differences, and what is made of them
 _ROW_COPIES = 4  # prepared, scaled, placed near the origin, flags of what is finite
 _GRADIENT_COPIES = 3  # the gradient, that of the prepared rows, and a term that is added to it
@@ -114,8 +115,7 @@ def batch_loss_bytes(
     formed = {"all": 0, "hard": count, "semi_hard": pairs}[mining]
     returned = listed if mining == "all" else formed if listed < 0 else min(listed, formed)
     copies = _ROW_COPIES + (_GRADIENT_COPIES if gradients else 0)
-    strip_copies = _MINING_COPIES[mining] + (_LISTING_COPIES if mining == "all" and listed else 0)
-    numbers = copies * count * rows.dimension + _strips(count * count, rows, strip_copies)
+    numbers = copies * count * rows.dimension + _strips(count * count, rows)
     return rows.number_bytes * numbers + _TRIPLET_BYTES * (formed + returned) + _LISTED_BYTES * returned
 
 
@@ -148,11 +148,11 @@ def _elements(given: Iterable[Rows]) -> int:
     return sum(rows.count * rows.dimension for rows in given)
 
 
-def _strips(pairs: int, y: Rows, copies: int = _STRIP_COPIES) -> int:
+def _strips(pairs: int, y: Rows) -> int:
     """Return the numbers of one strip, which is at least a row of distances, and its temporaries."""
-    strip = min(max(_STRIP_ELEMENTS, y.count), pairs)
-    return copies * strip + _gathered(pairs, y.dimension)
+    strip = min(max(STRIP_ELEMENTS, y.count), pairs)
+    return _STRIP_COPIES * strip + _gathered(pairs, y.dimension)
 
 
 def _gathered(pairs: int, dimension: int) -> int:
-    return _GATHER_COPIES * min(max(_STRIP_ELEMENTS, dimension), pairs * dimension)
+    return _GATHER_COPIES * min(max(_GATHERED_ELEMENTS, dimension), pairs * dimension)

@@ -8,6 +8,7 @@ d^2 <= (|x|^2 + |y|^2) / 16, are formed once more from their differences.
 
 import math
 from collections.abc import Sequence
+from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from models.formulas import Metric, power_of_two
 __all__ = ["Euclidean"]
 
 # At the bound the relative error of d^2 is at most 1e-5 in float32 (measured, D from 2 to 8,192).
-_NEAR = 1 / 8
+_NEAR = 1 / 16
 _REACH = 1 / 5  # d^2 <= (|x|^2 + |y|^2) / 16 lets |y| be 1.44 |x| at most, and so d^2 <= |x|^2 / 5
 _FLOOR = 2.0**-80  # squares of placed rows below this lose digits to underflow
 _SAFE = (2.0**-30, 2.0**40)  # magnitudes whose squares need no scaling
@@ -28,6 +29,15 @@ _SMALL = 2**18  # differences in all, up to which forming them is as fast
 _DENSE = 1 / 8  # share of near pairs from which on forming every difference is faster
 _CENTRE_ROWS = 9
 _BLOCK = 64
+
+
+class _Most(Enum):
+    """So many pairs that each is formed from its difference."""
+
+    MOST = "most"
+
+
+_MOST = _Most.MOST
 
 
 class _Placed(NamedTuple):
@@ -67,14 +77,15 @@ class Euclidean:
         placed = self._placed
         left = placed.left[rows]
         out = left.new_empty(len(left), len(placed.right)) if out is None else out
-        # The squares are added first, so that the two of a pair come out alike in both orders.
+        # The squares are added first, so that a pair comes out alike in both orders.
         torch.add(placed.left_squares[rows].unsqueeze(1), placed.right_squares, out=out)
         out.addmm_(left, placed.right.t(), alpha=-2)
         if self._same:
             out.diagonal(rows.start).fill_(torch.inf)
-        near = self._near(out, rows)
-        if near is not None and len(near[0]) > _DENSE * out.numel():
-            return self._form(rows, out)
+        reached = _at_most(out, placed.reach[rows])
+        if reached is _MOST:
+            return out.copy_(self._form(self._x[rows], self._y))
+        near = self._near(out, rows, reached)
         self._finish(out, placed.scale)
         if self._same:
             out.diagonal(rows.start).zero_()
@@ -94,6 +105,9 @@ class Euclidean:
         if self._same:
             gaps.diagonal(rows.start).fill_(torch.inf)
         near = _at_most(gaps, placed.reach_gaps[rows])
+        if near is _MOST:
+            self._pull_all(rows, slopes, into)
+            return
         weights = slopes / gaps if self._name == "euclidean" else slopes * (placed.scale * self._factor)
         if near is not None:
             self._pull_near(rows, near, distances, slopes, into)
@@ -141,14 +155,13 @@ class Euclidean:
         pairs = local + rows.start, columns
         self.pull_at(pairs, distances[local, columns], slopes[local, columns], into)
 
-    def _near(self, squares: Tensor, rows: slice) -> Pairs | None:
-        """Return the near pairs of a strip of squared differences (R, M): the same in both orders."""
-        reached = _at_most(squares, self._placed.reach[rows])
+    def _near(self, squares: Tensor, rows: slice, reached: Pairs | None) -> Pairs | None:
+        """Return which of the reached pairs of a strip of squared differences (R, M) are near."""
         if reached is None:
             return None
         local, columns = reached
         lengths = self._placed.left_squares[rows][local] + self._placed.right_squares[columns]
-        near = squares[local, columns] <= lengths * (_NEAR / 2) + _FLOOR
+        near = squares[local, columns] <= lengths * _NEAR + _FLOOR
         return local[near], columns[near]
 
     def _finish(self, squares: Tensor, scale: Tensor | float) -> Tensor:
@@ -161,12 +174,22 @@ class Euclidean:
             squares.mul_(scale)
         return squares.div_(2).clamp_(max=2) if self._name == "cosine" else squares
 
-    def _form(self, rows: slice, out: Tensor) -> Tensor:
-        """Write a strip from its differences, all of them."""
+    def _form(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the distances of rows of x and y from their differences, all of them; differentiable."""
         scale = power_of_two(self._x, self._y, headroom=50)
-        x, y = self._x[rows] / scale, self._y / scale
-        torch.square(torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"), out=out)
-        return self._finish(out, scale)
+        gaps = torch.cdist(x / scale, y / scale, compute_mode="donot_use_mm_for_euclid_dist")
+        if self._name == "euclidean":
+            return gaps * scale
+        squares = gaps.square() * scale * scale
+        return (squares / 2).clamp(max=2) if self._name == "cosine" else squares
+
+    def _pull_all(self, rows: slice, slopes: Tensor, into: Gradients) -> None:
+        """Add the gradient of a strip from its differences, all of them."""
+        with torch.enable_grad(), torch.autocast(slopes.device.type, enabled=False):
+            x, y = (values.detach().requires_grad_() for values in (self._x[rows], self._y))
+            parts = torch.autograd.grad(self._form(x, y), (x, y), slopes)
+        into.x[rows] += parts[0]
+        into.y.add_(parts[1])
 
     def _measure(self, gaps: Tensor) -> Tensor:
         """Return the distances of the differences (..., D), whatever their scale."""
@@ -194,14 +217,15 @@ def _scale_of(given: Sequence[Tensor], placed: Sequence[Tensor]) -> float:
     return max(float(power_of_two(rows, headroom=10)) for rows in (given if math.isinf(largest) else placed))
 
 
-def _at_most(values: Tensor, bounds: Tensor) -> Pairs | None:
-    """Return where values (R, M) are at most their row's bound: rows and columns, or None.
+def _at_most(values: Tensor, bounds: Tensor) -> Pairs | _Most | None:
+    """Return where values (R, M) are at most their row's bound: rows and columns, `_MOST`, or None.
 
     Few are, so rows are ruled out by their least value first, then blocks of their columns.
     """
     rows = (values.amin(1) <= bounds).nonzero().squeeze(1)
     if not rows.numel():
         return None
+    every = values.numel()
     if 2 * len(rows) < len(values):
         values, bounds = values[rows], bounds[rows]
     else:
@@ -209,7 +233,14 @@ def _at_most(values: Tensor, bounds: Tensor) -> Pairs | None:
     count = values.shape[1] // _BLOCK
     rest = count * _BLOCK
     blocks = values[:, :rest].view(len(values), count, _BLOCK)
-    row, block = (blocks.amin(2) <= bounds.unsqueeze(1)).nonzero().unbind(1)
+    within_reach = blocks.amin(2) <= bounds.unsqueeze(1)
+    # Counted before they are listed: a list takes 16 bytes for each.
+    if (
+        within_reach.sum() * _BLOCK > _DENSE * every
+        and (values <= bounds.unsqueeze(1)).sum() > _DENSE * every
+    ):
+        return _MOST
+    row, block = within_reach.nonzero().unbind(1)
     within, column = (blocks[row, block] <= bounds[row].unsqueeze(1)).nonzero().unbind(1)
     last_row, last_column = (values[:, rest:] <= bounds.unsqueeze(1)).nonzero().unbind(1)
     return (

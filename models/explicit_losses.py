@@ -185,7 +185,8 @@ def explicit_triplet_loss(
 def _distance(x: Tensor, y: Tensor, options: TripletOptions) -> Tensor:
     """Return the (B,) distances of prepared rows."""
     if callable(options.distance):
-        return _checked(options.distance(x, y), len(x))
+        with torch.autocast(x.device.type, enabled=False):  # as our own distances, in full precision
+            return _checked(options.distance(x, y), len(x))
     if options.torch_norm:  # pairwise_distance(x, y) is the norm of x - y + eps
         x = x - y + (_TORCH_EPS if options.eps is None else options.eps)
         y = torch.zeros_like(x)

@@ -16,7 +16,11 @@ _stop: ContextVar[Callable[[], bool] | None] = ContextVar("stop", default=None)
 
 @contextmanager
 def interruptible(stop: Callable[[], bool]) -> Iterator[None]:
-    """Let the computations of this thread end early, with InterruptedWorkError, once stop() is true."""
+    """Let what is computed in this context end early, with InterruptedWorkError, once stop() is true.
+
+    A context goes along with `anyio.to_thread` and `asyncio.to_thread`, but not with `run_in_executor`, nor
+    with the threads of autograd that go through a backward pass on a GPU.
+    """
     token = _stop.set(stop)
     try:
         yield

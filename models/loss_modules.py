@@ -2,7 +2,7 @@
 
 They have no parameters, no buffers and no modes. Each remembers the result of its last call, detached, so
 that no graph outlives the step. Under `torch.autocast` they compute as without it: float16 and bfloat16
-embeddings in float32.
+embeddings in float32. Matrix products follow `torch.set_float32_matmul_precision`, whose default is full.
 """
 
 from dataclasses import replace
@@ -72,8 +72,7 @@ class TripletMarginLoss(nn.Module):
         Raises:
             InputError: as `models.losses.explicit_triplet_loss`.
         """
-        with _full_precision(anchor):
-            result = explicit_triplet_loss(anchor, positive, negative, self.options)
+        result = explicit_triplet_loss(anchor, positive, negative, self.options)
         self.last_result = replace(result, loss=result.loss.detach().clone())
         return result.loss
 
@@ -104,7 +103,7 @@ class _BatchTripletLoss(nn.Module):
         self.reduction = reduction
         self.return_triplets = return_triplets
         self.last_result: BatchLoss | None = None
-        self._result(torch.zeros(0, 1), [])  # a batch of nothing, for the checks of the options
+        self._result(torch.zeros(0, 1, device="cpu"), [])  # a batch of nothing, for the checks of the options
 
     def forward(self, embeddings: Tensor, labels: Labels) -> Tensor:
         """Return the loss: (), or one for each triplet formed under the reduction `none`.
@@ -125,17 +124,16 @@ class _BatchTripletLoss(nn.Module):
         return _shown(self, ["margin", "distance", "normalize", "reduction", "return_triplets"])
 
     def _result(self, embeddings: Tensor, labels: Labels) -> BatchLoss:
-        with _full_precision(embeddings):
-            return batch_triplet_loss(
-                embeddings,
-                labels,
-                mining=self.mining,
-                margin=self.margin,
-                distance=self.distance,
-                normalize=self.normalize,
-                reduction=self.reduction,
-                return_triplets=self.return_triplets,
-            )
+        return batch_triplet_loss(
+            embeddings,
+            labels,
+            mining=self.mining,
+            margin=self.margin,
+            distance=self.distance,
+            normalize=self.normalize,
+            reduction=self.reduction,
+            return_triplets=self.return_triplets,
+        )
 
 
 class BatchAllTripletLoss(_BatchTripletLoss):
@@ -190,11 +188,6 @@ class BatchSemiHardTripletLoss(_BatchTripletLoss):
     """
 
     mining = "semi_hard"
-
-
-def _full_precision(rows: Tensor) -> torch.autocast:
-    """Return the context in which autocast does not round the products of these rows to 16 bits."""
-    return torch.autocast(rows.device.type, enabled=False)
 
 
 def _shown(options: object, names: list[str]) -> str:

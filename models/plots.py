@@ -1,4 +1,4 @@
-"""Pictures of distances, as .png or .svg. Needs the extra `lookalike[plot]`, and only when one is drawn."""
+"""Pictures of distances, as .png or .svg. They need the extra `plot`, and only when one is drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401, PLC0415 - an optional extra, needed here only
     except ImportError as error:
-        message = "Drawing a plot needs the extra: pip install 'lookalike[plot]'."
+        message = "Drawing a plot needs matplotlib: in a checkout, pip install '.[plot]'."
         raise OptionError(message, argument="plot") from error
 
 

@@ -78,7 +78,6 @@ class Strips:
         form = Euclidean if metric in _BY_SQUARES else Direct
         self._comparison: Comparison = form(self.x, self.y, metric)
         self.largest = 0.0
-        self.pull, self.pull_at = self._comparison.pull, self._comparison.pull_at
 
     def __iter__(self) -> Iterator[slice]:
         return strips(self.x, len(self.y))
@@ -109,6 +108,14 @@ class Strips:
             first = int((~torch.isfinite(answer)).nonzero()[0])
             raise self._no_answer(int(i[first]), int(j[first]))
         return answer
+
+    def pull(self, rows: slice, distances: Tensor, slopes: Tensor, into: Gradients) -> None:
+        """Add the gradient of sum(slopes * distances), (R, M) each, of a strip as it was formed."""
+        self._comparison.pull(rows, distances, slopes, into)
+
+    def pull_at(self, pairs: Pairs, distances: Tensor, slopes: Tensor, into: Gradients) -> None:
+        """Add the gradient of sum(slopes * distances), (T,) each, of pairs."""
+        self._comparison.pull_at(pairs, distances, slopes, into)
 
     def _no_answer(self, i: int, j: int) -> DomainError | OverflowedError:
         name = self.metric.name

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.errors import OptionError, ShapeError
+from models.interruption import checkpoint
 from models.tiles import Strips
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 
 Labels = Sequence[Hashable] | Tensor
 
-# Positives of an anchor from which on sorting its negatives once beats a pass over them for each.
+# Positives of an anchor from which on sorting its negatives beats a pass over them for each (decision 6).
 _SORTING_PAYS = 64
 
 
@@ -223,6 +224,7 @@ def _beyond_by_passes(d_an: Tensor, d_ap: Tensor) -> tuple[Tensor, Tensor]:
     kept = torch.empty_like(d_an)
     found = []
     for positive in d_ap.unbind(1):
+        checkpoint()
         torch.le(d_an, positive.unsqueeze(1), out=kept)
         found.append(torch.add(d_an, kept, alpha=barrier, out=kept).min(1))
     d_beyond = torch.stack([values for values, _ in found], 1)

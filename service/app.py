@@ -104,5 +104,6 @@ async def _start(settings: Settings, stack: contextlib.AsyncExitStack) -> Servic
         encoder=hosted,
         gallery=gallery,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
+        admitted=CapacityLimiter(1 + settings.max_waiting_computations),
         storage=CapacityLimiter(_STORAGE_CALLS),
     )

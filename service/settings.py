@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     max_work_bytes: Count = Field(
         2**30, description="Most memory that one request for distances or losses may take."
     )
+    max_waiting_computations: Count = Field(
+        64, description="Most large distance and loss computations that may wait; more are answered 429."
+    )
     max_k: Count = Field(10_000, description="Largest k of a search.")
     shutdown_grace_s: int = Field(
         4, ge=0, description="Seconds that running requests get to finish after SIGTERM."

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.core.cases import all_cases, quick_cases
+from benchmarks.core.cases import LEFT_OUT, all_cases, quick_cases
 from benchmarks.core.children import Children
 from benchmarks.core.document import put_section
 from benchmarks.core.figures import Figures
@@ -117,7 +117,8 @@ def _write(results: Results, cases: list[Any], options: argparse.Namespace, name
     assert started
     assert floors
     draw(figures, cases, folder / image)
-    run = {**started["about"], "date": started["date"], **floors}
+    left_out = "A few small cases only, to try the command with." if options.quick else LEFT_OUT
+    run = {**started["about"], "date": started["date"], "left_out": left_out, **floors}
     section = "bench-core" if options.device == "cpu" else f"bench-core-{options.device}"
     put_section(document, section, render(figures, cases, run, image))
     log.info("Written: %s and %s", document.relative_to(_ROOT), image)

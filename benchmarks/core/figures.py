@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from benchmarks.core.cases import Case
 from benchmarks.core.results import Results
 
-__all__ = ["Figure", "Figures", "as_bytes", "as_ratio", "as_seconds", "table"]
+__all__ = ["NOISY", "Figure", "Figures", "as_bytes", "as_ratio", "as_seconds", "as_time", "table"]
+
+NOISY = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +19,16 @@ class Figure:
     Attributes:
         seconds: the median.
         bytes: extra peak memory; None where the system does not tell.
-        once: whether it was so slow that it was timed once.
+        once: whether it was timed once: it is slow, or timing it again failed.
         loss: None for distances.
+        noisy: whether the fastest call took less than 1 / NOISY of the median.
     """
 
     seconds: float
     bytes: int | None
     once: bool = False
     loss: float | None = None
+    noisy: bool = False
 
 
 class Figures:
@@ -41,17 +46,26 @@ class Figures:
         seconds: list[float] = times.get("seconds", {}).get(peer, [])
         # One repeat says no more than the first call does: then both count.
         used = seconds if len(seconds) > 1 else [first["seconds"], *seconds]
-        return Figure(median(used), first["bytes"], len(used) == 1, first["loss"])
+        middle = median(used)
+        noisy = middle > NOISY * min(first["seconds"], *seconds, middle)
+        return Figure(middle, first["bytes"], len(used) == 1, first["loss"], noisy)
 
     def why_not(self, case: Case, peer: str) -> str:
         """Return why there is no figure."""
         first = self._results.get("memory", case, peer)
-        return first["skipped"] if first else "not measured"
+        reason: str = first["skipped"] if first else "not measured"
+        # Growth by N^2 is the least there is, so that it bounds the time from below, however it was put.
+        return reason.replace("about", "over") if reason.endswith("extrapolated") else reason
 
-    def found(self, job: str, case: Case) -> dict[str, dict[str, float]]:
-        """Return what a check of exactness found of each peer; empty where it has not been made."""
+    def problem(self, job: str, case: Case) -> str:
+        """Return why a job of all peers came to nothing; empty where it did not."""
         record = self._results.get(job, case)
-        return record["found"] if record else {}
+        return record.get("problem", "") if record else "not measured"
+
+    def found(self, job: str, case: Case) -> dict[str, Any]:
+        """Return what a check of exactness found; empty where it has not been made, or came to nothing."""
+        record = self._results.get(job, case)
+        return dict(record["found"]) if record else {}
 
     def floor_s(self, case: Case) -> float | None:
         """Return the least that arithmetic and memory of this machine allow."""
@@ -67,6 +81,11 @@ def as_seconds(seconds: float) -> str:
         if seconds >= unit:
             return f"{_three_digits(seconds / unit)} {name}"
     return f"{_three_digits(seconds / 1e-6)} µs"
+
+
+def as_time(figure: Figure) -> str:
+    """Return a figure's time, marked where it was timed once, or is noisy."""
+    return f"{'≈ ' if figure.noisy else ''}{as_seconds(figure.seconds)}{'*' if figure.once else ''}"
 
 
 def as_bytes(count: float | None) -> str:

@@ -13,12 +13,7 @@ __all__ = ["describe_machine", "describe_versions", "fingerprint", "memory_bytes
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("torch", "numpy", "pytorch-metric-learning", "scikit-learn", "scipy")
-_MEASURED = (
-    "models/*.py",
-    "benchmarks/core/*peers.py",
-    "benchmarks/core/simple_losses.py",
-    "benchmarks/core/batches.py",
-)
+_MEASURED = ("models/*.py", "benchmarks/core/*.py")
 
 
 def describe_machine(device: str, threads: int) -> str:
@@ -43,7 +38,7 @@ def memory_bytes(device: str) -> int:
 
 
 def fingerprint(*facts: object) -> str:
-    """Return a digest of the facts and of the code that is measured: results of two states never mix."""
+    """Return a digest of the facts and of the code: results of two states never mix."""
     digest = hashlib.sha256(repr(facts).encode())
     for pattern in _MEASURED:
         for path in sorted(_ROOT.glob(pattern)):

@@ -1,14 +1,15 @@
 """The section of the document that a run writes."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from benchmarks.core.batches import SHARE_COPIED
 from benchmarks.core.cases import MARGIN, Case
 from benchmarks.core.exactness import NEAR
-from benchmarks.core.figures import Figures, as_bytes, as_ratio, as_seconds, table
-from benchmarks.core.headlines import headline_table, slowest_against
+from benchmarks.core.figures import NOISY, Figures, as_bytes, as_ratio, as_seconds, as_time, table
+from benchmarks.core.headlines import headline_table, lost_against, slowest_against
 from benchmarks.core.peers import OURS, peers_of
 from benchmarks.core.running import SLOW_S, SLOWEST_S
 
@@ -18,16 +19,25 @@ _OTHER_DEFINITION = "PML (other definition)"
 
 _HOW = """\
 Every figure is of float32, forward and backward unless a table says otherwise. Times are medians: after
-a warm-up, the peers take turns in one process. What takes longer than {slow:.0f} s is timed twice, and
-longer than {slowest:.0f} s once (*). Extra memory is what one call adds to the peak of a fresh process
-that has made the inputs and gone through a tiny warm-up; the answer and the gradient are in it. A cell
-is time, how many times ours that is (below 1: faster than ours), and extra memory. A peer that would
-need more than {limit}, or take more than {timeout:.0f} s, is not run, and its cell says so: by a
-formula, or from a smaller size. That is a rough guide.
+a warm-up, the peers take turns in one process. What takes longer than {slow:.0f} s at first is timed once
+more, and the mean stands; longer than {slowest:.0f} s, it is timed once, after a tiny warm-up only (*).
+{failed}A median of more than {noisy:g} times the fastest call, the first among them, is marked ≈: it was not
+the computation alone that took so long, and what is made of it may be as far off.
+
+Extra memory is what one call adds to the peak of a fresh process that has made the inputs and gone
+through a tiny warm-up; the answer and the gradient are in it. A cell is time, how many times ours that is
+(below 1: faster than ours), and extra memory. A peer that would need more than {limit}, or take more than
+{timeout:.0f} s, is not run, and its cell says so: by a rough formula, or from a smaller size by N squared,
+which is the least that any of them grows by.
 
 The floor is the larger of two: the matrix products, at {gflops:,.0f} Gflop/s, and reading the inputs and
 writing answer and gradient, at {gbytes:,.1f} GB/s. Both rates were measured in the same run, with a big
-product and a big copy."""
+product and a big copy. Distances of x and y are one product, and two more for both gradients. A loss
+compares x with itself: of its distances, which are symmetric, the floor counts half a product, though
+torch has none that does half the work; of batch-all's gradient, (W + W^T) x, one; of the other gradients,
+which touch few pairs, nothing.
+
+{left_out}"""
 
 _BATCH_ALL = f"""\
 Margin {MARGIN}, the mean over active triplets. PML enumerates all triplets as indices
@@ -48,15 +58,16 @@ with a negative between the positive and the margin, not one for each pair. It i
 its value."""
 
 _DISTANCES = f"""\
-Rows against a copy of themselves, so that every row has an equal one; {100 * SHARE_COPIED:.0f} % are
-copies of other rows. Random: normal, with a few copies that differ by 1e-2 to 1e-6. Near: one point with
-noise of 1e-3. Clusters: ten points with that noise. torch.cdist is shown in both modes, by matrix
-product and direct; scikit-learn uses the product, SciPy works in float64."""
+Rows against a copy of themselves, and {100 * SHARE_COPIED:.0f} % are copies of other rows. So every row
+has an equal one in the data called random too: its own copy counts as near, and as equal. Random: normal,
+with a few copies that differ by 1e-2 to 1e-6. Near: one point with noise of 1e-3. Clusters: ten points with
+that noise. torch.cdist is shown in both modes, by matrix product and direct; scikit-learn uses the product,
+SciPy works in float64."""
 
 _EXACTNESS = f"""\
 How right they are, against differences in float64: the largest value on equal rows (which should be 0),
-the largest relative error of the pairs that are near (squared distance at most {NEAR:g} (norm of x
-squared + norm of y squared)), and how many are NaN."""
+the largest relative error of the pairs that are near (not equal, squared distance at most {NEAR:g} (norm
+of x squared + norm of y squared)), and how many are NaN."""
 
 _METRICS = """\
 Forward. Minkowski is p = 3; torch.cdist's Hamming is its p = 0 over D. SciPy's KL is `rel_entr`, a row
@@ -78,8 +89,11 @@ def render(figures: Figures, cases: Sequence[Case], run: dict[str, Any], image: 
         timeout=run["peer_timeout_s"],
         slow=SLOW_S,
         slowest=SLOWEST_S,
+        noisy=NOISY,
         gflops=run["flops_per_s"] / 1e9,
         gbytes=run["bytes_per_s"] / 1e9,
+        failed=_failed_times(figures, cases),
+        left_out=run["left_out"],
     )
     parts = [
         f"## {run['title']}",
@@ -149,23 +163,37 @@ def _cell(figures: Figures, case: Case, name: str) -> str:
     if figure is None:
         return f"({figures.why_not(case, name)})"
     ratio = "" if name == OURS or ours is None else f" ({as_ratio(figure.seconds / ours.seconds)} x)"
-    return f"{as_seconds(figure.seconds)}{'*' if figure.once else ''}{ratio}, {as_bytes(figure.bytes)}"
+    return f"{as_time(figure)}{ratio}, {as_bytes(figure.bytes)}"
 
 
 def _same(figures: Figures, case: Case) -> str:
-    found: Any = figures.found("mined", case)
-    return f"{found['same']:,} of {found['anchors']:,}" if found else "—"
+    found = figures.found("mined", case)
+    if not found:
+        return f"(not compared: {figures.problem('mined', case)})"
+    return f"{found['same']:,} of {found['anchors']:,}"
+
+
+def _failed_times(figures: Figures, cases: Sequence[Case]) -> str:
+    """Say where the peers could not be timed in turns: what is shown there is a first call."""
+    failed = [
+        f"{case.group.replace('_', '-')}, {case.sizes} ({problem})"
+        for case in cases
+        if any(figures.of(case, name) for name in peers_of(case))
+        and (problem := figures.problem("times", case))
+    ]
+    return f"So are the times where taking turns came to nothing: {'; '.join(failed)}.\n" if failed else ""
 
 
 def _exactness_table(figures: Figures, cases: Sequence[Case]) -> str:
     names: list[str] = []
     rows = []
     for case in cases:
-        found = figures.found("accuracy", case)
-        if not found:
+        if case.backward:
             continue
-        names = list(found)
-        rows.append([_named(case), *(_errors(found[name]) for name in names)])
+        names = list(peers_of(case))
+        found = figures.found("accuracy", case)
+        why = f"(not compared: {figures.problem('accuracy', case)})"
+        rows.append([_named(case), *(_errors(found[name]) if name in found else why for name in names)])
     return table(["on equal rows / near / NaN", *names], rows)
 
 
@@ -175,19 +203,41 @@ def _errors(errors: dict[str, float]) -> str:
 
 def _agreement(figures: Figures, cases: Sequence[Case]) -> str:
     """Say how far the losses are apart, and where ours is slowest."""
-    apart = 0.0
-    for case in cases:
-        ours = figures.of(case, OURS)
-        for name in peers_of(case):
-            peer = figures.of(case, name)
-            if ours and peer and ours.loss and peer.loss is not None and name != _OTHER_DEFINITION:
-                apart = max(apart, abs(peer.loss - ours.loss) / ours.loss)
-    text = f"The losses of one definition agree within {apart:.0e} (relative)."
+    text = _how_far(list(_differences(figures, cases)))
     others = [name for name in peers_of(cases[0]) if name != OURS]
+    lost = lost_against(figures, cases, others)
+    if lost:
+        text += f" Ours has no figure at {'; '.join(case.sizes for case in lost)}, where another has."
     worst = slowest_against(figures, cases, others)
     if worst is None:
         return text
     ratio, case = worst
     slower = f"{ratio:.2f} times as long as the fastest other" if ratio > 1 else "less time than every other"
-    where = f"N = {case.n}, K = {case.k}, D = {case.d}"
-    return f"{text} At its least favourable size ({where}), ours takes {slower}."
+    return f"{text} At its least favourable size ({case.sizes}), ours takes {slower}."
+
+
+def _differences(figures: Figures, cases: Sequence[Case]) -> Iterator[float]:
+    """Yield how far each other's loss is from ours, relative to the larger; not finite: infinitely far."""
+    for case in cases:
+        ours = figures.of(case, OURS)
+        for name in peers_of(case):
+            peer = figures.of(case, name)
+            if name in {OURS, _OTHER_DEFINITION} or not ours or not peer:
+                continue
+            if ours.loss is None or peer.loss is None:
+                continue
+            if not (math.isfinite(ours.loss) and math.isfinite(peer.loss)):
+                yield math.inf
+            elif ours.loss == peer.loss:
+                yield 0.0
+            else:
+                yield abs(peer.loss - ours.loss) / max(abs(ours.loss), abs(peer.loss))
+
+
+def _how_far(differences: Sequence[float]) -> str:
+    if not differences:
+        return "The losses of one definition were not compared."
+    apart = max(differences)
+    if math.isinf(apart):
+        return "**The losses of one definition disagree: one of them is not finite.**"
+    return f"The losses of one definition agree within {apart:.0e} (relative, {len(differences)} compared)."

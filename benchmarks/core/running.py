@@ -26,6 +26,7 @@ SLOW_S = 3.0
 _BUDGET_S = 1.5
 _MOST_ROUNDS = 15
 _LEAST_ROUNDS = 3
+_LONGEST_REASON = 80
 # As torch says it of the processor and of a GPU, and Python of itself.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "MemoryError")
 
@@ -100,11 +101,10 @@ class Runner:
             measured = self._children.run(
                 measure_memory, case, peer.name, self._device, timeout_s=timeout_s + 10
             )
-        except TimedOutError:
-            return self._results.add("memory", case, peer.name, skipped=f"over {timeout_s:.0f} s")
-        except FailedError as error:
-            log.warning("%s, %s: %s", case.key, peer.name, error)
-            return self._results.add("memory", case, peer.name, skipped=_in_short(str(error)))
+        except (TimedOutError, FailedError) as error:
+            reason = _reason(error, timeout_s)
+            log.warning("%s, %s: %s", case.key, peer.name, reason)
+            return self._results.add("memory", case, peer.name, skipped=reason)
         return self._results.add("memory", case, peer.name, **measured)
 
     def _hopeless(self, case: Case, peer: Peer) -> str:
@@ -118,30 +118,34 @@ class Runner:
         record = smaller and self._results.get("memory", smaller, peer.name)
         if not smaller or not record:
             return ""
-        # Every form here takes at least four times as long for twice the rows.
+        # Every form here takes at least four times as long for twice the rows; the cubic ones, eight times.
         expected = record["seconds"] * (case.n / smaller.n) ** 2
-        return f"about {expected:.0f} s, extrapolated" if expected > self._limits.peer_timeout_s else ""
+        return f"over {expected:.0f} s, extrapolated" if expected > self._limits.peer_timeout_s else ""
 
     def _measure_times(self, case: Case, first: dict[str, float]) -> None:
         rounds = {name: rounds_of(seconds) for name, seconds in first.items() if rounds_of(seconds)}
         seconds: dict[str, Any] = {}
+        problem = ""
         if rounds:
             bound = sum((rounds[name] + 2) * first[name] for name in rounds) * 3 + 60
             try:
                 seconds = self._children.run(measure_times, case, rounds, self._device, timeout_s=bound)
             except (TimedOutError, FailedError) as error:
-                log.warning("%s was timed only once: %r", case.key, error)
-        self._results.add("times", case, seconds=seconds)
+                problem = _reason(error, bound)
+                log.warning("%s was timed only once: %s", case.key, problem)
+        self._results.add("times", case, seconds=seconds, problem=problem)
 
     def _check(self, job: str, measure: Any, case: Case) -> None:
         if self._results.get(job, case) is not None:
             return
+        found: dict[str, Any] = {}
+        problem, timeout_s = "", self._limits.our_timeout_s
         try:
-            found = self._children.run(measure, case, self._device, timeout_s=self._limits.our_timeout_s)
+            found = self._children.run(measure, case, self._device, timeout_s=timeout_s)
         except (TimedOutError, FailedError) as error:
-            log.warning("%s, %s: %r", case.key, job, error)
-            found = {}
-        self._results.add(job, case, found=found)
+            problem = _reason(error, timeout_s)
+            log.warning("%s, %s: %s", case.key, job, problem)
+        self._results.add(job, case, found=found, problem=problem)
 
 
 def rounds_of(first_s: float) -> int:
@@ -156,5 +160,11 @@ def _line(case: Case) -> Case:
     return replace(case, n=0)
 
 
-def _in_short(problem: str) -> str:
-    return "out of memory" if any(sign in problem for sign in _OUT_OF_MEMORY) else "failed"
+def _reason(error: TimedOutError | FailedError, timeout_s: float) -> str:
+    """Return what went wrong in a few words, fit for the cell of a table."""
+    if isinstance(error, TimedOutError):
+        return f"over {timeout_s:.0f} s"
+    problem = str(error)
+    if any(sign in problem for sign in _OUT_OF_MEMORY):
+        return "out of memory"
+    return f"failed: {problem[:_LONGEST_REASON]}".replace("|", "/")

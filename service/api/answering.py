@@ -8,28 +8,35 @@ import orjson
 from anyio import to_thread
 from fastapi import Request, Response
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from models.interruption import checkpoint
 from service.api.wire import SAFETENSORS
 
-__all__ = ["answers", "respond", "wants_safetensors"]
+__all__ = ["answers", "render", "respond", "wants_safetensors"]
 
 _Array = np.ndarray[Any, Any]
 
 _PIECE_BYTES = 256 * 1024
-_DTYPES = {"f": "F", "i": "I", "u": "U"}  # NumPy's kinds; the number of bits follows
+_KINDS = {"f": "F", "i": "I", "u": "U"}  # NumPy's; the number of bits follows
 _ALIGNMENT = 8  # of a safetensors header, so that its tensors can be used where they lie
 
 
 def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of an answer that `respond` gives, JSON or safetensors."""
+    """Return the OpenAPI description of an answer that `render` gives, JSON or safetensors."""
     return {
         200: {"model": model, "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}}}
     }
 
 
 async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 200) -> Response:
-    """Return an answer as the client asked for it.
+    """Return an answer as `render` does, in a thread."""
+    return await to_thread.run_sync(lambda: render(request, answer, status=status))
+
+
+def render(request: Request, answer: Mapping[str, Any], *, status: int = 200) -> Response:
+    """Return an answer as the client asked for it; takes time that grows with it, so not on the event loop.
 
     In JSON, arrays are lists of numbers. In safetensors they are tensors under the name of their
     field (those of a list's entries stacked in order) and the rest is JSON in the metadata.
@@ -38,10 +45,14 @@ async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 
         request: its Accept header decides.
         answer: JSON values, with NumPy arrays where there are numbers in bulk.
         status: the status of the answer.
+
+    Raises:
+        InterruptedWorkError: nobody waits for it any more.
     """
+    checkpoint()
     if wants_safetensors(request):
-        return _InPieces(await to_thread.run_sync(_to_safetensors, answer), status, SAFETENSORS)
-    return _InPieces(await to_thread.run_sync(_to_json, answer), status, "application/json")
+        return _InPieces(_to_safetensors(answer), status, SAFETENSORS)
+    return _InPieces(_to_json(answer), status, "application/json")
 
 
 def wants_safetensors(request: Request) -> bool:
@@ -59,16 +70,26 @@ class _InPieces(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        await send(start)
-        for buffer in self._buffers:
-            for begin in range(0, buffer.nbytes, _PIECE_BYTES):
-                piece = buffer[begin : begin + _PIECE_BYTES]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            await send(start)
+            for buffer in self._buffers:
+                for begin in range(0, buffer.nbytes, _PIECE_BYTES):
+                    piece = buffer[begin : begin + _PIECE_BYTES]
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except OSError as error:  # how a server may say that the client has left
+            raise ClientDisconnect from error
 
 
 def _to_json(answer: Mapping[str, Any]) -> list[bytes]:
-    return [orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)]
+    return [orjson.dumps(answer, _in_rows, orjson.OPT_SERIALIZE_NUMPY)]
+
+
+def _in_rows(value: object) -> _Array:
+    """Return an array as orjson takes it, which refuses those whose rows do not lie one after another."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{type(value).__name__} is nothing that JSON has.")
+    return np.ascontiguousarray(value)
 
 
 def _to_safetensors(answer: Mapping[str, Any]) -> list[bytes | memoryview]:
@@ -80,15 +101,18 @@ def _to_safetensors(answer: Mapping[str, Any]) -> list[bytes | memoryview]:
     header: dict[str, Any] = {"__metadata__": {"json": orjson.dumps(taken.take(answer)).decode()}}
     arrays, end = taken.tensors(), 0
     for name, array in arrays.items():
-        kind = _DTYPES[array.dtype.kind] + str(8 * array.itemsize)
         header[name] = {
-            "dtype": kind,
+            "dtype": _dtype_of(array),
             "shape": array.shape,
             "data_offsets": (end, end := end + array.nbytes),
         }
     text = orjson.dumps(header)
     text += b" " * (-len(text) % _ALIGNMENT)
     return [len(text).to_bytes(8, "little"), text, *(_bytes_of(array) for array in arrays.values())]
+
+
+def _dtype_of(array: _Array) -> str:
+    return "BOOL" if array.dtype.kind == "b" else f"{_KINDS[array.dtype.kind]}{8 * array.itemsize}"
 
 
 def _bytes_of(array: _Array) -> memoryview:

@@ -1,4 +1,4 @@
-"""What a request for distances or losses takes of the memory, and what would fit where that is too much."""
+"""What a request for distances or losses takes of memory and time, and what would fit where that is much."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,19 @@ from models.estimates import most_that_fit
 from service.api.answering import wants_safetensors
 from service.api.wire import SAFETENSORS
 
-__all__ = ["Needs", "Sizes"]
+__all__ = ["Needs", "Sizes", "operations_of"]
 
 # The text of a number in JSON with its comma, at most; the array that it is made from is held beside it.
 _TEXT_BYTES = {4: 15, 8: 25}
+
+# Operations of some milliseconds. Work of no more does not queue behind a computation of minutes, and takes
+# tens of MiB at most.
+_SMALL_OPERATIONS = 2**23
+# What else takes time, in operations: beginning a pair, writing a number, and a byte of objects and text.
+_PAIR_OPERATIONS = 16
+_TEXT_OPERATIONS = 50
+_OBJECT_OPERATIONS = 2
+_GRADIENT_PASSES = 3  # the loss itself, and two products as large to pull its slopes down to the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +33,12 @@ class Sizes:
         numbers: how many the answer has.
         number_bytes: of each.
         other_bytes: of what else the answer holds, as objects and as their text.
+        operations: of the arithmetic; see `operations_of`.
     """
 
     peak_bytes: int
     numbers: int
+    operations: int
     number_bytes: int = 4
     other_bytes: int = 0
 
@@ -37,9 +48,33 @@ class Sizes:
         sending = self.numbers * (self.number_bytes + text)
         return max(self.peak_bytes, sending) + self.other_bytes
 
+    def small(self, *, as_json: bool) -> bool:
+        """Return whether computing and writing it takes some milliseconds only."""
+        writing = _TEXT_OPERATIONS * self.numbers if as_json else 0
+        writing += _OBJECT_OPERATIONS * self.other_bytes
+        return self.operations + writing <= _SMALL_OPERATIONS
+
+
+def operations_of(pairs: int, dimension: int, *, compared: int = 0, gradients: bool = False) -> int:
+    """Return roughly how many operations a computation takes: to bound its time, whatever the metric.
+
+    Args:
+        pairs: of rows, whose distances are formed.
+        dimension: D.
+        compared: d_ap with d_an, to count or to sum up triplets.
+        gradients: whether the gradient is formed as well.
+    """
+    passes = _GRADIENT_PASSES if gradients else 1
+    return passes * pairs * (dimension + _PAIR_OPERATIONS) + compared
+
 
 class Needs:
-    """The memory that a request takes at its peak, and how it could be made to fit."""
+    """The memory that a request takes at its peak, how it could be made to fit, and whether it is small.
+
+    Attributes:
+        peak_bytes: with its answer on its way.
+        small: whether it takes some milliseconds only.
+    """
 
     def __init__(self, request: Request, sizes: Callable[[int], Sizes], rows: int, fitting: str) -> None:
         """Keep what an estimate is made of.
@@ -52,7 +87,9 @@ class Needs:
         """
         self._sizes, self._rows, self._fitting = sizes, rows, fitting
         self._as_json = not wants_safetensors(request)
-        self.peak_bytes = sizes(rows).total(as_json=self._as_json)
+        asked = sizes(rows)
+        self.peak_bytes = asked.total(as_json=self._as_json)
+        self.small = asked.small(as_json=self._as_json)
 
     def advice(self, limit: int) -> str:
         """Return a sentence, without its full stop, about what would fit within this limit."""

@@ -1,24 +1,17 @@
 """Distances between samples."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
-from models.distances import (
-    MATRIX_METRICS,
-    l2_normalize,
-    matrix_distance,
-    metric_of,
-    paired,
-    pairwise,
-    reduce_distances,
-)
-from models.errors import OptionError
+from models.comparing import Comparing, compare
+from models.distances import reduce_distances
 from models.estimates import Rows, matrix_bytes, paired_bytes, pairwise_bytes
-from service.api.answering import answers, respond
-from service.api.budgets import Needs, Sizes
+from service.answers import distances_answer
+from service.api.answering import answers, render
+from service.api.budgets import Needs, Sizes, operations_of
 from service.api.numeric_schemas import DistancesAnswer, DistancesRequest
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
@@ -27,6 +20,8 @@ from service.api.validation import pointer_of
 from service.api.wire import accepts, body
 
 __all__ = ["router"]
+
+_SVD_PASSES = 4  # of singular values, over rows x columns x the smaller of them
 
 router = APIRouter(prefix="/v1", tags=["distances and losses"], responses=PROBLEM_RESPONSES)
 
@@ -44,67 +39,50 @@ async def compute_distances(
 ) -> Response:
     """Compute distances: smaller is closer, exact, for vectors and pictures alike."""
     encoder = services.encoder
-    if wanted.paired and wanted.y is None:
-        raise OptionError(
-            "Paired distances compare x[i] with y[i]. Give y, or leave paired out.", argument="y"
-        )
+    how = Comparing(
+        name=wanted.metric,
+        p=wanted.p,
+        paired=wanted.paired,
+        normalize=wanted.normalize,
+        reduction=wanted.reduction,
+    )
+    how.check_given(y=wanted.y is not None)
     x = await resolve(wanted.x, encoder, lambda row: pointer_of("x", row))
-    y = x if wanted.y is None else await resolve(wanted.y, encoder, lambda row: pointer_of("y", row))
-    needs = _needs(request, Rows.of(x), None if y is x else Rows.of(y), wanted)
-    answer = await services.compute(request, lambda: _distances(x, y, wanted), needs)
-    return await respond(request, answer)
+    y = None if wanted.y is None else await resolve(wanted.y, encoder, lambda row: pointer_of("y", row))
+    needs = _needs(request, Rows.of(x), None if y is None else Rows.of(y), how)
+    return await services.compute(request, lambda: _answer(request, x, y, how), needs)
 
 
-def _needs(request: Request, x: Rows, y: Rows | None, wanted: DistancesRequest) -> Needs:
-    """Return the memory that the distances take; the input with more rows is what could be shortened."""
+def _answer(request: Request, x: Tensor, y: Tensor | None, how: Comparing) -> Response:
+    """Compute what was asked for and put the answer together; runs in a thread."""
+    with torch.inference_mode():
+        distances = reduce_distances(compare(x, y, how), how.reduction)
+    return render(request, distances_answer(distances, how))
 
-    def sizes(x: Rows, y: Rows | None) -> Sizes:
-        other = x if y is None else y
-        number_bytes = max(x.number_bytes, other.number_bytes)
-        if wanted.metric in MATRIX_METRICS:
-            return Sizes(matrix_bytes(x, other), 1)
-        if wanted.paired:
-            return Sizes(paired_bytes(x, other), x.count, number_bytes)
-        numbers = x.count * other.count if wanted.reduction == "none" else 1
-        return Sizes(pairwise_bytes(x, y), numbers, number_bytes)
 
+def _needs(request: Request, x: Rows, y: Rows | None, how: Comparing) -> Needs:
+    """Return what the distances take; the input with more rows is what could be shortened."""
     if y is None:
-        return Needs(request, lambda rows: sizes(x.times(rows), None), x.count, "rows of x fit")
-    if wanted.paired or wanted.metric in MATRIX_METRICS:
+        return Needs(request, lambda rows: _sizes(x.times(rows), None, how), x.count, "rows of x fit")
+    if how.paired or how.whole:
         both = min(x.count, y.count)  # where they differ, whoever compares them refuses
         return Needs(
-            request, lambda rows: sizes(x.times(rows), y.times(rows)), both, "rows of x and of y fit"
+            request, lambda rows: _sizes(x.times(rows), y.times(rows), how), both, "rows of x and of y fit"
         )
     if x.count > y.count:
         fitting = f"rows of x fit with these {y.count:,} of y"
-        return Needs(request, lambda rows: sizes(x.times(rows), y), x.count, fitting)
+        return Needs(request, lambda rows: _sizes(x.times(rows), y, how), x.count, fitting)
     fitting = f"rows of y fit with these {x.count:,} of x"
-    return Needs(request, lambda rows: sizes(x, y.times(rows)), y.count, fitting)
+    return Needs(request, lambda rows: _sizes(x, y.times(rows), how), y.count, fitting)
 
 
-def _distances(x: Tensor, y: Tensor, wanted: DistancesRequest) -> dict[str, Any]:
-    """Compute what was asked for; runs in a thread."""
-    metric = metric_of(wanted.metric, wanted.p)
-    if wanted.normalize:
-        if metric.name in ("kl_divergence", "cross_entropy"):
-            raise OptionError(
-                f"{metric.name} compares distributions, which sum to 1; leave normalize out.",
-                argument="normalize",
-            )
-        x, y = l2_normalize(x), l2_normalize(y)
-    with torch.inference_mode():
-        if metric.name in MATRIX_METRICS:
-            if wanted.paired:
-                raise OptionError(
-                    f"{metric.name} compares whole matrices; leave paired out.", argument="paired"
-                )
-            distances = matrix_distance(x, y, metric)
-        elif wanted.paired:
-            distances = reduce_distances(paired(x, y, metric), wanted.reduction)
-        else:
-            distances = reduce_distances(pairwise(x, y, metric), wanted.reduction)
-    return {
-        "metric": metric.name,
-        "shape": list(distances.shape),
-        "distances": distances.numpy() if distances.ndim else distances.item(),
-    }
+def _sizes(x: Rows, y: Rows | None, how: Comparing) -> Sizes:
+    other = x if y is None else y
+    number_bytes = max(x.number_bytes, other.number_bytes)
+    if how.whole:
+        ranks = min(x.count, x.dimension) if how.name == "nuclear" else 1
+        return Sizes(matrix_bytes(x, other), 1, operations_of(_SVD_PASSES * x.count * ranks, x.dimension))
+    pairs = x.count if how.paired else x.count * other.count
+    peak = paired_bytes(x, other) if how.paired else pairwise_bytes(x, y)
+    numbers = pairs if how.reduction == "none" else 1
+    return Sizes(peak, numbers, operations_of(pairs, x.dimension), number_bytes)

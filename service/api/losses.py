@@ -1,6 +1,6 @@
 """Triplet losses with their gradients, so that a trainer in any language can use them."""
 
-from collections import Counter
+from functools import reduce
 from typing import Annotated, Any
 
 import torch
@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
 from models.distances import metric_of
-from models.errors import NoTripletError
 from models.estimates import Rows, batch_loss_bytes, explicit_loss_bytes, positive_pairs
 from models.losses import TripletOptions, batch_triplet_loss, explicit_triplet_loss
-from service.api.answering import answers, respond
-from service.api.budgets import Needs, Sizes
+from models.triplets import encode_labels
+from service.answers import batch_answer, require_triplets, triplet_answer
+from service.api.answering import answers, render
+from service.api.budgets import Needs, Sizes, operations_of
 from service.api.numeric_schemas import (
     BatchLossAnswer,
     BatchLossRequest,
@@ -27,8 +28,7 @@ from service.api.wire import accepts, body
 
 __all__ = ["router"]
 
-# A mined triplet of the answer: a dict with its numbers, and its text.
-_LISTED_BYTES = 600
+_TRIPLET_TEXT_BYTES = 320  # of a mined triplet in the answer: 150 at most, in a buffer that grows by doubling
 
 router = APIRouter(prefix="/v1/losses", tags=["distances and losses"], responses=PROBLEM_RESPONSES)
 
@@ -46,9 +46,8 @@ async def compute_triplet_loss(
 ) -> Response:
     """Compute the loss of explicit triplets; equal to torch's `triplet_margin_loss` for its options."""
     rows = [await _rows(name, wanted, services) for name in ("anchor", "positive", "negative")]
-    needs = _needs_of_triplets(request, Rows.of(rows[0]), wanted)
-    answer = await services.compute(request, lambda: _triplet_loss(rows, wanted), needs)
-    return await respond(request, answer)
+    needs = _needs_of_triplets(request, rows, wanted)
+    return await services.compute(request, lambda: render(request, _triplet_loss(rows, wanted)), needs)
 
 
 @router.post(
@@ -64,10 +63,9 @@ async def compute_batch_loss(
 ) -> Response:
     """Mine triplets from a labelled batch and compute their loss, counts and gradient."""
     rows = await resolve(wanted.embeddings, services.encoder, lambda row: pointer_of("embeddings", row))
-    pairs = await services.store(lambda: _pairs(wanted)) if wanted.mining == "semi_hard" else 0
+    codes, pairs = await services.store(lambda: _coded(wanted, len(rows)))
     needs = _needs_of_batch(request, Rows.of(rows), wanted, pairs)
-    answer = await services.compute(request, lambda: _batch_loss(rows, wanted), needs)
-    return await respond(request, answer)
+    return await services.compute(request, lambda: render(request, _batch_loss(rows, codes, wanted)), needs)
 
 
 async def _rows(name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
@@ -75,20 +73,25 @@ async def _rows(name: str, wanted: TripletLossRequest, services: Services) -> Te
     return await resolve(getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
 
 
-def _needs_of_triplets(request: Request, anchors: Rows, wanted: TripletLossRequest) -> Needs:
-    """Return the memory that the loss of given triplets takes."""
+def _needs_of_triplets(request: Request, sides: list[Tensor], wanted: TripletLossRequest) -> Needs:
+    """Return what the loss of given triplets takes."""
+    count = min(map(len, sides))  # where they differ, whoever compares them refuses
+    dtype = reduce(torch.promote_types, (side.dtype for side in sides))
+    anchors = Rows(count, sides[0].shape[1], dtype)
 
     def sizes(count: int) -> Sizes:
         rows = anchors.times(count)
         peak = explicit_loss_bytes(rows, swap=wanted.swap, gradients=wanted.gradients)
         numbers = 3 * count * rows.dimension if wanted.gradients else 0
-        return Sizes(peak, numbers + (count if wanted.reduction == "none" else 0), rows.number_bytes)
+        numbers += count if wanted.reduction == "none" else 0
+        operations = operations_of(3 * count, rows.dimension, gradients=wanted.gradients)
+        return Sizes(peak, numbers, operations, rows.number_bytes)
 
-    return Needs(request, sizes, anchors.count, "triplets fit")
+    return Needs(request, sizes, count, "triplets fit")
 
 
 def _needs_of_batch(request: Request, embeddings: Rows, wanted: BatchLossRequest, pairs: int) -> Needs:
-    """Return the memory that a mined loss takes; with fewer rows, pairs become fewer by the square."""
+    """Return what a mined loss takes; with fewer rows, positive pairs become fewer by the square."""
 
     def sizes(count: int) -> Sizes:
         rows = embeddings.times(count)
@@ -102,15 +105,20 @@ def _needs_of_batch(request: Request, embeddings: Rows, wanted: BatchLossRequest
         numbers = count * rows.dimension if wanted.gradients else 0
         if wanted.reduction == "none":
             numbers += formed if wanted.mining == "semi_hard" else count
-        return Sizes(peak, numbers, rows.number_bytes, _LISTED_BYTES * listed)
+        # Each positive with a row of distances, and once more to find the worst of all.
+        passes = {"all": 1 + (wanted.return_triplets > 0), "hard": 0, "semi_hard": 1}[wanted.mining]
+        operations = operations_of(
+            count * count, rows.dimension, compared=passes * count * formed, gradients=wanted.gradients
+        )
+        return Sizes(peak, numbers, operations, rows.number_bytes, _TRIPLET_TEXT_BYTES * listed)
 
     return Needs(request, sizes, embeddings.count, "embeddings fit, labelled in the same shares")
 
 
-def _pairs(wanted: BatchLossRequest) -> int:
-    """Return how many positive pairs the labels form; runs in a thread."""
-    labels = wanted.labels.tolist() if isinstance(wanted.labels, Tensor) else wanted.labels
-    return positive_pairs(Counter(labels).values(), len(labels))
+def _coded(wanted: BatchLossRequest, count: int) -> tuple[Tensor, int]:
+    """Return the labels of the rows as codes, and how many positive pairs they form; runs in a thread."""
+    codes = encode_labels(wanted.labels, expected=count)
+    return codes, positive_pairs(torch.bincount(codes).tolist(), count)
 
 
 def _triplet_loss(rows: list[Tensor], wanted: TripletLossRequest) -> dict[str, Any]:
@@ -126,13 +134,7 @@ def _triplet_loss(rows: list[Tensor], wanted: TripletLossRequest) -> dict[str, A
         reduction=wanted.reduction,
     )
     result = explicit_triplet_loss(anchor, positive, negative, options)
-    answer = {
-        "loss": _value(result.loss),
-        "reduction": wanted.reduction,
-        "valid_triplets": result.valid_triplets,
-        "active_triplets": result.active_triplets,
-        "fraction_active": result.fraction_active,
-    }
+    answer = triplet_answer(result, options.reduction)
     if wanted.gradients:
         leaves = (anchor, positive, negative)
         gradients = torch.autograd.grad(result.loss.sum(), leaves)
@@ -141,54 +143,24 @@ def _triplet_loss(rows: list[Tensor], wanted: TripletLossRequest) -> dict[str, A
     return answer
 
 
-def _batch_loss(rows: Tensor, wanted: BatchLossRequest) -> dict[str, Any]:
+def _batch_loss(rows: Tensor, codes: Tensor, wanted: BatchLossRequest) -> dict[str, Any]:
     """Compute loss, counts and gradient; runs in a thread."""
     embeddings = _leaf(rows, wanted.gradients)
-    reduction = wanted.reduction or ("mean_active" if wanted.mining == "all" else "mean")
     result = batch_triplet_loss(
         embeddings,
-        wanted.labels,
+        codes,
         mining=wanted.mining,
         margin=wanted.margin,
         distance=metric_of(wanted.distance, wanted.p),
         normalize=wanted.normalize,
-        reduction=reduction,
+        reduction=wanted.reduction,
         return_triplets=wanted.return_triplets,
     )
-    if result.valid_triplets == 0:
-        raise NoTripletError(
-            "No triplet can be formed: it takes a label with two or more embeddings and one embedding of "
-            "another label. Check `labels`, or sample batches with several embeddings a label.",
-            argument="labels",
-        )
-    answer = {
-        "loss": _value(result.loss),
-        "mining": wanted.mining,
-        "reduction": reduction,
-        "valid_triplets": result.valid_triplets,
-        "active_triplets": result.active_triplets,
-        "fraction_active": result.fraction_active,
-        "easy": result.easy,
-        "semi_hard": result.semi_hard,
-        "hard": result.hard,
-        "skipped_anchors": result.skipped_anchors,
-        "collapsed": result.collapsed,
-    }
+    require_triplets(result)
+    answer = batch_answer(result, listed=wanted.return_triplets != 0)
     if wanted.gradients:
         (gradient,) = torch.autograd.grad(result.loss.sum(), embeddings)
         answer["gradients"] = _array(gradient)
-    if wanted.return_triplets:
-        answer["triplets"] = [
-            {
-                "anchor": triplet.anchor,
-                "positive": triplet.positive,
-                "negative": triplet.negative,
-                "d_ap": triplet.d_ap,
-                "d_an": triplet.d_an,
-                "loss": triplet.loss,
-            }
-            for triplet in result.triplets
-        ]
     return answer
 
 
@@ -203,8 +175,3 @@ def _leaf(rows: Tensor, gradients: bool) -> Tensor:
 def _array(gradient: Tensor) -> Any:
     """Return an (N, D) gradient as an array, half precisions as float32."""
     return (gradient if gradient.element_size() >= 4 else gradient.float()).numpy()
-
-
-def _value(loss: Tensor) -> Any:
-    """Return the loss as a number, or as an array where it is one a triplet."""
-    return loss.detach().numpy() if loss.ndim else loss.item()

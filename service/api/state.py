@@ -1,17 +1,18 @@
 """What the routes work with, handed down from the lifespan."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, WouldBlock, to_thread
 from fastapi import Depends, Request
 
 from models.errors import OptionError
 from service.api.attended import attended
 from service.api.budgets import Needs
 from service.encoder import HostedEncoder
-from service.errors import EncoderMismatchError, NotFoundError, TooLargeError
+from service.errors import EncoderMismatchError, NotFoundError, OverloadedError, TooLargeError
 from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
 from service.settings import Settings
@@ -20,8 +21,9 @@ __all__ = ["Services", "ServicesDep"]
 
 Result = TypeVar("Result")
 
-# Some milliseconds of work: with gathered rows and a strip of distances, 50 x 50 rows at D = 512.
-_SMALL_WORK_BYTES = 2**24
+_logger = logging.getLogger("lookalike")
+
+_RETRY_AFTER_S = 5  # a large computation takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Services:
         encoder: the hosted encoder.
         gallery: the collections on disk.
         numeric: how many large distance and loss computations run at once.
+        admitted: how many run or wait.
         storage: how many gallery calls and small computations run at once.
     """
 
@@ -40,6 +43,7 @@ class Services:
     encoder: HostedEncoder
     gallery: Gallery
     numeric: CapacityLimiter
+    admitted: CapacityLimiter
     storage: CapacityLimiter
 
     def encoder_named(self, name: str | None) -> HostedEncoder:
@@ -94,18 +98,33 @@ class Services:
 
         Args:
             request: of the client that waits for it, its body read to the end.
-            work: the computation.
-            needs: the memory that it takes.
+            work: the computation, its answer's rendering included.
+            needs: what it takes.
 
         Raises:
             TooLargeError: it would take more than the limit; says what would fit.
+            OverloadedError: too many large computations are waiting already.
             ClientDisconnect: the client left.
         """
         if needs.peak_bytes > self.settings.max_work_bytes:
             self.refuse_beyond_limit(needs.peak_bytes, needs.advice(self.settings.max_work_bytes))
-        if needs.peak_bytes <= _SMALL_WORK_BYTES:
+        if needs.small:
             return await self.store(work)
-        return await attended(request, work, self.numeric)
+        try:
+            self.admitted.acquire_on_behalf_of_nowait(request)
+        except WouldBlock:
+            waiting = self.settings.max_waiting_computations
+            raise OverloadedError(
+                f"{waiting:,} large computations are waiting, and no more may "
+                "(LOOKALIKE_MAX_WAITING_COMPUTATIONS). Try again shortly.",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from None
+        if not self.numeric.available_tokens:
+            _logger.debug("A large computation waits for its turn [%s].", request.state.request_id)
+        try:
+            return await attended(request, work, self.numeric)
+        finally:
+            self.admitted.release_on_behalf_of(request)
 
     async def store(self, work: Callable[[], Result]) -> Result:
         """Run a gallery call or a small computation in a thread."""

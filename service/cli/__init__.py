@@ -12,8 +12,11 @@ from service.cli.serving import serve
 __all__ = ["main"]
 
 
+_TOO_MUCH = "There is not enough memory for this. Take fewer rows at a time, or a smaller batch."
+
+
 class _Group(click.Group):
-    """Turns our own exceptions, and files that cannot be used, into one sentence and exit code 1."""
+    """Turns our own exceptions, unusable files and a lack of memory into one sentence and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -24,6 +27,12 @@ class _Group(click.Group):
             if error.filename is None:  # not about a file that the person named
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
+        except MemoryError as error:
+            raise click.ClickException(_TOO_MUCH) from error
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):  # torch has no type of its own for the memory of a CPU
+                raise
+            raise click.ClickException(_TOO_MUCH) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from service.cli.tables import Layout, read_label_column, read_table
 
-__all__ = ["ARRAY_SUFFIXES", "Label", "Rows", "check_output", "read_labels", "read_rows", "write_arrays"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "Label",
+    "LabelledRows",
+    "check_layout",
+    "check_output",
+    "read_labels",
+    "read_rows",
+    "write_arrays",
+]
 
 ARRAY_SUFFIXES = (".npy", ".safetensors", ".csv")
 
@@ -27,14 +36,14 @@ Label = int | str
 _NOT_NPY = (ValueError, TypeError, SyntaxError, EOFError, MemoryError, TokenError)
 
 
-class Rows(NamedTuple):
+class LabelledRows(NamedTuple):
     """Rows of finite numbers, (N, D) float32 or float64 with N and D >= 1, and labels from the same file."""
 
     values: Tensor
     labels: list[Label] | None
 
 
-def read_rows(source: str, names: Sequence[str], layout: Layout, *, labelled: bool = False) -> Rows:
+def read_rows(source: str, names: Sequence[str], layout: Layout, *, labelled: bool = False) -> LabelledRows:
     """Read the rows of a file; float64 and .csv stay float64, everything else becomes float32.
 
     Args:
@@ -56,7 +65,7 @@ def read_rows(source: str, names: Sequence[str], layout: Layout, *, labelled: bo
     else:
         rows, beside = _read_tensors(path, name, names, beside="labels" if labelled else None)
         labels = None if beside is None else _as_labels(beside, path)
-    return Rows(_checked(rows, source), None if labels is None else list(labels))
+    return LabelledRows(_checked(rows, source), None if labels is None else list(labels))
 
 
 def read_labels(source: str, layout: Layout) -> list[Label]:
@@ -71,6 +80,22 @@ def read_labels(source: str, layout: Layout) -> list[Label]:
     if path.suffix.lower() == ".npy":
         return _as_labels(_read_npy(path), path)
     return _as_labels(_read_tensors(path, name, ("labels",))[0], path)
+
+
+def check_layout(inputs: Iterable[str | None], *, header: bool | None, label_column: str | None) -> None:
+    """Refuse options that say how a .csv file is laid out where no input is one.
+
+    Raises:
+        ClickException: there is none, and what was given would be ignored.
+    """
+    given = {"--header or --no-header": header, "--label-column": label_column}
+    if any(_split(source)[0].suffix.lower() == ".csv" for source in filter(None, inputs)):
+        return
+    for option, value in given.items():
+        if value is not None:
+            raise click.ClickException(
+                f"{option} is about .csv files, and none of these is one; leave it out."
+            )
 
 
 def check_output(path: Path | None, suffixes: Sequence[str], inputs: Iterable[str | None]) -> None:

@@ -1,50 +1,27 @@
-"""The answers of `lookalike losses`: in the names of the REST answers, and in words."""
+"""The answers of `lookalike losses` in words."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import click
 from torch import Tensor
 
 from models.losses import BatchLoss, ExplicitLoss, MinedTriplet
 from service.cli.arrays import Label
-from service.cli.reports import show_table
+from service.cli.reports import Facts, show_table
 
-__all__ = ["batch_answer", "batch_facts", "show_triplets", "triplet_answer", "triplet_facts"]
-
-Facts = list[tuple[str, str]]
+__all__ = ["batch_facts", "show_triplets", "triplet_facts"]
 
 
-def batch_answer(result: BatchLoss, reduction: str, *, listed: bool) -> dict[str, Any]:
-    """Return what the REST answer to a labelled batch has, but the gradients."""
-    answer = {
-        "loss": _value(result.loss),
-        "mining": result.mining,
-        "reduction": reduction,
-        **_counts(result),
-        "easy": result.easy,
-        "semi_hard": result.semi_hard,
-        "hard": result.hard,
-        "skipped_anchors": result.skipped_anchors,
-        "collapsed": result.collapsed,
-    }
-    return {**answer, "triplets": result.triplets} if listed else answer
-
-
-def triplet_answer(result: ExplicitLoss, reduction: str) -> dict[str, Any]:
-    """Return what the REST answer to explicit triplets has, but the gradients."""
-    return {"loss": _value(result.loss), "reduction": reduction, **_counts(result)}
-
-
-def batch_facts(result: BatchLoss, reduction: str, margin: float | Literal["soft"]) -> Facts:
+def batch_facts(result: BatchLoss, margin: float | Literal["soft"]) -> Facts:
     """Return the loss of a batch in words."""
     classes = f"{result.easy:,} easy, {result.semi_hard:,} semi-hard, {result.hard:,} hard"
     skipped = f"{result.skipped_anchors:,}"
     if result.skipped_anchors:
         skipped += " (without a positive, or without a negative)"
     return [
-        ("loss", _loss_text(result.loss, reduction)),
+        ("loss", _loss_text(result.loss, result.reduction)),
         ("mining", result.mining),
         ("margin", _margin_text(margin)),
         ("triplets", f"{result.valid_triplets:,} valid: {classes}"),
@@ -79,18 +56,6 @@ def show_triplets(triplets: Sequence[MinedTriplet], labels: Sequence[Label]) -> 
         for triplet in triplets
     ]
     show_table([columns, *rows])
-
-
-def _counts(result: BatchLoss | ExplicitLoss) -> dict[str, Any]:
-    return {
-        "valid_triplets": result.valid_triplets,
-        "active_triplets": result.active_triplets,
-        "fraction_active": result.fraction_active,
-    }
-
-
-def _value(loss: Tensor) -> Any:
-    return loss.detach().numpy() if loss.ndim else loss.item()
 
 
 def _loss_text(loss: Tensor, reduction: str) -> str:

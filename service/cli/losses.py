@@ -13,30 +13,26 @@ from models.distances import Metric, l2_normalize, metric_of, paired
 from models.histograms import Histogram, batch_histograms, histograms
 from models.losses import TripletOptions, batch_triplet_loss, explicit_triplet_loss
 from models.plots import PLOT_SUFFIXES, plot_triplet_distances, require_matplotlib
+from service.answers import batch_answer, require_triplets, triplet_answer
 from service.cli.arrays import (
     ARRAY_SUFFIXES,
     Label,
+    check_layout,
     check_output,
     read_labels,
     read_rows,
     write_arrays,
 )
 from service.cli.distances import metric_text
-from service.cli.loss_reports import batch_answer, batch_facts, show_triplets, triplet_answer, triplet_facts
+from service.cli.loss_reports import batch_facts, show_triplets, triplet_facts
 from service.cli.reports import as_json, show_facts, show_json, wrote
 from service.cli.tables import Layout
 
-__all__ = ["BatchRequest", "TripletRequest", "compute_batch_loss", "compute_triplet_loss"]
-
-
-_NO_TRIPLET = (
-    "No triplet can be formed: it takes a label with two or more embeddings and one embedding of another "
-    "label. Check the labels, or sample batches with several embeddings a label."
-)
+__all__ = ["BatchArguments", "TripletArguments", "compute_batch_loss", "compute_triplet_loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
+class _Arguments:
     """What both commands take; the names are those of the REST requests."""
 
     distance: str
@@ -47,28 +43,9 @@ class _Request:
     header: bool | None
     label_column: str | None = None
 
-    def check_outputs(self, inputs: Sequence[str | None], array_suffixes: Sequence[str]) -> None:
-        """Refuse files that cannot be written, before the work."""
-        check_output(self.out, (".json",), inputs)
-        check_output(self.gradients_out, array_suffixes, inputs)
-        check_output(self.plot, PLOT_SUFFIXES, inputs)
-        if self.plot is not None:
-            require_matplotlib()
-
-    def answer(self, answer: Mapping[str, Any]) -> None:
-        """Write the answer to the file, and print it, as JSON where that was asked for."""
-        if self.out is not None:
-            try:
-                self.out.write_bytes(as_json(answer) + b"\n")
-            except OSError as error:
-                raise click.ClickException(f"{self.out} cannot be written ({error}).") from error
-            wrote(self.out, "the answer")
-        if self.as_json:
-            show_json(answer)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRequest(_Request):
+class BatchArguments(_Arguments):
     """The arguments and options of `lookalike losses batch`."""
 
     embeddings: str
@@ -82,7 +59,7 @@ class BatchRequest(_Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TripletRequest(_Request):
+class TripletArguments(_Arguments):
     """The arguments and options of `lookalike losses triplet`."""
 
     anchor: str
@@ -96,14 +73,14 @@ class TripletRequest(_Request):
     reduction: str
 
 
-def compute_batch_loss(wanted: BatchRequest) -> None:
+def compute_batch_loss(wanted: BatchArguments) -> None:
     """Mine triplets from labelled embeddings and report their loss.
 
     Raises:
         ClickException: a file that cannot be used, or labels that form no triplet.
         LookalikeError: from `models.losses`.
     """
-    wanted.check_outputs((wanted.embeddings, wanted.labels), ARRAY_SUFFIXES)
+    _check_files(wanted, (wanted.embeddings, wanted.labels), ARRAY_SUFFIXES)
     metric = metric_of(wanted.distance, wanted.p)
     x, labels = _labelled(wanted)
     x.requires_grad_(wanted.gradients_out is not None)
@@ -117,26 +94,24 @@ def compute_batch_loss(wanted: BatchRequest) -> None:
         reduction=wanted.reduction,
         return_triplets=wanted.return_triplets,
     )
-    if result.valid_triplets == 0:
-        raise click.ClickException(_NO_TRIPLET)
+    require_triplets(result)
     if wanted.gradients_out is not None:
         (gradient,) = torch.autograd.grad(result.loss.sum(), x)
         write_arrays(wanted.gradients_out, {"gradients": gradient})
         wrote(wanted.gradients_out, "the gradient for each embedding")
-    reduction = wanted.reduction or ("mean_active" if wanted.mining == "all" else "mean")
-    wanted.answer(batch_answer(result, reduction, listed=wanted.return_triplets != 0))
+    _give(batch_answer(result, listed=wanted.return_triplets != 0), wanted)
     if wanted.plot is not None:
         rows = l2_normalize(x.detach()) if wanted.normalize else x
         d_ap, d_an = batch_histograms(rows, labels, metric)
         _plot(wanted.plot, (d_ap, d_an), metric, wanted.margin)
     if not wanted.as_json:
-        facts = batch_facts(result, reduction, wanted.margin)
+        facts = batch_facts(result, wanted.margin)
         data = f"{len(x):,} of {x.shape[1]:,} numbers, {len(set(labels)):,} labels"
         show_facts([*facts, ("distance", metric_text(metric)), ("embeddings", data)])
         show_triplets(result.triplets, labels)
 
 
-def compute_triplet_loss(wanted: TripletRequest) -> None:
+def compute_triplet_loss(wanted: TripletArguments) -> None:
     """Compute the loss of explicit triplets and report it.
 
     Raises:
@@ -144,7 +119,7 @@ def compute_triplet_loss(wanted: TripletRequest) -> None:
         LookalikeError: from `models.losses`.
     """
     files = {"anchor": wanted.anchor, "positive": wanted.positive, "negative": wanted.negative}
-    wanted.check_outputs(tuple(files.values()), (".safetensors",))
+    _check_files(wanted, tuple(files.values()), (".safetensors",))
     options = TripletOptions(
         margin=wanted.margin,
         distance=wanted.distance,
@@ -163,7 +138,7 @@ def compute_triplet_loss(wanted: TripletRequest) -> None:
         gradients = torch.autograd.grad(result.loss.sum(), tuple(rows.values()))
         write_arrays(wanted.gradients_out, dict(zip(rows, gradients, strict=True)))
         wrote(wanted.gradients_out, "the gradients for anchor, positive and negative")
-    wanted.answer(triplet_answer(result, wanted.reduction))
+    _give(triplet_answer(result, wanted.reduction), wanted)
     if wanted.plot is not None:
         _plot_triplets(wanted.plot, {name: values.detach() for name, values in rows.items()}, options)
     if not wanted.as_json:
@@ -171,7 +146,29 @@ def compute_triplet_loss(wanted: TripletRequest) -> None:
         show_facts([*facts, ("distance", metric_text(options.metric()))])
 
 
-def _labelled(wanted: BatchRequest) -> tuple[Tensor, list[Label]]:
+def _check_files(wanted: _Arguments, inputs: Sequence[str | None], array_suffixes: Sequence[str]) -> None:
+    """Refuse files that cannot be written, and options that are for none of them, before the work."""
+    check_layout(inputs, header=wanted.header, label_column=wanted.label_column)
+    check_output(wanted.out, (".json",), inputs)
+    check_output(wanted.gradients_out, array_suffixes, inputs)
+    check_output(wanted.plot, PLOT_SUFFIXES, inputs)
+    if wanted.plot is not None:
+        require_matplotlib()
+
+
+def _give(answer: Mapping[str, Any], wanted: _Arguments) -> None:
+    """Write the answer to the file, and print it, as JSON where that was asked for."""
+    if wanted.out is not None:
+        try:
+            wanted.out.write_bytes(as_json(answer) + b"\n")
+        except OSError as error:
+            raise click.ClickException(f"{wanted.out} cannot be written ({error}).") from error
+        wrote(wanted.out, "the answer")
+    if wanted.as_json:
+        show_json(answer)
+
+
+def _labelled(wanted: BatchArguments) -> tuple[Tensor, list[Label]]:
     """Read the embeddings, and their labels from the file of their own or from the same one."""
     layout = Layout(header=wanted.header, label_column=wanted.label_column)
     if wanted.labels is None:

@@ -10,7 +10,7 @@ from service.cli.options import MATRIX_METRICS, ROW_METRICS, Command, layout_opt
 __all__ = ["distances", "losses"]
 
 _FILE = click.Path(path_type=Path)
-_PLOT = "Draw {} to this .png or .svg file (needs lookalike[plot])."
+_PLOT = "Draw {} to this .png or .svg file (needs the extra `plot`)."
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, as REST gives it.")
 _NORMALIZE = click.option("--normalize", is_flag=True, help="L2-normalise the rows first.")
 
@@ -73,9 +73,9 @@ def distances(**given: Any) -> None:
     lookalike distances queries.npy gallery.npy --metric cosine --out distances.npy
     lookalike distances embeddings.csv --plot spread.png
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
-    from service.cli.distances import DistancesRequest, compute_distances  # noqa: PLC0415 - as in serve
+    from service.cli.distances import DistancesArguments, compute_distances  # noqa: PLC0415 - as in serve
 
-    compute_distances(DistancesRequest(**given))
+    compute_distances(DistancesArguments(**given))
 
 
 @click.group()
@@ -117,10 +117,10 @@ def batch(**given: Any) -> None:
     lookalike losses batch embeddings.npy --labels labels.npy --mining hard --return-triplets 5
     lookalike losses batch embeddings.csv --margin soft --plot spread.png
     """  # noqa: D301 - as above
-    from service.cli.losses import BatchRequest, compute_batch_loss  # noqa: PLC0415 - as in serve
+    from service.cli.losses import BatchArguments, compute_batch_loss  # noqa: PLC0415 - as in serve
 
     given["margin"] = margin(given["margin"])
-    compute_batch_loss(BatchRequest(**given))
+    compute_batch_loss(BatchArguments(**given))
 
 
 @losses.command()
@@ -150,6 +150,6 @@ def triplet(**given: Any) -> None:
     lookalike losses triplet anchor.npy positive.npy negative.npy --margin 0.5
     lookalike losses triplet triplets.safetensors --swap --json
     """  # noqa: D301 - as above
-    from service.cli.losses import TripletRequest, compute_triplet_loss  # noqa: PLC0415 - as in serve
+    from service.cli.losses import TripletArguments, compute_triplet_loss  # noqa: PLC0415 - as in serve
 
-    compute_triplet_loss(TripletRequest(**given))
+    compute_triplet_loss(TripletArguments(**given))

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-__all__ = ["as_json", "show_facts", "show_json", "show_table", "wrote"]
+__all__ = ["Facts", "as_json", "show_facts", "show_json", "show_table", "wrote"]
+
+
+Facts = list[tuple[str, str]]
 
 
 def show_facts(facts: Sequence[tuple[str, str]]) -> None:

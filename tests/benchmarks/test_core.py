@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,27 +16,48 @@ from benchmarks.core.distance_peers import metric_peers
 from benchmarks.core.exactness import measure_accuracy, measure_mined
 from benchmarks.core.loss_peers import LOSS_PEERS
 from benchmarks.core.peers import OURS, peers_of
+from benchmarks.core.simple_losses import (
+    dense_batch_all,
+    dense_batch_hard,
+    dense_semi_hard,
+    sorted_batch_all,
+    streamed_batch_all,
+)
 from models.losses import batch_triplet_loss
 
 SMALL = {"batch_all": 48, "batch_hard": 40, "semi_hard": 36}
-FORMS = {
-    "dense_batch_all": "all",
-    "streamed_batch_all": "all",
-    "sorted_batch_all": "all",
-    "dense_batch_hard": "hard",
-    "dense_semi_hard": "semi_hard",
-}
+Form = Callable[[Tensor, Tensor, float], Tensor]
+FORMS = [
+    (dense_batch_all, "all"),
+    (streamed_batch_all, "all"),
+    (sorted_batch_all, "all"),
+    (dense_batch_hard, "hard"),
+    (dense_semi_hard, "semi_hard"),
+]
 
 
-@pytest.mark.parametrize(("name", "mining"), FORMS.items())
-@pytest.mark.parametrize("tile", [1 << 20, 100])
-def test_plain_forms_agree_with_ours(
-    name: str, mining: str, tile: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simple_losses, "_TILE", tile)
-    form: Callable[[Tensor, Tensor, float], Tensor] = getattr(simple_losses, name)
+@pytest.mark.parametrize(("form", "mining"), FORMS)
+def test_plain_forms_agree_with_ours(form: Form, mining: str) -> None:
     x, labels = labelled_batch(Case("batch_all", 48, 16, 4), "cpu")
-    theirs, ours = x.double().requires_grad_(), x.double().requires_grad_()
+    assert_agrees_with_ours(form, mining, x.double(), labels)
+
+
+@pytest.mark.parametrize("form", [streamed_batch_all, sorted_batch_all])
+def test_streamed_forms_add_up_their_tiles(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simple_losses, "_TILE", 100)
+    x, labels = labelled_batch(Case("batch_all", 48, 16, 4), "cpu")
+    assert_agrees_with_ours(form, "all", x.double(), labels)
+
+
+@pytest.mark.parametrize("form", [streamed_batch_all, sorted_batch_all])
+def test_streamed_forms_take_unbalanced_batches(form: Form) -> None:
+    x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert_agrees_with_ours(form, "all", x, torch.tensor([0, 0, 1, 1, 1, 2, 2]))
+
+
+def assert_agrees_with_ours(form: Form, mining: str, x: Tensor, labels: Tensor) -> None:
+    """Compare loss and gradient."""
+    theirs, ours = x.clone().requires_grad_(), x.clone().requires_grad_()
     loss = form(theirs, labels, MARGIN)
     expected = batch_triplet_loss(ours, labels, mining=mining, margin=MARGIN).loss
     expected.backward()  # type: ignore[no-untyped-call]  # of torch
@@ -45,14 +65,6 @@ def test_plain_forms_agree_with_ours(
     assert theirs.grad is not None
     assert ours.grad is not None
     assert torch.allclose(theirs.grad, ours.grad, atol=1e-7)
-
-
-def test_plain_forms_take_unbalanced_batches() -> None:
-    x = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([0, 0, 1, 1, 1, 2, 2])
-    expected = batch_triplet_loss(x, labels, margin=MARGIN).loss
-    for form in (simple_losses.streamed_batch_all, simple_losses.sorted_batch_all):
-        assert torch.allclose(form(x.clone().requires_grad_(), labels, MARGIN), expected)
 
 
 @pytest.mark.parametrize("group", LOSS_PEERS)
@@ -115,7 +127,21 @@ def test_cases_are_told_apart_and_grow(cases: list[Case]) -> None:
             assert before.n < after.n
 
 
-def test_what_is_needed_grows_with_the_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("case", "products"),
+    [
+        (Case("batch_all", 10, 3, 2), 1.5),
+        (Case("batch_hard", 10, 3, 2), 0.5),
+        (Case("distances", 10, 3), 3),
+        (Case("distances", 10, 3, backward=False), 1),
+        (Case("metrics", 10, 3, metric="manhattan", backward=False), 0),
+    ],
+)
+def test_floors_count_the_products_that_are_needed(case: Case, products: float) -> None:
+    assert case.flops == products * 2 * 10 * 10 * 3
+
+
+def test_what_is_needed_grows_with_the_batch() -> None:
     for peers in LOSS_PEERS.values():
         for peer in peers:
             needed = [peer.needs(Case("", n, 8, 4)) for n in (512, 1024, 8192)]

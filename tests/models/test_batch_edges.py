@@ -76,6 +76,9 @@ def test_collapse_is_measured_against_the_largest_norm() -> None:
         assert batch_triplet_loss(x * scale, "aabb", distance=name).collapsed
         wider = x * scale * torch.tensor([1.0, 1.1], dtype=torch.float64)
         assert not batch_triplet_loss(wider, "aabb", distance=name).collapsed
+    one_point = torch.full((3, 1), 1e200, dtype=torch.float64)
+    for name in ("euclidean", "squared_euclidean"):  # whose squared norm is beyond float64
+        assert batch_triplet_loss(one_point, "aab", distance=name).collapsed
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_plain_distances_are_drawn(tmp_path: Path) -> None:
 def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     with (
         mock.patch.dict(sys.modules, {"matplotlib": None}),
-        pytest.raises(OptionError, match=r"pip install 'lookalike\[plot\]'"),
+        pytest.raises(OptionError, match=r"pip install '\.\[plot\]'"),
     ):
         require_matplotlib()
 

@@ -108,7 +108,7 @@ def test_the_threshold_rounds_as_the_distances_do() -> None:
 def test_miners_find_what_a_loop_finds(
     mining: str, labels: str, elements: int, sorting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparisons, "_STRIP_ELEMENTS", elements)
+    monkeypatch.setattr(comparisons, "STRIP_ELEMENTS", elements)
     if sorting:
         monkeypatch.setattr(triplets, "_SORTING_PAYS", 0)
     for seed in range(3):

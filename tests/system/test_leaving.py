@@ -28,10 +28,10 @@ def lengthy_loss() -> bytes:
     return save({"embeddings": embeddings, "labels": np.arange(20_000) % 100}, {"json": json.dumps(fields)})
 
 
-def large_distances() -> bytes:
-    """Return a request of the kind that waits for its turn."""
+def large_distances(*, reduction: str = "mean") -> bytes:
+    """Return a request of the kind that waits for its turn; without a reduction its answer has 9 MB."""
     x = np.random.default_rng(0).normal(size=(1500, 64)).astype(np.float32)
-    return save({"x": x}, {"json": json.dumps({"reduction": "mean"})})
+    return save({"x": x}, {"json": json.dumps({"reduction": reduction})})
 
 
 def begin(server: Server, path: str, content: bytes, request_id: str) -> socket.socket:
@@ -66,12 +66,13 @@ def cpu_seconds(server: Server) -> float:
 
 
 def test_computations_end_with_their_clients_running_or_waiting(bundle: Path, tmp_path: Path) -> None:
-    with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
+    arguments = ("--encoder", str(bundle), "--log-level", "debug")
+    with running_server(tmp_path / "data", *arguments) as server, server.client() as client:
         idle = cpu_seconds(server)
         running = begin(server, "/v1/losses/batch", lengthy_loss(), "running")
         until(lambda: cpu_seconds(server) > idle + 1)  # it computes
         waiting = begin(server, "/v1/losses/batch", lengthy_loss(), "waiting")
-        time.sleep(0.5)
+        until(lambda: "waits for its turn [waiting]" in server.log.read_text())
         waiting.close()
         until(lambda: logged(server) == [("waiting", 499)])
         running.close()
@@ -80,6 +81,18 @@ def test_computations_end_with_their_clients_running_or_waiting(bundle: Path, tm
         assert answer.status_code == 200
         assert server.stop() == 0
     assert logged(server) == [("waiting", 499), ("running", 499), ("next", 200)]
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_client_may_leave_in_the_middle_of_its_answer(bundle: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
+        leaver = begin(server, "/v1/distances", large_distances(reduction="none"), "leaver")
+        assert leaver.recv(1000).startswith(b"HTTP/1.1 200 ")
+        leaver.close()
+        until(lambda: [request_id for request_id, _ in logged(server)] == ["leaver"])
+        answer = client.post("/v1/distances", content=large_distances(), headers=SAFETENSORS)
+        assert answer.status_code == 200
+        assert server.stop() == 0
     assert "Traceback" not in server.log.read_text()
 
 

@@ -135,11 +135,13 @@ def test_a_client_that_stays_gets_the_answer_or_the_error_as_it_is() -> None:
         before, limiter = asyncio.all_tasks(), CapacityLimiter(1)
 
         def failing() -> None:
-            raise OptionError("Options do not fit.", argument="p")
+            raise OptionError("Options do not fit.", argument="p") from cause
 
+        cause = KeyError("p")
         assert await attended(await Client().request(), lambda: 7, limiter) == 7
-        with pytest.raises(OptionError, match="do not fit"):
+        with pytest.raises(OptionError, match="do not fit") as caught:
             await attended(await Client().request(), failing, limiter)
+        assert caught.value.__cause__ is cause
         assert asyncio.all_tasks() == before
 
     asyncio.run(scenario())

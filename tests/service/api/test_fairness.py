@@ -1,9 +1,10 @@
 """One heavy request neither stalls the event loop nor takes memory without bound."""
 
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from service.api.state import Services
 from service.app import create_app
 from service.settings import Settings
 from tests.service.api.wires import assert_problem, data_uri, pack, unpack
+
+PATIENCE_S = 60
 
 # Each of them takes time that grows with the request or the answer.
 HEAVY = {
@@ -120,28 +124,98 @@ def test_more_pictures_than_may_ever_wait_are_refused_for_good(settings: Setting
     assert "retry-after" not in answer.headers
 
 
-def test_a_small_request_does_not_wait_for_a_heavy_one(settings: Settings) -> None:
+def rows(count: int, dimension: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(count).normal(size=(count, dimension)).astype(np.float32)
+
+
+def batch(count: int, dimension: int, **fields: object) -> dict[str, Any]:
+    request = {"labels": [row // 4 for row in range(count)], **fields}
+    return {"url": "/v1/losses/batch", **pack(request, embeddings=rows(count, dimension))}
+
+
+SMALL = [
+    {"url": "/v1/distances", **pack({}, x=rows(50, 512), y=rows(50, 512))},
+    {"url": "/v1/distances", **pack({}, x=rows(1, 128), y=rows(10_000, 128))},
+    {"url": "/v1/distances", **pack({}, x=rows(100, 128))},
+    {"url": "/v1/distances", "json": {"x": rows(50, 64).tolist(), "y": rows(100, 64).tolist()}},
+    {"url": "/v1/distances", **pack({"paired": True}, x=rows(2000, 64), y=rows(2000, 64))},
+    {
+        "url": "/v1/losses/triplet",
+        **pack({}, **dict.fromkeys(("anchor", "positive", "negative"), rows(99, 64))),
+    },
+    batch(100, 128, mining="all", gradients=True, return_triplets=10),
+    batch(64, 512, mining="hard", margin="soft"),
+    batch(100, 64, mining="semi_hard", return_triplets=-1),
+    {"url": "/v1/verify", "json": {"a": [0, 0], "b": [3, 4], "threshold": 1}},
+]
+LARGE = [
+    {"url": "/v1/distances", **pack({}, x=rows(500, 64))},
+    {"url": "/v1/distances", "json": {"x": rows(600, 2).tolist()}},  # whose text is what takes long
+    {"url": "/v1/distances", **pack({"metric": "nuclear"}, x=rows(300, 300), y=rows(300, 300))},
+    batch(1000, 2, mining="all", labels=[row % 2 for row in range(1000)]),
+]
+
+
+@contextlib.asynccontextmanager
+async def occupied(app: FastAPI) -> AsyncIterator[tuple[Services, httpx2.AsyncClient]]:
+    """Give a server whose one place for large computations is taken, and a client of it."""
+    transport = httpx2.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        services: Services = app.state.services
+        await services.numeric.acquire_on_behalf_of("somebody")
+        yield services, client
+
+
+async def until_waiting(services: Services, count: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while services.numeric.statistics().tasks_waiting < count:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0.001)
+
+
+def test_small_requests_do_not_wait_for_a_heavy_one(settings: Settings) -> None:
     app = create_app(settings)
-    heavy = {
-        "embeddings": np.random.default_rng(1).normal(size=(2000, 16)).tolist(),
-        "labels": [row % 100 for row in range(2000)],
-        "mining": "all",
-        "margin": "soft",
-    }
 
-    async def both() -> None:
-        async with (
-            app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client,
-        ):
-            long = asyncio.create_task(client.post("/v1/losses/batch", json=heavy, timeout=60))
-            await asyncio.sleep(0.05)  # until its computation has begun, which takes a second or more
-            small = await client.post("/v1/verify", json={"a": [0, 0], "b": [3, 4], "threshold": 1})
-            assert not long.done()
-            assert small.json()["distance"] == 5
-            assert (await long).status_code == 200
+    async def scenario() -> None:
+        async with occupied(app) as (_, client), asyncio.timeout(PATIENCE_S):
+            for request in SMALL:
+                answer = await client.post(**request)
+                assert answer.status_code == 200, (request["url"], answer.text)
 
-    asyncio.run(both())
+    asyncio.run(scenario())
+
+
+def test_large_requests_wait_for_their_turn_and_are_then_answered(settings: Settings) -> None:
+    app = create_app(settings)
+
+    async def scenario() -> None:
+        async with occupied(app) as (services, client):
+            tasks = [asyncio.create_task(client.post(**request)) for request in LARGE]
+            await until_waiting(services, len(LARGE))
+            services.numeric.release_on_behalf_of("somebody")
+            assert [(await task).status_code for task in tasks] == [200] * len(LARGE)
+            assert services.admitted.borrowed_tokens == 0
+
+    asyncio.run(scenario())
+
+
+def test_no_more_large_requests_wait_than_may(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"max_waiting_computations": 1}))
+
+    async def scenario() -> None:
+        async with occupied(app) as (services, client):
+            services.admitted.acquire_on_behalf_of_nowait("somebody")
+            waiting = asyncio.create_task(client.post(**LARGE[0]))
+            await until_waiting(services, 1)
+            refused = await client.post(**LARGE[1])
+            assert_problem(refused, 429, "overloaded", "LOOKALIKE_MAX_WAITING_COMPUTATIONS")
+            assert int(refused.headers["retry-after"]) >= 1
+            services.numeric.release_on_behalf_of("somebody")
+            assert (await waiting).status_code == 200
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from models import distances
 from models.formulas import METRICS
-from service.cli import options
+from service.cli import main, options
 from tests.models import oracles
 from tests.models.inputs import rows_for
 from tests.service.cli.commands import answer, refusal, run
@@ -147,18 +148,18 @@ def test_their_histogram_is_drawn(x: Path, y: Path, name: str) -> None:
 def test_without_matplotlib_it_is_said_before_the_work(x: Path) -> None:
     with mock.patch.dict(sys.modules, {"matplotlib": None}):
         message = refusal("distances", x, "--plot", x.parent / "p.png", "--out", x.parent / "o.npy")
-    assert message == "Drawing a plot needs the extra: pip install 'lookalike[plot]'."
+    assert message == "Drawing a plot needs matplotlib: in a checkout, pip install '.[plot]'."
     assert not (x.parent / "o.npy").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x.npy", "--paired"], "give Y"),
+        (["x.npy", "--paired"], "Give y, or leave paired out"),
         (["x.npy", "--metric", "nuclear"], "compares two whole matrices: give X and Y"),
-        (["x.npy", "y.csv", "--metric", "nuclear", "--paired"], "compares two whole matrices"),
+        (["x.npy", "y.csv", "--metric", "nuclear", "--paired"], "leave paired out"),
         (["x.npy", "y.csv", "--metric", "frobenius", "--plot", "p.png"], "no histogram"),
-        (["x.npy", "--metric", "kl_divergence", "--normalize"], "leave --normalize out"),
+        (["x.npy", "--metric", "kl_divergence", "--normalize"], "leave normalize out"),
         (["x.npy", "--metric", "kl_divergence"], "Row 0 of x is no distribution"),
         (["x.npy", "--metric", "cosine"], "Row 0 of x is zero"),
         (["x.npy", "--metric", "cosine", "--p", "3"], "cosine takes no p"),
@@ -166,6 +167,9 @@ def test_without_matplotlib_it_is_said_before_the_work(x: Path) -> None:
         (["x.npy", "three.npy", "--out", "x.npy"], "x.npy is read by this command; write to another file."),
         (["x.npy", "--out", "o.txt"], "must end in .npy, .safetensors or .csv"),
         (["x.npy", "--plot", "p.jpg"], "must end in .png or .svg"),
+        (["x.npy", "y.csv", "--metric", "frobenius", "--reduction", "mean"], "leave reduction out"),
+        (["x.npy", "--label-column", "who"], "--label-column is about .csv files"),
+        (["x.npy", "three.npy", "--no-header"], "--header or --no-header is about .csv files"),
         (["x.npy", "--label-column", "who", "y.csv"], "there is no column 'who'"),
         (["nowhere.npy"], "There is no file nowhere.npy."),
     ],
@@ -178,11 +182,33 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert words in refusal("distances", *arguments)
 
 
-def test_what_does_not_fit_in_memory_is_refused(x: Path) -> None:
-    with mock.patch("service.cli.distances.pairwise", side_effect=RuntimeError("can't allocate memory: you")):
-        assert (
-            refusal("distances", x) == "3 x 3 distances do not fit in memory; compare fewer rows at a time."
-        )
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[...] can't allocate memory: you tried")])
+def test_what_does_not_fit_in_memory_is_said_in_a_sentence(x: Path, error: Exception) -> None:
+    with mock.patch("service.cli.distances.compare", side_effect=error):
+        assert refusal("distances", x).startswith("There is not enough memory for this.")
+
+
+def test_another_failure_keeps_its_traceback(x: Path) -> None:
+    with mock.patch("service.cli.distances.compare", side_effect=RuntimeError("a fault of ours")):
+        result = CliRunner().invoke(main, ["distances", str(x)])
+    assert isinstance(result.exception, RuntimeError)
+
+
+@pytest.mark.parametrize("count", [2, 11, 12])
+@pytest.mark.parametrize("with_y", [False, True])
+def test_the_spread_is_that_of_the_distances_and_leaves_the_answer_alone(
+    tmp_path: Path, count: int, with_y: bool
+) -> None:
+    rows = np.random.default_rng(count).normal(size=(count, 3))
+    x, y, out = (tmp_path / name for name in ("x.npy", "y.npy", "o.npy"))
+    np.save(x, rows)
+    np.save(y, rows[:5] + 1)
+    lines = run("distances", x, *([y] if with_y else []), "--out", out).stdout.splitlines()
+    dense = torch.cdist(torch.from_numpy(rows), torch.from_numpy(rows[:5] + 1 if with_y else rows)).numpy()
+    np.testing.assert_allclose(np.load(out), dense, atol=1e-12)
+    counted = dense.ravel() if with_y else dense[~np.eye(count, dtype=bool)]
+    facts = dict(line.split(maxsplit=1) for line in lines[2:6])
+    assert facts == {name: f"{getattr(np, name)(counted):.6g}" for name in ("min", "median", "mean", "max")}
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -240,6 +240,8 @@ def test_alpha_adds_both_distances() -> None:
         (["batch", "x.safetensors", "--gradients-out", "x.safetensors"], "is read by this command"),
         (["batch", "x.npy", "--labels", "labels.npy", "--gradients-out", "labels.npy"], "is read by this"),
         (["batch", "x.safetensors", "--out", "a.txt"], "must end in .json"),
+        (["batch", "x.safetensors", "--label-column", "who"], "--label-column is about .csv files"),
+        (["triplet", "triplets.safetensors", "--header"], "--header or --no-header is about .csv files"),
         (["triplet", "anchor.npy"], "Give three files, ANCHOR POSITIVE NEGATIVE"),
         (["triplet", "triplets.safetensors", "positive.npy"], "Give three files"),
         (["triplet", "x.safetensors"], "has no tensor 'anchor'; it has embeddings, labels."),
@@ -267,7 +269,7 @@ def test_a_margin_that_is_no_number_is_refused_by_its_option() -> None:
 def test_without_matplotlib_it_is_said_before_the_work() -> None:
     with mock.patch.dict(sys.modules, {"matplotlib": None}):
         message = refusal("losses", "batch", "x.safetensors", "--plot", "p.png", "--out", "a.json")
-    assert "pip install 'lookalike[plot]'" in message
+    assert "pip install '.[plot]'" in message
     assert not Path("a.json").exists()
 
 

@@ -1,24 +1,16 @@
-"""Commands refuse what they cannot do with a sentence, before they do any of it."""
+"""`lookalike draw` and `train` refuse what they cannot do with a sentence, before they do any of it."""
 
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from models.drawing import draw_dataset
-from service.cli import main
+from tests.service.cli.commands import run
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_dataset(tmp_path_factory.mktemp("drawn"), identities=5, views=2).parent
-
-
-def run(*arguments: str | Path) -> Result:
-    """Run a command that ends by itself, and not by an exception that got away."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_draw_writes_pictures_and_their_table(tmp_path: Path) -> None:
