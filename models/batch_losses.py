@@ -166,7 +166,7 @@ class _Request:
             raise OptionError(message, argument="mining")
         check_margin(self.margin)
         require_reduction(self.reduction)
-        if isinstance(self.listed, bool) or self.listed < -1:
+        if not _is_listing(self.listed):
             message = f"return_triplets is -1 (all formed) or a number >= 0, not {self.listed}."
             raise OptionError(message, argument="return_triplets")
         if self.mining == "all" and self.reduction == "none":
@@ -234,3 +234,7 @@ def _negligible(norm: float, metric: Metric) -> float:
         return _COLLAPSE
     bound = _COLLAPSE * norm
     return bound * bound if metric.name == "squared_euclidean" else bound
+
+
+def _is_listing(count: object) -> bool:
+    return isinstance(count, int) and not isinstance(count, bool) and count >= -1

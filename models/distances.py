@@ -172,6 +172,9 @@ def as_row_metric(metric: Metric | str) -> Metric:
     Raises:
         OptionError: an unknown name, or a metric of whole matrices.
     """
+    if not isinstance(metric, str | Metric):
+        message = f"The metric is a name or a Metric, not {metric!r}; only given triplets take a callable."
+        raise OptionError(message, argument="metric")
     metric = Metric(metric) if isinstance(metric, str) else metric
     if metric.name in MATRIX_METRICS:
         message = f"{metric.name} compares two whole matrices, not rows; use {', '.join(METRICS)}."
@@ -234,8 +237,9 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _check_shapes(inputs: Mapping[str, Tensor]) -> None:
-    first, *_ = inputs
+    first = next(iter(inputs))
     for name, values in inputs.items():
+        _check_dense(values, name)
         if values.is_complex():
             raise DomainError(f"{name} has complex numbers; distances take real ones.", argument=name)
         if values.ndim != 2:
@@ -249,6 +253,18 @@ def _check_shapes(inputs: Mapping[str, Tensor]) -> None:
                 f"{name} has {columns} columns where {first} has {expected}; rows must be of one length."
             )
             raise ShapeError(message, argument=name, expected=expected, got=columns)
+
+
+def _check_dense(values: object, name: str) -> None:
+    if isinstance(values, Tensor) and values.layout == torch.strided and not values.is_meta:
+        return
+    kind = (
+        "one that is sparse or without numbers"
+        if isinstance(values, Tensor)
+        else f"a {type(values).__name__}"
+    )
+    message = f"{name} must be a dense torch tensor, not {kind}; torch.as_tensor makes one of an array."
+    raise ShapeError(message, argument=name, expected="a dense tensor", got=kind)
 
 
 def _check_directions(x: Tensor, name: str) -> None:

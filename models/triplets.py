@@ -5,7 +5,7 @@ positive, or without a negative, takes no part. With t = fl(d_ap + margin) a val
 d_an >= t; otherwise it is active, semi-hard where d_an > d_ap, else hard. Ties go to the lowest index.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import NamedTuple
 
 import torch
@@ -68,6 +68,9 @@ def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
         >>> encode_labels(["ann", "bob", "ann"]).tolist()
         [0, 1, 0]
     """
+    if not isinstance(labels, Sized):
+        message = f"labels must be a sequence or an integer tensor, not {labels!r}."
+        raise OptionError(message, argument="labels")
     if isinstance(labels, Tensor) and labels.ndim != 1:
         message = f"labels must have 1 dimension, not {labels.ndim}."
         raise ShapeError(message, argument="labels", expected=1, got=labels.ndim)

@@ -10,9 +10,14 @@ from models.triplets import Groups, negatives_only
 
 __all__ = ["worst_triplets"]
 
+_TABLE_ELEMENTS = 2**19
+
 
 def worst_triplets(strips: Strips, groups: Groups, margin: Margin, count: int) -> CostedTriplets:
     """Return the `count` valid triplets of largest cost, largest first; ties go to the lowest rows.
+
+    A positive pair costs most with the anchor's nearest negative, which rules out nearly all pairs once the
+    list is full: pairs are looked at in order, so that a later one must cost more to get in.
 
     Args:
         strips: the batch against itself.
@@ -29,44 +34,41 @@ def worst_triplets(strips: Strips, groups: Groups, margin: Margin, count: int) -
         positives, present = groups.positives(rows)
         d_ap = distances.gather(1, positives)
         d_an = negatives_only(distances, positives, rows, torch.inf)
-        for place in range(positives.shape[1]):
+        most = triplet_costs(d_ap, d_an.amin(1, keepdim=True), margin).masked_fill_(~present, -1.0)
+        pairs = present.nonzero()
+        while True:
             checkpoint()
-            anchors = present[:, place].nonzero().squeeze(1)
-            costs = triplet_costs(d_ap[anchors, place].unsqueeze(1), d_an[anchors], margin)
-            costs.masked_fill_(torch.isinf(d_an[anchors]), -1.0)  # no negatives, and no hinge is below 0
-            local, negatives = _candidates(costs, anchors + rows.start, worst, count)
-            chosen = anchors[local]
+            full = len(worst.cost) == count
+            least = worst.cost[-1] if full else none.new_tensor(-1.0)  # below any cost
+            pairs = pairs[most[pairs[:, 0], pairs[:, 1]] > least]
+            if not len(pairs):
+                break
+            length = max(1, _TABLE_ELEMENTS // d_an.shape[1])
+            (anchors, places), pairs = pairs[:length].unbind(1), pairs[length:]
+            costs = triplet_costs(d_ap[anchors, places].unsqueeze(1), d_an[anchors], margin)
+            costs.masked_fill_(torch.isinf(d_an[anchors]), -1.0)  # these are no negatives
+            pair, negatives = _above(costs, least, count)
+            anchors, places = anchors[pair], places[pair]
             found = CostedTriplets(
-                chosen + rows.start,
-                positives[chosen, place],
+                anchors + rows.start,
+                positives[anchors, places],
                 negatives,
-                d_ap[chosen, place],
-                d_an[chosen, negatives],
-                costs[local, negatives],
+                d_ap[anchors, places],
+                d_an[anchors, negatives],
+                costs[pair, negatives],
             )
-            worst = _merged(worst, found, len(groups.codes)).largest(count)
+            worst = CostedTriplets(*map(torch.cat, zip(worst, found, strict=True))).largest(count)
     return worst
 
 
-def _candidates(costs: Tensor, anchors: Tensor, worst: CostedTriplets, count: int) -> tuple[Tensor, Tensor]:
-    """Return which of the costs (R, N) may be among the `count` largest, besides the worst so far.
+def _above(costs: Tensor, least: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return where the `count` largest of the costs (C, N) are, if above `least`; maybe some more of them.
 
-    Of equal costs the first `count` are enough, as they stand in order; a collapsed batch has nothing else.
+    Equal ones are in order, and of those that may be too many only the first are given.
     """
-    full = len(worst.cost) == count
-    least = worst.cost[-1] if full else costs.new_zeros(())
-    if not costs.numel() or costs.amax() < least:
-        return anchors[:0], anchors[:0]
-    if not full or (costs > least).sum() > count:
-        least = costs.flatten().topk(min(count, costs.numel())).values[-1].maximum(least)
-    # A tie with the last of a full list wins by its rows, if at all.
-    rivals = costs[anchors <= worst.anchor[-1]] if full and least == worst.cost[-1] else costs
-    above, equal = (costs > least).nonzero(), (rivals == least).nonzero()[:count]
-    local, negatives = torch.cat([above, equal]).unbind(1)
-    return local, negatives
-
-
-def _merged(one: CostedTriplets, other: CostedTriplets, rows: int) -> CostedTriplets:
-    """Return the triplets of both in order of anchor, positive and negative."""
-    both = CostedTriplets(*map(torch.cat, zip(one, other, strict=True)))
-    return both.at(((both.anchor * rows + both.positive) * rows + both.negative).argsort())
+    found = (costs > least).nonzero()
+    if len(found) > count:
+        bar = costs.flatten().topk(count).values[-1]
+        found = torch.cat([(costs > bar).nonzero(), (costs == bar).nonzero()[:count]])
+    pairs, negatives = found.unbind(1)
+    return pairs, negatives

@@ -86,6 +86,11 @@ def test_collapse_is_measured_against_the_largest_norm() -> None:
     [
         ({"reduction": "none"}, "return_triplets gives those of largest loss"),
         ({"return_triplets": -1}, "does not list every triplet"),
+        ({"return_triplets": 1.5}, "return_triplets is -1"),
+        ({"return_triplets": True}, "return_triplets is -1"),
+        ({"margin": True}, "margin must be a finite number"),
+        ({"reduction": ""}, "reduction is one of"),
+        ({"distance": lambda x, y: x - y}, "only given triplets take a callable"),
         ({"return_triplets": -2, "mining": "hard"}, "return_triplets is -1"),
         ({"mining": "easy"}, "mining is one of all, hard, semi_hard"),
         ({"margin": 0.0}, "margin must be"),

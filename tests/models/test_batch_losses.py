@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models import comparisons, euclid
+from models import comparisons, euclid, worst
 from models.batch_losses import BatchLoss
 from models.distances import METRICS, Metric, pairwise
 from models.errors import DomainError
@@ -142,6 +142,7 @@ def test_the_triplets_it_lists_have_the_explicit_loss() -> None:
 def test_the_worst_triplets_come_first_and_ties_in_order(
     mining: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worst, "_TABLE_ELEMENTS", elements)
     monkeypatch.setattr(comparisons, "STRIP_ELEMENTS", elements)
     x = torch.randint(0, 3, (9, 1), generator=torch.Generator().manual_seed(2)).float()
     labels, d = "aabbcaabc", pairwise(x).tolist()
@@ -204,6 +205,7 @@ def test_no_matrix_of_all_distances_is_held(
     mining: str, margin: Margin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparisons, "STRIP_ELEMENTS", 800)
+    monkeypatch.setattr(worst, "_TABLE_ELEMENTS", 800)
     monkeypatch.setattr(euclid, "_SMALL", 0)
     x = rows(80, d=4).requires_grad_()
     with oracles.LargestTensor() as largest:

@@ -1,6 +1,8 @@
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -118,3 +120,11 @@ def test_every_refusal_is_an_input_error(function: Callable[..., Tensor]) -> Non
         function(torch.zeros(1, 2), torch.zeros(1, 3))
     with pytest.raises(ValueError, match="no metric 'no'"):
         function(torch.zeros(1, 2), torch.zeros(1, 2), "no")
+
+
+@pytest.mark.parametrize(
+    "given", [[[1.0]], np.ones((2, 2)), torch.eye(2).to_sparse(), torch.ones(2, 2, device="meta")]
+)
+def test_what_is_no_dense_tensor_is_refused_with_what_to_do(given: Any) -> None:
+    with pytest.raises(ShapeError, match=r"must be a dense torch tensor.* torch\.as_tensor makes one"):
+        pairwise(given)

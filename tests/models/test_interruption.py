@@ -72,4 +72,4 @@ def test_every_mining_asks_within_one_strip_of_many_positives(mining: str, margi
     with pytest.raises(InterruptedWorkError):
         asked(work, times)
     listing = asked(lambda: batch_triplet_loss(x, LABELS, mining="all", return_triplets=3))
-    assert listing >= 2 * 19
+    assert listing >= 19 + 2  # and asks while it lists them
