@@ -44,11 +44,18 @@ def main() -> int:
     cases = quick_cases() if options.quick else all_cases()
     if not options.report:
         limits = _limits(options)
-        _begin(results, options, limits)
+        if not options.again:
+            _begin(results, options, limits)
         # A GPU's driver maps far more than it takes.
         bound = None if options.device == "cuda" else int(memory_bytes("cpu") * 0.75)
         try:
-            Runner(results, Children(options.threads, bound), limits, options.device).run(cases)
+            runner = Runner(results, Children(options.threads, bound), limits, options.device)
+            if options.again:
+                runner.time_again([case for case in cases if options.again in case.key])
+                earlier = (results.get("again") or {"what": []})["what"]
+                results.add("again", what=[*earlier, options.again])
+            else:
+                runner.run(cases)
         except KeyboardInterrupt:
             sys.stderr.write("Interrupted. The same command goes on from here.\n")
             return 130
@@ -66,6 +73,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few small cases, to try the command with")
     parser.add_argument("--fresh", action="store_true", help="forget what an interrupted run has measured")
     parser.add_argument("--report", action="store_true", help="measure nothing; write the document again")
+    parser.add_argument(
+        "--again", metavar="TEXT", help="time the cases whose key has TEXT once more, in place"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute")
     parser.add_argument("--threads", type=int, default=available_cpus(), help="of the processor")
     parser.add_argument("--timeout-s", type=float, default=45.0, help="for one call of a peer")
@@ -117,7 +127,12 @@ def _write(results: Results, cases: list[Any], options: argparse.Namespace, name
     assert started
     assert floors
     draw(figures, cases, folder / image)
+    again = dict.fromkeys((results.get("again") or {"what": []})["what"])
     left_out = "A few small cases only, to try the command with." if options.quick else LEFT_OUT
+    if again:
+        left_out += (
+            f" Timed once more afterwards, in place (`--again`): {', '.join(f'`{one}`' for one in again)}."
+        )
     run = {**started["about"], "date": started["date"], "left_out": left_out, **floors}
     section = "bench-core" if options.device == "cpu" else f"bench-core-{options.device}"
     put_section(document, section, render(figures, cases, run, image))
