@@ -6,12 +6,15 @@ A bundle holds
     weights.safetensors       for one of our architectures, or
     model.onnx                for ONNX Runtime
     references.safetensors    a few inputs and the outputs that they must give on any engine
+    evaluation.json           how it was measured, in full, for programs; may be missing
+    report.html               the same for people, with pictures; may be missing
 """
 
 import hashlib
 import json
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +26,18 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from models.bundle_folder import GRAPH, MANIFEST, REFERENCES, WEIGHTS, check_destination, replace_folder
 from models.errors import BundleError
 from models.images import Pixels
-from models.manifest import FORMAT, Architecture, EncoderSpec, InputSpec, Manifest, OnnxGraph
+from models.manifest import (
+    FORMAT,
+    Architecture,
+    EncoderSpec,
+    InputSpec,
+    Manifest,
+    OnnxGraph,
+    make_record,
+)
 
 __all__ = [
     "MANIFEST",
@@ -35,6 +47,8 @@ __all__ = [
     "InputSpec",
     "Manifest",
     "OnnxGraph",
+    "Reports",
+    "add_measurements",
     "check_destination",
     "find_bundle",
     "read_bundle",
@@ -42,10 +56,7 @@ __all__ = [
     "write_bundle",
 ]
 
-MANIFEST = "manifest.json"
-REFERENCES = "references.safetensors"
-WEIGHTS = "weights.safetensors"
-GRAPH = "model.onnx"
+Reports = Mapping[str, bytes]
 
 
 class Bundle(BaseModel):
@@ -56,6 +67,7 @@ class Bundle(BaseModel):
         weights: the bytes of the weights file.
         inputs: (n, H, W, C) uint8 reference inputs, n >= 1.
         outputs: (n, D) float32, what they must give.
+        reports: the bytes of those reports that the manifest names and that are there.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -64,6 +76,7 @@ class Bundle(BaseModel):
     weights: bytes
     inputs: Pixels
     outputs: npt.NDArray[np.float32]
+    reports: dict[str, bytes]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights by parameter name, for a PyTorch architecture.
@@ -112,6 +125,9 @@ def find_bundle(name_or_path: str) -> Path:
 def read_bundle(folder: Path) -> Bundle:
     """Read a bundle and verify every hash in it.
 
+    A report may be deleted, as the encoder does not need it. One that was changed is refused, and one that
+    the manifest does not name is not read: what is read here is what was measured.
+
     Raises:
         BundleError: a file is missing, malformed, or not the one that the manifest names.
     """
@@ -119,6 +135,11 @@ def read_bundle(folder: Path) -> Bundle:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         weights = (folder / manifest.weights_file).read_bytes()
         references = (folder / REFERENCES).read_bytes()
+        reports = {
+            str(name): (folder / name).read_bytes()
+            for name in manifest.reports_sha256
+            if (folder / name).exists()
+        }
     except OSError as error:
         raise BundleError(
             f"The bundle {folder} cannot be read: {error.strerror} ({error.filename})."
@@ -132,8 +153,11 @@ def read_bundle(folder: Path) -> Bundle:
         ) from error
     _verify(folder / manifest.weights_file, weights, manifest.weights_sha256)
     _verify(folder / REFERENCES, references, manifest.references_sha256)
+    for name, sha256 in manifest.reports_sha256.items():
+        if name in reports:
+            _verify(folder / name, reports[name], sha256)
     inputs, outputs = _read_references(folder / REFERENCES, references, manifest)
-    return Bundle(manifest=manifest, weights=weights, inputs=inputs, outputs=outputs)
+    return Bundle(manifest=manifest, weights=weights, inputs=inputs, outputs=outputs, reports=reports)
 
 
 def write_bundle(
@@ -141,89 +165,73 @@ def write_bundle(
     spec: EncoderSpec,
     weights: dict[str, torch.Tensor] | bytes,
     references: tuple[Pixels, npt.NDArray[np.float32]],
+    *,
+    reports: Reports | None = None,
 ) -> Manifest:
     """Write a bundle, complete or not at all.
 
     Args:
         folder: a new one, or an older bundle, which is replaced once the new one is complete.
         spec: what the author states.
-        weights: a state dict for a PyTorch architecture, the file's bytes for ONNX.
+        weights: a state dict for a PyTorch architecture, or the file's bytes.
         references: inputs (n, H, W, C) uint8 and the outputs (n, D) float32 that they give.
+        reports: files to put beside them, by name.
 
     Raises:
+        OptionError: a report of another name.
         BundleError: the folder exists and holds something else, or cannot be written.
     """
-    folder = folder.resolve()
     raw = weights if isinstance(weights, bytes) else save_tensors(_contiguous(weights))
     inputs, outputs = (np.ascontiguousarray(array) for array in references)
     reference_bytes = save_arrays({"inputs": inputs, "outputs": outputs})
-    manifest = Manifest(
+    beside = reports or {}
+    manifest = make_record(
+        Manifest,
         **spec.model_dump(),
         format=FORMAT,
         weights_file=GRAPH if spec.onnx else WEIGHTS,
         weights_sha256=hashlib.sha256(raw).hexdigest(),
         references_sha256=hashlib.sha256(reference_bytes).hexdigest(),
+        reports_sha256={name: hashlib.sha256(report).hexdigest() for name, report in beside.items()},
     )
     text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
     files = {manifest.weights_file: raw, REFERENCES: reference_bytes, MANIFEST: text.encode()}
-    try:
-        check_destination(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            _place(files, folder, Path(scratch))
-    except OSError as error:
-        raise BundleError(f"The bundle {folder} cannot be written: {error.strerror}.") from error
+    replace_folder(folder, {**files, **beside})
     return manifest
 
 
-def check_destination(folder: Path) -> None:
-    """Return if a bundle may be written to this folder: it is new, empty, or nothing but an older bundle.
+def add_measurements(
+    folder: Path,
+    *,
+    evaluation: dict[str, Any] | None = None,
+    calibration: dict[str, Any] | None = None,
+    reports: Reports | None = None,
+) -> Manifest:
+    """Write what was measured on a bundle into it; its weights, references and fingerprint stay as they are.
+
+    The network is not run. The bundle is replaced as a whole, or not at all.
+
+    Args:
+        folder: the bundle's.
+        evaluation: for the manifest; None leaves what is there.
+        calibration: likewise.
+        reports: the files beside it, in place of all that are there; None leaves those.
 
     Raises:
-        BundleError: something is there that would be lost.
+        OptionError: no calibration, one of another metric, or a report of another name.
+        BundleError: the bundle is damaged, or cannot be written.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder} is a file. Name a new folder with --out.")
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        return
-    # Many things have a manifest.json (web pages, browser extensions), so its content decides.
-    if not _is_ours(folder / MANIFEST):
-        raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
-    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH})
-    if others:
-        raise BundleError(
-            f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "
-            "Name a new folder with --out."
-        )
-
-
-def _place(files: dict[str, bytes], folder: Path, scratch: Path) -> None:
-    """Write the files aside, then put them where an older bundle may still be; undo what fails."""
-    new, old = scratch / "new", scratch / "old"
-    new.mkdir()
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-    try:
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise
-
-
-def _is_ours(path: Path) -> bool:
-    """Say whether a file is the manifest of a bundle, of this format or another version of it."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    family = FORMAT.split("/")[0] + "/"
-    return isinstance(content, dict) and str(content.get("format")).startswith(family)
+    bundle = read_bundle(folder)
+    stated = bundle.manifest.model_dump(include=set(EncoderSpec.model_fields))
+    given = {"evaluation": evaluation, "calibration": calibration}
+    stated.update({name: record for name, record in given.items() if record is not None})
+    return write_bundle(
+        folder,
+        make_record(EncoderSpec, **stated),
+        bundle.weights,
+        (bundle.inputs, bundle.outputs),
+        reports=bundle.reports if reports is None else reports,
+    )
 
 
 def _contiguous(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -2,10 +2,20 @@
 
 import hashlib
 import json
+import reprlib
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from models.calibration import Calibration
 from models.errors import OptionError
 from models.images import Resize
 
@@ -17,12 +27,14 @@ __all__ = [
     "InputSpec",
     "Manifest",
     "OnnxGraph",
+    "ReportName",
     "make_record",
 ]
 
 FORMAT = "lookalike-encoder/1"
 
 Channels = Literal["rgb", "bgr", "grey"]
+ReportName = Literal["evaluation.json", "report.html"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -101,7 +113,9 @@ class EncoderSpec(_Record):
         normalize: whether embeddings are L2-normalised after the network.
         metric: the distance that it was trained for.
         evaluation: how good it is: dataset, split, figures and the counts behind them.
+        calibration: the record of a `models.calibration.Calibration`, under `metric`.
         training: the command and configuration that made it.
+        derived_from: the fingerprint of the encoder whose network and weights this is for another engine.
     """
 
     name: Name
@@ -115,12 +129,29 @@ class EncoderSpec(_Record):
     normalize: bool
     metric: Literal["cosine", "euclidean"]
     evaluation: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
+    derived_from: Sha256 | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _a_calibration(cls, record: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Refuse what is none: somebody would decide by its thresholds."""
+        if record is not None:
+            Calibration.from_record(record)
+        return record
 
     @model_validator(mode="after")
     def _one_engine(self) -> "EncoderSpec":
         if (self.architecture is None) == (self.onnx is None):
             raise ValueError("exactly one of architecture and onnx must be given")
+        return self
+
+    @model_validator(mode="after")
+    def _one_metric(self) -> "EncoderSpec":
+        measured = self.calibration["metric"] if self.calibration else self.metric
+        if measured != self.metric:
+            raise ValueError(f"the calibration is of {measured} distances, and the metric is {self.metric}")
         return self
 
 
@@ -131,6 +162,7 @@ class Manifest(EncoderSpec):
     weights_file: FileName
     weights_sha256: Sha256
     references_sha256: Sha256
+    reports_sha256: dict[ReportName, Sha256] = Field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -153,4 +185,6 @@ def make_record(record: type[Record], **values: Any) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = str(first["loc"][0]) if first["loc"] else "options"
-        raise OptionError(f"{where} {first['input']!r}: {first['msg']}.", argument=where) from error
+        raise OptionError(
+            f"{where} {reprlib.repr(first['input'])}: {first['msg'].removesuffix('.')}.", argument=where
+        ) from error

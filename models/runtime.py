@@ -10,13 +10,14 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from models.bundle import Bundle, read_bundle, write_bundle
+from models.bundle import Bundle, Reports, read_bundle, write_bundle
 from models.errors import BundleError, OptionError, ShapeError
 from models.images import Pixels
 from models.manifest import EncoderSpec, InputSpec, Manifest, OnnxGraph
 from models.networks import build_network
 
 __all__ = [
+    "PARITY",
     "Device",
     "Embeddings",
     "Encoder",
@@ -24,6 +25,8 @@ __all__ = [
     "OnnxEngine",
     "TorchEngine",
     "load_encoder",
+    "load_network",
+    "relative_differences",
     "save_encoder",
 ]
 
@@ -32,7 +35,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 # |got - reference| / |reference|. Engines differ in the last bits; a wrong channel order or a double
 # normalisation differs by far more. 0.01 implies a cosine similarity of at least 0.99995.
-_PARITY = 0.01
+PARITY = 0.01
 
 _SECOND_FILES = "session.model_external_initializers_file_folder_path"
 
@@ -168,7 +171,12 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
 
 
 def save_encoder(
-    folder: Path, spec: EncoderSpec, weights: dict[str, torch.Tensor] | bytes, inputs: Pixels
+    folder: Path,
+    spec: EncoderSpec,
+    weights: dict[str, torch.Tensor] | bytes,
+    inputs: Pixels,
+    *,
+    reports: Reports | None = None,
 ) -> Encoder:
     """Write a bundle whose reference outputs are what these weights give, and load it back.
 
@@ -177,22 +185,24 @@ def save_encoder(
         spec: what the author states.
         weights: a state dict for a PyTorch architecture, the file's bytes for ONNX.
         inputs: (n, H, W, C) uint8 reference inputs, n >= 1, in RGB or grey.
+        reports: files to put beside them, by name.
 
     Raises:
+        OptionError: a report of another name.
         BundleError: the weights do not fit the spec, or give other outputs when they are run again.
         ShapeError: the inputs are none, or not of the spec's size.
     """
     if len(inputs) == 0:
         raise ShapeError("A bundle needs at least one reference input.", argument="inputs")
     if spec.architecture is not None and isinstance(weights, dict):
-        engine: Engine = TorchEngine(_network(spec, weights), spec.input, "cpu")
+        engine: Engine = TorchEngine(load_network(spec, weights), spec.input, "cpu")
     elif spec.onnx is not None and isinstance(weights, bytes):
         engine = OnnxEngine(weights, spec.onnx, spec.input)
     else:
         raise BundleError("A state dict goes with an architecture, and the bytes of a graph with onnx.")
     outputs = _embed(engine, spec, inputs)
     _check_parity(engine, spec, inputs, outputs)  # before an older bundle is replaced
-    write_bundle(folder, spec, weights, (inputs, outputs))
+    write_bundle(folder, spec, weights, (inputs, outputs), reports=reports)
     return load_encoder(folder, device="cpu")
 
 
@@ -201,11 +211,15 @@ def _engine(bundle: Bundle, device: Device, threads: int) -> Engine:
     manifest = bundle.manifest
     if manifest.onnx is not None:
         return OnnxEngine(bundle.weights, manifest.onnx, manifest.input, threads)
-    return TorchEngine(_network(manifest, bundle.state_dict()), manifest.input, device)
+    return TorchEngine(load_network(manifest, bundle.state_dict()), manifest.input, device)
 
 
-def _network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
-    """Build the architecture and fill in the weights."""
+def load_network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """Build a spec's architecture, which it must have, and fill in the weights.
+
+    Raises:
+        BundleError: the weights do not fit it.
+    """
     assert spec.architecture is not None
     try:
         network = build_network(spec.architecture.name, **spec.architecture.params)
@@ -248,14 +262,26 @@ def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels) -> Embeddings:
 def _check_parity(engine: Engine, spec: EncoderSpec, inputs: Pixels, outputs: Embeddings) -> None:
     """Compare with the reference outputs, picture by picture."""
     got = _embed(engine, spec, inputs)
-    distances = np.linalg.norm(got.astype(np.float64) - outputs, axis=1)
     # Negated, so that NaN in the references does not pass.
-    if not bool((distances <= _PARITY * np.linalg.norm(outputs.astype(np.float64), axis=1)).all()):
+    if not bool((relative_differences(got, outputs) <= PARITY).all()):
         raise BundleError(
             f"The encoder {spec.name!r} does not give its reference outputs on this engine ({engine.name}). "
             "Was its preprocessing edited (channels, mean, std, normalize), or does it draw random numbers? "
             "Export or import it again."
         )
+
+
+def relative_differences(got: Embeddings, expected: Embeddings) -> npt.NDArray[np.float64]:
+    """Return (B,) |got - expected| / |expected| of each row; 0 for two rows of zeros.
+
+    Args:
+        got: (B, D).
+        expected: (B, D).
+    """
+    distances = np.linalg.norm(got.astype(np.float64) - expected, axis=1)
+    norms = np.linalg.norm(expected.astype(np.float64), axis=1)
+    quotients: npt.NDArray[np.float64] = distances / np.maximum(norms, np.finfo(np.float32).tiny)
+    return quotients
 
 
 def _first_line(error: Exception) -> str:

@@ -117,5 +117,5 @@ def _describe(hosted: HostedEncoder) -> dict[str, Any]:
         "engine": hosted.engine_name,
         "device": hosted.device,
         "evaluation": manifest.evaluation,
-        "calibration": None,
+        "calibration": manifest.calibration,
     }

@@ -157,8 +157,10 @@ class EncoderDescription(Answer):
     fingerprint: str = Field(description="sha256 of weights and preprocessing.")
     engine: str
     device: str
-    evaluation: dict[str, Any] | None
-    calibration: dict[str, Any] | None
+    evaluation: dict[str, Any] | None = Field(description="Dataset, split and figures, with their counts.")
+    calibration: dict[str, Any] | None = Field(
+        description="Thresholds by false acceptance rate, with the pairs that they were measured on."
+    )
 
 
 class EncodersAnswer(Answer):

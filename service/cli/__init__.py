@@ -5,9 +5,11 @@ from typing import Any
 import click
 
 from models.errors import LookalikeError
-from service.cli.encoders import draw, encoder, train
+from service.cli.encoders import draw, encoder
+from service.cli.evaluation import evaluate
 from service.cli.numeric import distances, losses
 from service.cli.serving import serve
+from service.cli.training import train
 
 __all__ = ["main"]
 
@@ -41,5 +43,5 @@ def main() -> None:
     """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
 
 
-for _command in (serve, encoder, train, draw, distances, losses):
+for _command in (serve, encoder, train, evaluate, draw, distances, losses):
     main.add_command(_command)

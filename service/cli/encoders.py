@@ -1,20 +1,21 @@
-"""`lookalike encoder`, `train` and `draw`: bundles, and the pictures to make them from."""
+"""`lookalike encoder` and `draw`: bundles, and pictures to try things with."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
-from service.cli.options import Command, margin, numbers, size
+from service.cli.cards import card, show_card
+from service.cli.options import Command, numbers, size
+from service.cli.reports import show_json
 
-__all__ = ["draw", "encoder", "train"]
+__all__ = ["bundle_options", "draw", "encoder"]
 
-_AT_LEAST_1, _AT_LEAST_2 = click.IntRange(min=1), click.IntRange(min=2)
+_AT_LEAST_1 = click.IntRange(min=1)
 _SEED = click.IntRange(min=0, max=2**63 - 1)
 
 
-def _bundle_options(command: Command) -> Command:
+def bundle_options(command: Command) -> Command:
     """Add the options that say where a bundle goes and what it states about itself."""
     options = (
         click.option(
@@ -37,7 +38,7 @@ def encoder() -> None:
 
 @encoder.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@_bundle_options
+@bundle_options
 @click.option("--size", metavar="HEIGHTxWIDTH", help="Input size, where the graph leaves it open.")
 @click.option("--mean", metavar="N[,N,N]", help="Subtracted from the pixels, one for all or one a channel.")
 @click.option("--std", metavar="N[,N,N]", help="The pixels are then divided by it.")
@@ -91,6 +92,58 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     click.echo(f"Host it with: lookalike serve --encoder {out}")
 
 
+@encoder.command(name="export")
+@click.argument("bundle")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder of a bundle for ONNX Runtime to write."
+)
+@click.option(
+    "--onnx",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A bare graph to write, for use without Lookalike.",
+)
+def export_encoder(bundle: str, out: Path | None, file: Path | None) -> None:
+    """Make of BUNDLE, a shipped encoder's name or a folder, an encoder for ONNX Runtime.
+
+    ONNX Runtime must give the embeddings that PyTorch gives, whatever the size of a batch.
+    """
+    if out is None and file is None:
+        raise click.UsageError("Say where to: --out FOLDER for a bundle, --onnx FILE for a bare graph.")
+    from models.bundle import check_destination, find_bundle  # noqa: PLC0415 - as in serve
+    from models.onnx_export import export_onnx, write_exported  # noqa: PLC0415 - as in serve
+
+    folder = find_bundle(bundle)
+    if out is not None:
+        check_destination(out)
+    exported = export_onnx(folder)
+    click.echo(
+        f"ONNX Runtime gives PyTorch's embeddings of {exported.pictures} pictures in batches of 1, 2 and 7: "
+        f"the largest relative difference is {exported.difference:.1e}."
+    )
+    if file is not None:
+        file.write_bytes(exported.graph)
+        click.echo(f"Wrote {file}: {exported.usage()}")
+    if out is not None:
+        manifest = write_exported(exported, out).manifest
+        click.echo(f"Wrote {out}: encoder {manifest.name!r}, fingerprint {manifest.fingerprint[:12]}.")
+        click.echo(f"Host it with: lookalike serve --encoder {out}")
+
+
+@encoder.command(name="show")
+@click.argument("bundle")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+def show(bundle: str, as_json: bool) -> None:
+    """Tell what BUNDLE, a shipped encoder's name or a folder, is, how good, and how it was made."""
+    from models.bundle import find_bundle, read_bundle  # noqa: PLC0415 - as in serve
+
+    shown = card(read_bundle(find_bundle(bundle)))
+    if as_json:
+        show_json(shown)
+    else:
+        show_card(shown)
+
+
 @click.command()
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A folder to write to."
@@ -104,47 +157,3 @@ def draw(out: Path, identities: int, views: int, seed: int) -> None:
 
     table = draw_dataset(out, identities, views, seed)
     click.echo(f"Drew {identities * views} pictures of {identities} vehicles, listed in {table}.")
-
-
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@_bundle_options
-@click.option("--train-split", default="train", show_default=True, help="The split to learn from.")
-@click.option("--val-split", default="val", show_default=True, help="The split to measure on; '' for none.")
-@click.option("--mining", type=click.Choice(["all", "hard", "semi_hard"]), default="all", show_default=True)
-@click.option("--margin", default="0.2", show_default=True, help="Of the triplet loss: a number, or soft.")
-@click.option(
-    "--identities", type=_AT_LEAST_2, default=48, show_default=True, help="P, the identities of a batch."
-)
-@click.option(
-    "--images",
-    type=_AT_LEAST_2,
-    default=2,
-    show_default=True,
-    help="K, the pictures of each identity in a batch.",
-)
-@click.option("--dimension", type=_AT_LEAST_1, default=128, show_default=True, help="D, of the embeddings.")
-@click.option("--size", default="96x96", show_default=True, metavar="HEIGHTxWIDTH", help="Input size.")
-@click.option("--learning-rate", default=2e-3, show_default=True, help="The highest; it warms up and decays.")
-@click.option("--steps", type=_AT_LEAST_1, default=1000, show_default=True, help="Batches to train on.")
-@click.option("--minutes", type=float, help="A time budget instead of --steps.")
-@click.option("--seed", type=_SEED, default=0, show_default=True, help="Of weights, batches, augmentation.")
-@click.option("--threads", type=_AT_LEAST_1, default=2, show_default=True, help="For computing.")
-def train(data: Path, out: Path, **given: Any) -> None:
-    """Train an encoder with the triplet loss on the pictures in DATA, and write its bundle.
-
-    DATA holds an images.csv (path, identity, camera, split) beside its pictures, or a folder for each
-    identity.
-    """
-    from models import training  # noqa: PLC0415 - as in serve
-
-    logging.basicConfig(level="INFO", format="%(message)s")
-    given["name"] = given["name"] or out.resolve().name
-    given["height"], given["width"] = size(given.pop("size")) or (96, 96)
-    given["val_split"] = given["val_split"] or None
-    given["margin"] = margin(given["margin"])
-    try:
-        training.train(training.TrainConfig(data=data, out=out, **given))
-    except KeyboardInterrupt as interruption:
-        raise click.ClickException("Interrupted; nothing was written.") from interruption
-    click.echo(f"Host it with: lookalike serve --encoder {out}")

@@ -9,6 +9,7 @@ __all__ = [
     "MATRIX_METRICS",
     "ROW_METRICS",
     "Command",
+    "held_out",
     "layout_options",
     "margin",
     "number",
@@ -56,6 +57,16 @@ def layout_options(command: Command) -> Command:
 def margin(text: str) -> float | Literal["soft"]:
     """Read a margin: a number, or soft."""
     return "soft" if text == "soft" else number("--margin", text)
+
+
+def held_out(text: str | None) -> float | tuple[str, ...] | None:
+    """Read a share of the identities, or the names of groups with commas between."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return tuple(name.strip() for name in text.split(","))
 
 
 def size(text: str | None) -> tuple[int, int] | None:

@@ -197,3 +197,8 @@ def test_what_is_no_bundle_is_explained(tmp_path: Path) -> None:
         names = ", ".join(shipped_bundles()) or "none"
         with pytest.raises(BundleError, match=rf"{reason}.*shipped names \({names}\)"):
             find_bundle(given)
+
+
+def test_what_ships_is_small() -> None:
+    for folder in shipped_bundles().values():
+        assert sum(len(content) for content in contents(folder).values()) <= 6_000_000, folder

@@ -3,14 +3,19 @@
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from models.bundle import add_measurements
 from models.images import decode
 from models.runtime import load_encoder
+from service.app import create_app
+from service.settings import Settings
+from tests.models.bundles import make_calibration
 from tests.service.api.wires import SAFETENSORS, assert_problem, data_uri, unpack
 
 Draw = Callable[..., bytes]
@@ -128,3 +133,14 @@ def test_encoders_and_models_describe_what_is_hosted(stateless: TestClient) -> N
     assert len(encoder["fingerprint"]) == 64
     assert (encoder["engine"], encoder["device"]) == ("pytorch", "cpu")
     assert [model["id"] for model in stateless.get("/v1/models").json()["data"]] == ["tiny"]
+
+
+def test_figures_and_thresholds_of_the_encoder_are_told(bundle: Path, tmp_path: Path) -> None:
+    measured = tmp_path / "measured"
+    copytree(bundle, measured)
+    evaluation, calibration = {"dataset": "drawn", "rank_1": 0.5}, make_calibration("euclidean")
+    add_measurements(measured, evaluation=evaluation, calibration=calibration)
+    settings = Settings(data_dir=tmp_path / "data", encoder=str(measured), threads=1)
+    with TestClient(create_app(settings)) as client:
+        (encoder,) = client.get("/v1/encoders").json()["encoders"]
+    assert (encoder["evaluation"], encoder["calibration"]) == (evaluation, calibration)

@@ -1,0 +1,87 @@
+"""A bundle's folder: the names of its files, and how they come there, all of them or none."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+from models.errors import BundleError
+from models.manifest import FORMAT, ReportName
+
+__all__ = ["GRAPH", "MANIFEST", "REFERENCES", "WEIGHTS", "check_destination", "replace_folder"]
+
+MANIFEST = "manifest.json"
+REFERENCES = "references.safetensors"
+WEIGHTS = "weights.safetensors"
+GRAPH = "model.onnx"
+
+
+def check_destination(folder: Path) -> None:
+    """Return if a bundle may be written to this folder: it is new, empty, or nothing but an older bundle.
+
+    Raises:
+        BundleError: something is there that would be lost.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is a file. Name a new folder with --out.")
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    # Many things have a manifest.json (web pages, browser extensions), so its content decides.
+    if not _is_ours(folder / MANIFEST):
+        raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
+    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, *get_args(ReportName)})
+    if others:
+        raise BundleError(
+            f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "
+            "Name a new folder with --out."
+        )
+
+
+def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a bundle's files into a new folder, or into an older bundle's in place of all that is there.
+
+    Args:
+        folder: a link to one is followed.
+        files: by name.
+
+    Raises:
+        BundleError: the folder exists and holds something else, or cannot be written; then it is as it was.
+    """
+    folder = folder.resolve()
+    try:
+        check_destination(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+            _place(files, folder, Path(scratch))
+    except OSError as error:
+        raise BundleError(f"The bundle {folder} cannot be written: {error.strerror}.") from error
+
+
+def _place(files: Mapping[str, bytes], folder: Path, scratch: Path) -> None:
+    """Write the files aside, then put them where an older bundle may still be; undo what fails."""
+    new, old = scratch / "new", scratch / "old"
+    new.mkdir()
+    for name, content in files.items():
+        (new / name).write_bytes(content)
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file is the manifest of a bundle, of this format or another version of it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    family = FORMAT.split("/")[0] + "/"
+    return isinstance(content, dict) and str(content.get("format")).startswith(family)

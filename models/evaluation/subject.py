@@ -1,0 +1,116 @@
+"""What is measured: a set of labelled pictures with the embeddings that an encoder gives them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.datasets import ImageSet, Pairs, detect_form, read_dataset, read_pairs
+from models.errors import DatasetError, OptionError
+from models.runtime import Embeddings
+
+__all__ = ["PROTOCOLS", "Labels", "Protocol", "Subject", "choose_protocol", "read_subject"]
+
+Protocol = Literal["re-identification", "vehicleid", "lfw", "omniglot", "metric-learning"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+Labels = npt.NDArray[np.int64]
+
+_PAIRS_OF = {"train": "pairsDevTrain.txt", "test": "pairsDevTest.txt", "all": "pairs.txt"}
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A set and its embeddings.
+
+    Attributes:
+        images: the set.
+        embeddings: (N, D) float32, in its order.
+        metric: the row metric that they are compared by.
+    """
+
+    images: ImageSet
+    embeddings: Embeddings
+    metric: str
+
+    @property
+    def tensor(self) -> Tensor:
+        """(N, D) the embeddings as a tensor, of the same memory."""
+        return torch.from_numpy(self.embeddings)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """(N,) the identities, -1 for nobody."""
+        return self.images.labels()
+
+    @cached_property
+    def cameras(self) -> Labels | None:
+        """(N,) the cameras, None where they are unknown."""
+        return self.images.camera_labels()
+
+    @cached_property
+    def shots(self) -> Labels:
+        """(N,) the cameras; where they are unknown each picture's own, so that it is junk to itself alone."""
+        return np.arange(len(self.images)) if self.cameras is None else self.cameras
+
+    @cached_property
+    def known(self) -> Labels:
+        """(N,) the identities whose pictures can be paired, -1 for all others.
+
+        Where queries are given, identities that none of them has are distractors: those of one number
+        (Market-1501's 0000) are many people, so that two of them are no genuine pair.
+        """
+        if not self.images.has_roles:
+            return self.labels
+        asked = np.isin(self.labels, self.labels[self.images.queries()])
+        return np.where(asked, self.labels, -1)
+
+
+def choose_protocol(images: ImageSet, protocol: Protocol | str = "auto") -> Protocol:
+    """Return the protocol that a set is measured by: its form's own, else what its cameras allow.
+
+    Raises:
+        OptionError: there is no such protocol.
+    """
+    if protocol != "auto":
+        if protocol not in PROTOCOLS:
+            message = f"protocol is {protocol!r}; it must be auto or one of {', '.join(PROTOCOLS)}."
+            raise OptionError(message, argument="protocol")
+        return protocol
+    for own in PROTOCOLS:
+        if images.form == own:
+            return own
+    return "re-identification" if images.cameras or images.has_roles else "metric-learning"
+
+
+def read_subject(source: Path, split: str, *, form: str = "auto") -> tuple[ImageSet, Pairs | None]:
+    """Read a dataset's split, or LFW's pairs.
+
+    Of LFW, the split "train" is read as pairsDevTrain.txt, "test" as pairsDevTest.txt and "all" as pairs.txt
+    where these are there: the set is then the pictures that the pairs name.
+
+    Args:
+        source: the dataset's folder, or a file of pairs in LFW's form.
+        split: as the form calls it.
+        form: as `models.datasets.read_dataset`.
+
+    Raises:
+        DatasetError: nothing there, or what the form's reader finds wrong.
+        OptionError: no such form.
+    """
+    if not source.exists():
+        raise DatasetError(f"There is no {source}. Give a dataset's folder, or a file of LFW's pairs.")
+    path = source
+    if source.is_dir():
+        if split not in _PAIRS_OF or (detect_form(source) if form == "auto" else form) != "lfw":
+            return read_dataset(source, split, form=form), None
+        path = source / _PAIRS_OF[split]
+        if not path.is_file():
+            return read_dataset(source, split, form="lfw"), None
+    pairs = read_pairs(path)
+    return pairs.images, pairs

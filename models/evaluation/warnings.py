@@ -1,0 +1,76 @@
+"""What a reader must know before they believe a figure."""
+
+from collections.abc import Iterator
+
+from models.evaluation.result import Evaluation
+
+__all__ = ["warnings_of"]
+
+_FEW_IDENTITIES = 50
+_FEW_PAIRS = 1_000
+_SMALL_GAP = 0.2
+_CLOSE_TOGETHER = 0.9
+_SATURATED = 0.99
+_LITTLE_GAIN = 0.05
+
+
+def warnings_of(evaluation: Evaluation) -> list[str]:
+    """Return sentences about what makes figures weak: few pairs, a collapse, ranks that cannot rise."""
+    return [*_of_counts(evaluation), *_of_spread(evaluation), *_of_ranks(evaluation)]
+
+
+def _of_counts(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.identities < _FEW_IDENTITIES:
+        yield (
+            f"There are {evaluation.identities:,} identities, and intervals over so few are rough. "
+            f"Measure on {_FEW_IDENTITIES} or more."
+        )
+    curve = evaluation.roc
+    if curve is not None and min(curve.genuine_pairs, curve.impostor_pairs) < _FEW_PAIRS:
+        yield (
+            f"Verification is over {curve.genuine_pairs:,} genuine and {curve.impostor_pairs:,} impostor "
+            "pairs, so that one of them moves a rate visibly: look at the intervals."
+        )
+    for each in evaluation.closed_sets:
+        if each.mean.skipped:
+            yield (
+                f"{each.name}: {each.mean.skipped:,} queries have nothing to find in the gallery and are "
+                f"left out; {each.mean.queries:,} count."
+            )
+
+
+def _of_spread(evaluation: Evaluation) -> Iterator[str]:
+    same, different = evaluation.cosine_same, evaluation.cosine_different
+    if same is None or different is None:
+        return
+    if same - different < _SMALL_GAP:
+        yield (
+            f"The mean cosine of one identity is {same:.3f}, of two {different:.3f}: they are hardly apart, "
+            "however good the ranks look, and thresholds will not hold. Either the encoder was trained on "
+            "other kinds of pictures, or it has collapsed: then train again with batch-all mining or a lower "
+            "learning rate."
+        )
+    elif different > _CLOSE_TOGETHER:
+        yield (
+            f"Two identities have a mean cosine of {different:.3f}: all embeddings lie close together, and a "
+            "small change of the pictures can move a distance across a threshold."
+        )
+
+
+def _of_ranks(evaluation: Evaluation) -> Iterator[str]:
+    for each in evaluation.closed_sets:
+        rank_1 = each.mean.rank[1]
+        if rank_1 >= _SATURATED:
+            yield (
+                f"{each.name}: rank-1 is {rank_1:.3f}, so it tells good encoders no more from better ones. "
+                "Look at TAR@FAR, and compare with random weights (--baseline)."
+            )
+    if evaluation.baseline is None:
+        return
+    chance = evaluation.baseline.directions
+    for name, result in evaluation.directions.items():
+        if result.rank[1] - chance[name].rank[1] < _LITTLE_GAIN:
+            yield (
+                f"{name}: random weights already reach rank-1 {chance[name].rank[1]:.3f}, and this encoder "
+                f"{result.rank[1]:.3f}: the set is easy, or nothing was learned."
+            )

@@ -1,0 +1,183 @@
+"""The file from which an interrupted training goes on, bit for bit."""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from models.datasets import ImageSet
+from models.errors import BundleError, OptionError
+from models.progress import Report
+from models.training.config import TrainConfig
+from models.training.parts import Parts
+from models.training.ranks import Ranks
+
+__all__ = ["Checkpoint", "listing_sha256"]
+
+_FILE = "checkpoint.safetensors"
+_FORMAT = "lookalike-training/1"
+_HOW_OFTEN = frozenset({"save_steps", "save_minutes"})
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a file holds."""
+
+    step: int
+    finished: bool
+    facts: dict[str, Any]
+    report: dict[str, float]
+    scaler: dict[str, Any]
+
+
+class Checkpoint:
+    """One file, replaced as a whole: tensors as safetensors, the rest as JSON in its header.
+
+    Args:
+        config: of the training; decides how often it is written.
+        data_sha256: of the listing that is trained on.
+        ranks: rank 0 writes, all read.
+        resume: whether `restore` goes on from the file, where there is one.
+    """
+
+    def __init__(self, config: TrainConfig, data_sha256: str, ranks: Ranks, *, resume: bool) -> None:
+        self.folder = training_folder(config.out)
+        self._path = self.folder / _FILE
+        self._config, self._ranks, self._resume = config, ranks, resume
+        facts = {name: value for name, value in config.record().items() if name not in _HOW_OFTEN}
+        facts |= {"ranks": ranks.world, "data": data_sha256}
+        # As JSON gives it back: the two are compared.
+        self._facts: dict[str, Any] = json.loads(json.dumps(facts))
+        self._written = time.monotonic()
+
+    def refuse_to_overwrite(self) -> None:
+        """Raise where there is the checkpoint of a training that is not at its end.
+
+        Raises:
+            OptionError: there is one.
+            BundleError: the file is damaged.
+        """
+        if self._path.exists() and not (kept := self._read()[0]).finished:
+            raise OptionError(
+                f"{self._path} is of a training that was stopped after step {kept.step}. "
+                "Go on with --resume, or begin anew with --fresh."
+            )
+
+    def restore(self, parts: Parts) -> tuple[int, dict[str, float] | None]:
+        """Bring the parts to where the file was written; return the step and the state of the report.
+
+        Without a file, or where a new training was asked for, return (0, None).
+
+        Raises:
+            OptionError: the file is another configuration's.
+            BundleError: it is damaged.
+        """
+        there = self._resume and self._path.exists()
+        step, state = self._restore(parts) if there else (0, None)
+        if self._ranks.largest(step) != (step,):
+            raise OptionError(f"{self._path} is not the same file for all ranks; they must share a folder.")
+        return step, state
+
+    def write_if_due(self, parts: Parts, step: int, report: Report) -> None:
+        """Write where as many steps, or minutes, as the configuration says have passed."""
+        config = self._config
+        minutes = (time.monotonic() - self._written) / 60
+        by_steps = config.save_steps is not None and step % config.save_steps == 0
+        if by_steps or (config.save_minutes is not None and minutes >= config.save_minutes):
+            self.write(parts, step, report)
+
+    def write(self, parts: Parts, step: int, report: Report) -> None:
+        """Write everything that training goes on from; what was there before stays until this is complete.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._written = time.monotonic()
+        if self._ranks.rank > 0:
+            return
+        kept = _Kept(
+            step, report.share_done(step) >= 1, self._facts, report.state(), parts.scaler.state_dict()
+        )
+        header = {"format": _FORMAT, "training": json.dumps(vars(kept))}
+        data = save({name: tensor.contiguous() for name, tensor in parts.tensors().items()}, header)
+        replace_file(self._path, data)
+
+    def how_to_go_on(self) -> str:
+        """Return where the file is and what to do with it, as a sentence."""
+        return f"Go on from {self._path} with the same command and --resume."
+
+    def _restore(self, parts: Parts) -> tuple[int, dict[str, float]]:
+        kept, tensors = self._read()
+        for name, given in self._facts.items():
+            if kept.facts.get(name) != given:
+                raise OptionError(_differs(self._path, name, kept.facts.get(name), given), argument=name)
+        try:
+            parts.restore(tensors)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise BundleError(f"{self._path} does not hold the tensors of its training: {error}") from error
+        if kept.scaler:
+            parts.scaler.load_state_dict(kept.scaler)
+        return kept.step, kept.report
+
+    def _read(self) -> tuple[_Kept, dict[str, Tensor]]:
+        try:
+            with safe_open(self._path, "pt") as file:
+                header = file.metadata() or {}
+                if header.get("format") != _FORMAT:
+                    raise BundleError(f"{self._path} is not a checkpoint of this version.")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                return _Kept(**json.loads(header["training"])), tensors
+        except (SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{self._path} is damaged ({error}). Begin anew with --fresh.") from error
+
+
+def training_folder(out: Path) -> Path:
+    """Return the folder beside a bundle's, for what only training needs."""
+    return out.with_name(f"{out.name}.training")
+
+
+def listing_sha256(images: ImageSet, folder: Path) -> str:
+    """Return the sha256 of which pictures a set lists, with identities, cameras and groups.
+
+    Args:
+        images: the set.
+        folder: the dataset's, which may move without being another dataset.
+    """
+    rows = [
+        (os.path.relpath(sample.path, folder), sample.identity, sample.camera, sample.group)
+        for sample in images.samples
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that the old or the new one is there whole, even after a loss of power."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the renaming itself
+    finally:
+        os.close(folder)
+
+
+def _differs(path: Path, name: str, before: object, now: object) -> str:
+    """Say in which field two configurations differ."""
+    if name == "data":
+        return f"{path} was trained on other pictures than those now listed. Begin anew with --fresh."
+    return (
+        f"{path} was made with {name} {before!r}, and {now!r} is asked for. "
+        "Give what it was made with, or begin anew with --fresh."
+    )

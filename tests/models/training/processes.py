@@ -1,0 +1,33 @@
+"""Processes of their own for the tests of training: real ones, of which torch is loaded once."""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+__all__ = ["start"]
+
+_SECONDS = 240  # a bound for what hangs; what works takes a small part of it
+
+
+def start(target: Callable[..., None], *arguments: tuple[object, ...]) -> list[int | None]:
+    """Run a function in one process for each tuple of arguments, all at once.
+
+    Args:
+        target: of a module, so that a process can find it.
+        arguments: of each call.
+
+    Returns:
+        The exit codes: minus the signal for one that was killed, 1 for one that raised.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # The module brings torch; an optimiser would load the other, which takes seconds, in every process.
+    context.set_forkserver_preload([target.__module__, "torch._dynamo"])
+    processes: list[BaseProcess] = [context.Process(target=target, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return [process.exitcode for process in processes]

@@ -1,0 +1,76 @@
+"""Encoding a batch in chunks gives the loss and the gradient of encoding it at once."""
+
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from models.training.caching import encode
+from models.training.gradients import backpropagate
+from models.training.ranks import ALONE
+from tests.models.training.small import batch, exact_parts, gradients, options
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def plain_gradients(mining: str, margin: float | str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the loss and gradient by autograd alone, through the network, the neck and the classifier."""
+    parts = exact_parts(options(mining=mining, margin=margin))
+    given = batch(options())
+    loss = parts.objective(parts.embed(given.x), given.labels).total
+    loss.backward()
+    return loss, gradients(parts)
+
+
+@pytest.mark.parametrize("chunk", [None, 5, 2, 100])
+@pytest.mark.parametrize(
+    ("mining", "margin"), [("all", 0.2), ("hard", 0.2), ("semi_hard", 0.2), ("hard", "soft")]
+)
+def test_chunks_give_the_gradient_of_the_whole_batch(
+    mining: str, margin: float | Literal["soft"], chunk: int | None
+) -> None:
+    expected_loss, expected = plain_gradients(mining, margin)
+    parts = exact_parts(options(mining=mining, margin=margin))
+    losses, _ = backpropagate(parts, batch(options()), chunk, ALONE)
+    torch.testing.assert_close(losses.total, expected_loss, rtol=1e-9, atol=0)
+    found = gradients(parts)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        error = torch.linalg.vector_norm(found[name] - gradient)
+        assert error <= 1e-9 * torch.linalg.vector_norm(gradient), name
+
+
+def test_dropout_draws_the_same_in_both_passes_of_a_chunk() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(6, 3, bias=False)
+    network = nn.Sequential(nn.Dropout(0.5), linear)
+    x = torch.randn(8, 6)
+    embeddings, backward = encode(network, network, x, 4)
+    torch.rand(5)  # whatever the loss draws
+    backward(torch.ones(8, 3))
+    weight = linear.weight
+    assert weight.grad is not None
+    # With y = W m(x), the gradient of sum(y) is the sum of the masked inputs, and W times it is sum(y).
+    torch.testing.assert_close(embeddings.sum(dim=0), weight.detach() @ weight.grad[0])
+
+
+def test_random_numbers_after_a_step_do_not_repeat_those_within() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3))
+    _, backward = encode(network, network, torch.randn(8, 6), 4)
+    state = torch.get_rng_state()
+    backward(torch.ones(8, 3))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_running_statistics_see_each_chunk_once() -> None:
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    normalised = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))
+    _, backward = encode(normalised, normalised, x, 3)
+    backward(torch.ones(6, 2))
+    expected = nn.BatchNorm1d(3)
+    for piece in torch.split(x, 3):
+        expected(piece)
+    for name, buffer in expected.named_buffers():
+        assert torch.equal(dict(normalised[0].named_buffers())[name], buffer), name

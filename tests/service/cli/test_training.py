@@ -1,0 +1,114 @@
+"""`lookalike train` refuses what it cannot do with a sentence, trains, goes on, and shares its work."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.bundle import read_bundle
+from models.drawing import draw_dataset
+from models.training import TrainConfig
+from service.cli.training import train
+from tests.service.cli.commands import run
+
+SMALL = ("--size", "32x32", "--identities", "2", "--dimension", "8", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("drawn"), identities=5, views=2).parent
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(
+            (name, "0")
+            for name in ("dimension", "steps", "threads", "save-steps", "learning-rate", "minutes")
+        ),
+        *((name, "1") for name in ("identities", "images", "chunk", "warm-up", "ema-decay")),
+        *((name, "nonsense") for name in ("mining", "channels", "device", "precision", "further-classes")),
+        ("id-weight", "-1"),
+        ("seed", "-1"),
+        *(("size", size) for size in ("0x0", "96x0", "\u00b2x96", "96", "x", "-1x5")),
+        ("margin", "wide"),
+    ],
+)
+def test_train_refuses_an_option_by_its_name(drawn: Path, tmp_path: Path, option: str, value: str) -> None:
+    result = run("train", drawn, "--out", tmp_path / "out", f"--{option}", value)
+    assert result.exit_code == 2
+    assert f"--{option}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("my bundle", [], "Error: name 'my bundle': "),
+        ("b", ["--margin", "-1"], "Error: margin must be a finite number greater than 0, not -1.0."),
+        ("b", ["--network", "resnet9"], "Error: network is 'resnet9'; known are "),
+        ("b", ["--augmentation", "fog"], "Error: augmentation is 'fog'; known are "),
+        ("b", ["--triplet-weight", "0"], "nothing is learned"),
+        ("b", ["--size", "9000x96"], "Error: height 9000: "),
+        ("b", ["--val-split", "test"], "no split 'test'"),
+    ],
+)
+def test_train_says_what_it_cannot_do_before_the_first_step(
+    drawn: Path, tmp_path: Path, name: str, arguments: list[str], words: str
+) -> None:
+    result = run(
+        "train", drawn, "--out", tmp_path / name, "--identities", "2", "--steps", "1000000", *arguments
+    )
+    assert result.exit_code == 1
+    assert words in result.output
+    assert not (tmp_path / name).exists()
+
+
+def test_the_defaults_are_those_of_the_configuration(drawn: Path) -> None:
+    usual = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    for name in ("data", "out", "height", "width"):
+        del usual[name]
+    usual |= {"margin": str(usual["margin"]), "name": None, "licence": "not stated"}
+    given = train.make_context("train", [str(drawn), "--out", "out"]).params
+    further = {"data": drawn, "out": Path("out"), "size": "96x96", "resume": False, "fresh": False}
+    assert given == usual | further
+
+
+def test_a_bundle_is_made_and_made_again_from_the_checkpoint(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    arguments = ("train", drawn, "--out", out, *SMALL, "--steps", "2", "--id-weight", "0.5", "--neck")
+    assert run(*arguments).exit_code == 0
+    first = read_bundle(out).manifest
+    assert (first.name, first.architecture and first.architecture.params["neck"]) == ("mine", True)
+    assert run(*arguments, "--resume").exit_code == 0
+    assert read_bundle(out).manifest.weights_sha256 == first.weights_sha256
+    other = run(*arguments, "--resume", "--learning-rate", "0.1")
+    assert other.exit_code == 1
+    assert "was made with learning_rate 0.002, and 0.1 is asked for" in other.output
+
+
+def test_resume_and_fresh_exclude_each_other(drawn: Path, tmp_path: Path) -> None:
+    result = run("train", drawn, "--out", tmp_path / "b", "--resume", "--fresh")
+    assert result.exit_code == 2
+    assert "exclude each other" in result.output
+
+
+@pytest.mark.system
+def test_processes_that_torchrun_starts_train_one_bundle(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shared"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "service.cli", "train", str(drawn), "--out", str(out), *SMALL, "--steps", "2"]
+    done = subprocess.run(
+        torchrun + command,
+        cwd=Path(__file__).parents[3],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Host it with") == 1
+    training = read_bundle(out).manifest.training
+    assert training is not None
+    assert training["outcome"]["steps"] == 2
