@@ -9,7 +9,7 @@ TORCH_BACKEND ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-MADE := build/encoders
+MADE := runs/encoders
 
 # How the encoders that ship were trained (docs/encoders.md).
 VEHICLE := --no-report-pictures --margin 0.1 --ema-decay 0.998 --steps 3000 --threads 1 \
@@ -101,11 +101,13 @@ bench-learning: setup ## Compare our training with pytorch-metric-learning's los
 train-encoders: train-vehicle train-omniglot ## Train both encoders that ship again (DATA=folder of the datasets vehicles and omniglot)
 
 train-vehicle: setup
+	@test -n "$(DATA)" || { echo "Say where the datasets are: make $@ DATA=FOLDER" >&2; exit 2; }
 	$(BIN)/lookalike train $(DATA)/vehicles --out $(MADE)/vehicle --resume $(VEHICLE)
 	scripts/ship_bundle.sh $(MADE)/vehicle
 
 train-omniglot: setup
-	for archive in $(DATA)/omniglot/images_background*.zip; do $(BIN)/python -m zipfile -e $$archive $(MADE)/data/omniglot; done
+	@test -n "$(DATA)" || { echo "Say where the datasets are: make $@ DATA=FOLDER" >&2; exit 2; }
+	for archive in $(DATA)/omniglot/images_background*.zip; do $(BIN)/python -m zipfile -e $$archive $(MADE)/data/omniglot || exit 1; done
 	$(BIN)/lookalike train $(MADE)/data/omniglot --out $(MADE)/omniglot --resume $(OMNIGLOT)
 	scripts/ship_bundle.sh $(MADE)/omniglot
 

@@ -56,9 +56,8 @@ _AIM = 3.0
 _SEED = 20
 _PER_IDENTITY = 20
 _NOISE = 1.5
-_PAUSE_S = (
-    0.2  # the threads of a BLAS that has just computed go on spinning, and would slow whoever comes next
-)
+# The threads of a BLAS that has just computed go on spinning, and would slow whoever comes next.
+_PAUSE_S = 0.2
 _TIMEOUT_S = 600.0
 _BYTES_OF_RSS = 1 if sys.platform == "darwin" else 1024
 

@@ -7,7 +7,7 @@ A bundle holds
     model.onnx                for ONNX Runtime
     references.safetensors    a few inputs and the outputs that they must give on any engine
     evaluation.json           how it was measured, in full, for programs; may be missing
-    report.html               the same for people, with pictures; may be missing
+    report.html               the same for people, with or without pictures of the set; may be missing
 """
 
 import hashlib

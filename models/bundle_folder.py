@@ -4,10 +4,9 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
 
 from models.errors import BundleError
-from models.manifest import FORMAT, ReportName
+from models.manifest import FORMAT, REPORT_NAMES
 
 __all__ = ["GRAPH", "MANIFEST", "REFERENCES", "WEIGHTS", "check_destination", "replace_folder"]
 
@@ -33,7 +32,7 @@ def check_destination(folder: Path) -> None:
     # Many things have a manifest.json (web pages, browser extensions), so its content decides.
     if not _is_ours(folder / MANIFEST):
         raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
-    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, *get_args(ReportName)})
+    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, *REPORT_NAMES})
     if others:
         raise BundleError(
             f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "

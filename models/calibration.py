@@ -21,7 +21,7 @@ __all__ = ["CalibratedThreshold", "Calibration", "Origin", "calibrate", "implied
 
 _FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _SAME_RATE = 1e-9
-_SPARE = 2  # some draws reach farther among the smallest distances than all pairs together do
+_SPARE = 2  # most draws reach no farther among the smallest distances than twice what all pairs do
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -50,7 +50,8 @@ class CalibratedThreshold:
     Attributes:
         far: as it was asked for.
         threshold: accepted means d < threshold; the rule is `metrics.threshold_at`.
-        interval: of the threshold, by a bootstrap over identities; None where identities are unknown.
+        interval: of the threshold, by a bootstrap over identities; None where identities are unknown, or a
+            draw needs more of the smallest impostor distances than were kept.
         measured_far: the share of impostor pairs accepted, at most far; less where distances are tied.
         tar: the share of genuine pairs accepted.
         tar_interval: of it, likewise.
@@ -154,10 +155,12 @@ def calibrate(
         seed: of these draws.
 
     Raises:
-        InputError: a rate outside (0, 1), or one that needs more pairs; the message says how many.
+        InputError: no rate, one outside (0, 1), or one that needs more pairs; the message says how many.
     """
     if fars is None:
         fars = [far for far in _FARS if _fits(pairs, far)] or _FARS[:1]
+    if not fars:
+        raise InputError("A calibration needs at least one rate to find a threshold for.", argument="fars")
     metric = as_row_metric(origin.metric)
     identities = pairs.identities
     return Calibration(
@@ -197,7 +200,7 @@ def implied_fpir(far: float, gallery: int) -> float:
 
 
 def _fits(pairs: PairDistances, far: float) -> bool:
-    """Return whether a rate can be had of these pairs, and of the draws of its bootstrap."""
+    """Return whether a rate can be had of these pairs, and most likely of the draws of its bootstrap."""
     enough = pairs.impostors >= pairs_needed(far)
     all_kept = len(pairs.impostor) == pairs.impostors
     return enough and (all_kept or len(pairs.impostor) > _SPARE * far * pairs.impostors)
@@ -205,9 +208,9 @@ def _fits(pairs: PairDistances, far: float) -> bool:
 
 def _calibrated(pairs: PairDistances, far: float, *, draws: int, seed: int) -> CalibratedThreshold:
     point = tar_at_far(pairs, far)
-    interval = tar_interval = None
-    if pairs.identities is not None:
-        interval, tar_interval = operating_intervals(pairs, far, draws=draws, seed=seed)
+    known = pairs.identities is not None
+    intervals = operating_intervals(pairs, far, draws=draws, seed=seed) if known else None
+    interval, tar_interval = intervals or (None, None)
     measured = implied = None
     if len(pairs.nearest):
         measured = float(np.mean(pairs.nearest < point.threshold))

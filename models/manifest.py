@@ -3,7 +3,7 @@
 import hashlib
 import json
 import reprlib
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from models.images import Resize
 
 __all__ = [
     "FORMAT",
+    "REPORT_NAMES",
     "Architecture",
     "Channels",
     "EncoderSpec",
@@ -35,6 +36,7 @@ FORMAT = "lookalike-encoder/1"
 
 Channels = Literal["rgb", "bgr", "grey"]
 ReportName = Literal["evaluation.json", "report.html"]
+REPORT_NAMES: tuple[ReportName, ...] = get_args(ReportName)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

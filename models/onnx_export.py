@@ -1,6 +1,6 @@
 """One of our networks as an ONNX graph, for ONNX Runtime: any batch size, and the same embeddings.
 
-Needs the extra `lookalike[onnx]`; to run what comes out, ONNX Runtime alone is enough.
+Needs the extra `onnx`; to run what comes out, ONNX Runtime alone is enough.
 """
 
 import logging
@@ -73,7 +73,7 @@ def export_onnx(folder: Path) -> OnnxExport:
             other embeddings then; or the extra is not installed.
     """
     if find_spec("onnxscript") is None:
-        raise BundleError("Writing ONNX graphs needs the extra: pip install 'lookalike[onnx]'.")
+        raise BundleError("Writing ONNX graphs needs onnxscript: in a checkout, pip install '.[onnx]'.")
     source = read_bundle(folder)
     spec = source.manifest
     if spec.architecture is None:

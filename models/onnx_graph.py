@@ -1,6 +1,6 @@
 """What an ONNX graph says about its pictures and embeddings, and how its batch dimension is freed.
 
-Needs the extra `lookalike[onnx]`; to run a bundle, ONNX Runtime alone is enough.
+Needs the extra `onnx`; to run a bundle, ONNX Runtime alone is enough.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,8 @@ def read_model(raw: bytes, name: str) -> Any:
     try:
         import onnx  # noqa: PLC0415 - an optional extra, needed here only
     except ImportError as error:
-        raise BundleError("Reading ONNX graphs needs the extra: pip install 'lookalike[onnx]'.") from error
+        message = "Reading ONNX graphs needs the extra onnx: in a checkout, pip install '.[onnx]'."
+        raise BundleError(message) from error
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf's DecodeError, whose module differs between versions

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from html import escape
 from io import BytesIO
@@ -217,7 +218,11 @@ class _Inline:
 
         file = BytesIO()
         # A salt makes the names of parts the same each time.
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lookalike"}):
+        with (
+            matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lookalike"}),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's fonts are used
             self._figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
         svg = file.getvalue().decode()
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
@@ -248,8 +253,13 @@ class _Canvas:
 
 
 def _plain(name: str) -> str:
-    """Return a label that shows a name as it is: between two dollars matplotlib would read a formula."""
-    return name.replace("$", r"\$")
+    """Return a label that shows a name as it is.
+
+    Between two dollars matplotlib would read a formula, and a name that begins with an underscore it would
+    leave out: a space of no width stands before that.
+    """
+    shown = name.replace("$", r"\$")
+    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
 
 
 def _draw(axes: Axes, histogram: Histogram, label: str, colour: str) -> None:

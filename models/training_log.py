@@ -44,10 +44,16 @@ class TrainingLog:
         Args:
             step: above that of the record before.
             record: numbers by their names; one that is not finite becomes null, and no point of a curve.
+
+        Raises:
+            OSError: it cannot be written.
         """
         numbers = {name: value if math.isfinite(value) else None for name, value in record.items()}
-        self._lines.write(json.dumps({"step": step, **numbers}) + "\n")
-        self._lines.flush()
+        try:
+            self._lines.write(json.dumps({"step": step, **numbers}) + "\n")
+            self._lines.flush()
+        except OSError as error:  # that of a full disk names no file
+            raise OSError(error.errno, error.strerror, self._lines.name) from error
         if self._writer is None:
             return
         for name, value in numbers.items():

@@ -8,7 +8,7 @@ from models.datasets.folders import read_folders
 from models.datasets.holding import HELD_OUT, hold_out
 from models.datasets.lfw import read_lfw
 from models.datasets.market1501 import read_market1501
-from models.datasets.omniglot import alphabet_of, read_omniglot
+from models.datasets.omniglot import read_omniglot
 from models.datasets.pairs import Pairs, read_pairs
 from models.datasets.pixels import Pictures, check_pictures, load_pixels
 from models.datasets.products import read_products
@@ -28,7 +28,6 @@ __all__ = [
     "Pictures",
     "Role",
     "Sample",
-    "alphabet_of",
     "check_pictures",
     "detect_form",
     "hold_out",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.datasets.listing import dataset_name, folders_in, pictures_in, some
+from models.datasets.listing import dataset_name, folders_in, pictures_in, refuse_shared, some
 from models.datasets.samples import ImageSet, Sample
 from models.errors import DatasetError
 
@@ -15,7 +15,7 @@ def read_folders(folder: Path, split: str) -> ImageSet:
     Where there is no folder "all", the split "all" is folder/identity/*.jpg: pictures that nobody parted yet.
 
     Raises:
-        DatasetError: no such split, or folders of it that hold no picture.
+        DatasetError: no such split, folders of it that hold no picture, or an identity in two splits.
     """
     root = folder / split
     if split == "all" and not root.is_dir():
@@ -26,6 +26,11 @@ def read_folders(folder: Path, split: str) -> ImageSet:
             f"There is no folder {split!r} in {folder}; it has {found}. Pictures are looked for as "
             "<split>/<identity>/*.jpg (or <identity>/*.jpg, which is the split 'all'), by an images.csv, or "
             "in one of the other forms of docs/datasets.md."
+        )
+    if root != folder:
+        splits = folders_in(folder)
+        refuse_shared(
+            folder, ((identity.name, path.name) for path in splits for identity in folders_in(path))
         )
     samples: list[Sample] = []
     empty: list[Path] = []

@@ -102,7 +102,8 @@ def _paths(part: Path, layout: Layout) -> list[Path]:
     names = [line.strip() for line in read_lines(listed, layout.title)]
     refuse_repeats(listed, names)
     paths = [inside(part, name, f"{listed}, line {line}") for line, name in enumerate(names, start=1)]
-    unlisted = [path.name for path in pictures_in(part) if path.name not in set(names)]
+    listed_names = set(names)
+    unlisted = [path.name for path in pictures_in(part) if path.name not in listed_names]
     if unlisted:
         log.warning(
             "%s does not list %s of the pictures in %s; they are left out, first %s.",

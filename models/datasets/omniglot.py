@@ -13,15 +13,10 @@ from models.datasets.listing import (
 from models.datasets.samples import ImageSet, Sample
 from models.errors import DatasetError
 
-__all__ = ["ARCHIVES", "alphabet_of", "read_omniglot"]
+__all__ = ["ARCHIVES", "read_omniglot"]
 
 # For each split, what its folders and the archives that they come from are called.
 ARCHIVES = {"train": "images_background*", "test": "images_evaluation*"}
-
-
-def alphabet_of(identity: str) -> str:
-    """Return the alphabet of an identity "Alphabet/character"."""
-    return identity.partition("/")[0]
 
 
 def read_omniglot(folder: Path, split: str) -> ImageSet:
@@ -29,7 +24,7 @@ def read_omniglot(folder: Path, split: str) -> ImageSet:
 
     Where neither is there, alphabet/character lies in the folder itself and the split is "all". A character
     that is found in two background sets is one, and of its files of one name the first counts. The identity
-    is "Alphabet/character"; see `alphabet_of`.
+    is "Alphabet/character", and the group its alphabet.
 
     Raises:
         DatasetError: no such split, folders of it that were not unzipped, an alphabet without a character or
@@ -48,7 +43,7 @@ def read_omniglot(folder: Path, split: str) -> ImageSet:
     other = {identity: name for name in roots if name != split for identity in _character_names(roots[name])}
     refuse_shared(folder, [*((identity, split) for identity in files), *other.items()])
     samples = tuple(
-        Sample(path, identity, "", split, group=alphabet_of(identity))
+        Sample(path, identity, "", split, group=identity.partition("/")[0])
         for identity in sorted(files)
         for path in files[identity].values()
     )

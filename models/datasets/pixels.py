@@ -61,25 +61,17 @@ def check_pictures(images: ImageSet, spec: InputSpec, *, threads: int = 2) -> No
 class Pictures:
     """The pixels of a set, decoded when a batch asks for them; for sets that need not fit into memory.
 
-    Where all pixels fit into the cache, each picture is decoded once; else at each use. A context manager;
-    its methods are for one thread.
+    A context manager; its methods are for one thread.
 
     Args:
         images: the set.
         spec: the size and interpolation of an encoder's input.
-        cache_bytes: how much memory decoded pictures may take.
         threads: that decode.
     """
 
-    def __init__(
-        self, images: ImageSet, spec: InputSpec, *, cache_bytes: int = 4 * 2**30, threads: int = 2
-    ) -> None:
+    def __init__(self, images: ImageSet, spec: InputSpec, *, threads: int = 2) -> None:
         self._samples = images.samples
         self._spec = spec
-        self._shape = (spec.height, spec.width, spec.depth)
-        fits = len(images) * spec.height * spec.width * spec.depth <= cache_bytes
-        self._cache = np.empty((len(images), *self._shape), np.uint8) if fits else None
-        self._is_cached = np.zeros(len(images), bool)
         self._coming: dict[int, Future[Pixels]] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
 
@@ -104,7 +96,7 @@ class Pictures:
 
         What an earlier call began and `rows` never asked for is dropped.
         """
-        wanted = self._missing(indices)
+        wanted = np.unique(np.asarray(indices, dtype=np.int64))
         keep = set(wanted.tolist())
         for index in [index for index in self._coming if index not in keep]:
             self._coming.pop(index).cancel()
@@ -122,25 +114,14 @@ class Pictures:
         Raises:
             DatasetError: a picture that cannot be read or decoded, the first of the batch by its index.
         """
-        numbers = np.asarray(indices, dtype=np.int64)
-        missing = self._missing(numbers)
-        self._start(missing)
+        distinct, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        self._start(distinct)
+        shape = (len(distinct), self._spec.height, self._spec.width, self._spec.depth)
+        decoded = np.empty(shape, np.uint8)
         # In order, whichever ends first: which error is raised must not depend on the threads.
-        decoded = [self._coming.pop(index).result() for index in missing.tolist()]
-        if self._cache is not None:
-            for index, picture in zip(missing.tolist(), decoded, strict=True):
-                self._cache[index] = picture
-            self._is_cached[missing] = True
-            return self._cache[numbers]
-        rows = np.empty((len(numbers), *self._shape), np.uint8)
-        for row, place in enumerate(np.searchsorted(missing, numbers).tolist()):
-            rows[row] = decoded[place]
-        return rows
-
-    def _missing(self, indices: Indices) -> npt.NDArray[np.int64]:
-        """Return the distinct indices whose pixels are not in the cache, sorted."""
-        distinct = np.unique(np.asarray(indices, dtype=np.int64))
-        return distinct[~self._is_cached[distinct]]
+        for picture, index in zip(decoded, distinct.tolist(), strict=True):
+            picture[:] = self._coming.pop(index).result()
+        return decoded[places]
 
     def _start(self, indices: npt.NDArray[np.int64]) -> None:
         """Hand pictures to the threads, but for those that they have already."""

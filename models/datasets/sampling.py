@@ -38,7 +38,7 @@ class PKSampler:
 
     Raises:
         DatasetError: fewer than P identities, or with groups fewer than P that can be taken in bunches.
-        OptionError: P is no multiple of `together`.
+        OptionError: P or K below 2, or P is no multiple of `together`.
         ShapeError: cameras or groups that do not fit the labels.
     """
 
@@ -55,6 +55,9 @@ class PKSampler:
     ) -> None:
         _check_length("camera", cameras, labels)
         _check_length("group", groups, labels)
+        for name, number in (("identities", identities), ("images", images)):
+            if number < 2:
+                raise OptionError(f"{name} is {number}; triplets need at least 2.", argument=name)
         if together < 1 or identities % together:
             raise OptionError(
                 f"A batch of {identities} identities cannot be made of bunches of {together}. "
@@ -87,32 +90,15 @@ class PKSampler:
         """Return how many batches a pass through the identities has."""
         return self._a_pass // self._identities
 
-    def batch(self, step: int, *, rank: int = 0, world: int = 1) -> Indices:
-        """Return the indices of the pictures of a step, those of an identity side by side.
-
-        Args:
-            step: from 0.
-            rank: which of the processes that train together.
-            world: how many they are. Joined in the order of their ranks, their shares are the batch of one.
-
-        Returns:
-            (P / world * K,).
-
-        Raises:
-            OptionError: P is no multiple of world, or rank is not one of 0 to world - 1.
-        """
-        self._check_share(rank, world)
+    def batch(self, step: int) -> Indices:
+        """Return (P K,) the pictures of a step, counted from 0, those of an identity side by side."""
         number, place = divmod(step, self.batches_per_pass)
         chosen = self._pass_order(number)[place * self._identities : (place + 1) * self._identities]
         rng = np.random.default_rng([self._seed, 0, number, 1 + place])
-        # Every rank makes all draws: so its own are those that one process makes.
         drawn = [rng.permutation(self._members(identity)) for identity in chosen.tolist()]
         if self._cameras is not None:
             drawn = _by_turns(drawn, self._cameras, rng)
-        share = self._identities // world
-        return np.concatenate(
-            [_first(pictures, self._images) for pictures in drawn[rank * share : (rank + 1) * share]]
-        )
+        return np.concatenate([_first(pictures, self._images) for pictures in drawn])
 
     @property
     def _count(self) -> int:
@@ -125,19 +111,6 @@ class PKSampler:
         if self._groups is None:
             return self._count
         return sum(len(group) // self._together * self._together for group in self._groups)
-
-    def _check_share(self, rank: int, world: int) -> None:
-        """Refuse a share that does not come out even."""
-        if world < 1 or self._identities % world:
-            raise OptionError(
-                f"{self._identities} identities a batch cannot be shared evenly by {world} processes. "
-                "Ask for a multiple.",
-                argument="world",
-            )
-        if not 0 <= rank < world:
-            raise OptionError(
-                f"rank is {rank}; with {world} processes it is 0 to {world - 1}.", argument="rank"
-            )
 
     def _pass_order(self, number: int) -> Indices:
         """Return the order of the identities in a pass, kept for the pass's other batches."""

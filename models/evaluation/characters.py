@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.datasets import ImageSet, alphabet_of
+from models.datasets import ImageSet
 from models.errors import InputError
 from models.evaluation.subject import Labels, Subject
 from models.metrics import FewShot, Trials, episodes, one_shot_trials, within_alphabet_trials
@@ -23,7 +23,8 @@ def measure_few_shot(subject: Subject, *, draws: int = 1000, seed: int = 0) -> d
     """Classify by one shown picture: 20 trials an alphabet, and a thousand episodes of 5 and of 20 ways.
 
     Args:
-        subject: identities "Alphabet/character", files "0001_05.png" with the number of who drew it.
+        subject: characters, of groups that are their alphabets; files "0001_05.png" with the number of who
+            drew it.
         draws: of the intervals' bootstrap.
         seed: of trials, episodes and bootstrap.
 
@@ -57,11 +58,13 @@ def _trials(subject: Subject, name: str, seed: int) -> Trials:
 
 
 def _characters(images: ImageSet) -> tuple[Labels, Labels, Labels]:
-    """Return (N,) the number of each picture's alphabet, of its character, and of who drew it."""
-    columns = (
-        [alphabet_of(sample.identity) for sample in images.samples],
-        [sample.identity for sample in images.samples],
-        [sample.path.stem.rpartition("_")[2] for sample in images.samples],
-    )
-    alphabets, characters, drawers = (np.unique(column, return_inverse=True)[1] for column in columns)
-    return alphabets, characters, drawers
+    """Return (N,) the number of each picture's alphabet, of its character, and of who drew it.
+
+    Raises:
+        InputError: the alphabet of some picture is unknown.
+    """
+    alphabets = images.group_labels()
+    if alphabets is None:
+        raise InputError("Trials within alphabets need a group, its alphabet, for each picture.")
+    drawers = [sample.path.stem.rpartition("_")[2] for sample in images.samples]
+    return alphabets, images.labels(), np.unique(drawers, return_inverse=True)[1]

@@ -15,13 +15,14 @@ _PROTOCOLS = {
         "Omniglot: one-shot trials of 20 characters of one alphabet, drawn by two people; 1,000 episodes "
         "over all characters; and every picture against all others."
     ),
-    "metric-learning": "Metric learning: every picture queries all others.",
+    "metric-learning": "Metric learning: R@k and MAP@R, for which every picture queries all others.",
 }
 
 
 def conventions_of(evaluation: Evaluation) -> dict[str, str]:
     """Return by a short name what each convention is."""
     across = evaluation.subject.cameras is not None
+    roles = evaluation.subject.images.has_roles
     answers = {
         "protocol": _PROTOCOLS[evaluation.protocol],
         "distance": f"{evaluation.subject.metric}; smaller is closer, and equal distances keep their order.",
@@ -41,12 +42,13 @@ def conventions_of(evaluation: Evaluation) -> dict[str, str]:
             "the threshold is the k-th smallest impostor distance counted from 0, k = floor(f n)."
         ),
         "pairs": (
-            "All pairs of pictures of two cameras, each once."
-            if across
-            else "All pairs of two pictures, each once."
+            f"All pairs of {'pictures of two cameras' if across else 'two pictures'}, each once"
+            f"{'; identities without a query form none.' if roles else '.'}"
         ),
         "open set": (
-            "Half of the identities are enrolled by one random picture each; all other pictures are probes."
+            "Half of the identities are enrolled by one random picture each; the probes are "
+            + ("the queries" if roles else "all other pictures")
+            + (", but for those of the enrolled picture's identity and camera." if across else ".")
         ),
         "intervals": (
             f"95 %, by a bootstrap over identities (few-shot: over trials) with {evaluation.draws:,} draws, "

@@ -1,6 +1,7 @@
 """An evaluation as JSON: stable keys, every number with its counts. docs/evaluation.md explains each."""
 
 import json
+import math
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -161,7 +162,7 @@ def _pairs(test: PairTest) -> dict[str, Any]:
         "accuracy": test.folds.accuracy,
         "standard_error": test.folds.standard_error,
         "accuracies": list(test.folds.accuracies),
-        "thresholds": list(test.folds.thresholds),
+        "thresholds": [at if math.isfinite(at) else None for at in test.folds.thresholds],  # None accepts all
         "folds_drawn": test.folds_drawn,
         "best_accuracy": test.best_accuracy,
         "auc": test.curve.auc,

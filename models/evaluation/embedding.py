@@ -38,7 +38,7 @@ def embed(encoder: Encoder, images: ImageSet, *, threads: int = 2) -> Embeddings
     spec = encoder.manifest.input
     batches = [range(at, min(at + _BATCH, len(images))) for at in range(0, len(images), _BATCH)]
     parts: list[Embeddings] = []
-    with Pictures(images, spec, cache_bytes=0, threads=threads) as pictures:
+    with Pictures(images, spec, threads=threads) as pictures:
         pictures.prefetch(batches[0])
         for number in _watched(len(batches), f"encoding {images.name}/{images.split}"):
             pixels = pictures.rows(batches[number])

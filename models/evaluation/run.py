@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
+
 from models.calibration import Calibration, Origin, calibrate
 from models.datasets import ImageSet
 from models.errors import InputError
@@ -22,6 +24,8 @@ __all__ = ["evaluate", "measure"]
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
+
+_WITHOUT_CAMERAS = frozenset({"vehicleid", "metric-learning"})
 
 
 def evaluate(encoder: Encoder, images: ImageSet, options: EvaluationOptions | None = None) -> Evaluation:
@@ -58,6 +62,8 @@ def measure(
         OptionError: no such protocol.
     """
     protocol = choose_protocol(subject.images, options.protocol)
+    if protocol in _WITHOUT_CAMERAS:
+        subject = subject.without_cameras()
     draws, seed = options.draws, options.seed
     closed = closed_sets(subject, protocol, draws=draws, seed=seed)
     missing: dict[str, str] = {}
@@ -68,6 +74,9 @@ def measure(
         except InputError as error:
             missing[name] = str(error)
             return None
+
+    if subject.images.form == "lfw" and options.pairs is None:
+        missing["pairs"] = "This split has no file of pairs beside it; --split all takes pairs.txt."
 
     pairs = tried("verification", lambda: _pairs(subject))
     given = options.pairs
@@ -110,7 +119,13 @@ def _subject(encoder: Encoder, images: ImageSet, options: EvaluationOptions) -> 
 
 
 def _pairs(subject: Subject) -> PairDistances:
-    return pair_distances(subject.embeddings, subject.known, metric=subject.metric, cameras=subject.cameras)
+    """Compare all pairs of pictures, each picture once: VeRi-776's queries are in its gallery too."""
+    paths = np.array([str(sample.path) for sample in subject.images.samples])
+    once = np.sort(np.unique(paths, return_index=True)[1])
+    cameras = None if subject.cameras is None else subject.cameras[once]
+    return pair_distances(
+        subject.embeddings[once], subject.known[once], metric=subject.metric, cameras=cameras
+    )
 
 
 def _calibrate(subject: Subject, pairs: PairDistances, options: EvaluationOptions) -> Calibration:

@@ -1,6 +1,6 @@
 """What is measured: a set of labelled pictures with the embeddings that an encoder gives them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -37,6 +37,11 @@ class Subject:
     images: ImageSet
     embeddings: Embeddings
     metric: str
+
+    def without_cameras(self) -> "Subject":
+        """Return the same set as one whose cameras are unknown, for protocols that do not look at them."""
+        samples = tuple(replace(sample, camera="") for sample in self.images.samples)
+        return replace(self, images=replace(self.images, samples=samples))
 
     @property
     def tensor(self) -> Tensor:

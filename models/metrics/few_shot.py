@@ -9,7 +9,7 @@ import torch
 from models.distances import Metric, pairwise
 from models.errors import InputError, ShapeError
 from models.metrics.intervals import Interval, bootstrap_mean
-from models.metrics.strips import Labels, Rows
+from models.metrics.strips import NOBODY, Labels, Rows
 
 __all__ = ["FewShot", "Trials", "episodes", "one_shot_trials", "within_alphabet_trials"]
 
@@ -107,7 +107,8 @@ def episodes(
     """Draw episodes: N classes, and of each K pictures to show and some others to classify, all at random.
 
     Args:
-        labels: (N,), the classes of a set of embeddings; those with too few pictures take no part.
+        labels: (N,), the classes of a set of embeddings; those with too few pictures take no part, nor do
+            pictures of -1.
         count: how many episodes.
         ways: N.
         shots: K.
@@ -118,7 +119,9 @@ def episodes(
         InputError: a number below 1, or fewer than N classes with as many pictures as are needed.
     """
     _positive(count=count, ways=ways, shots=shots, queries=queries)
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    order = np.argsort(labels, kind="stable")
+    order = order[labels[order] != NOBODY]
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     groups = [rows for rows in groups if len(rows) >= shots + queries]
     if len(groups) < ways:
         raise InputError(

@@ -56,7 +56,7 @@ def tar_at_far(pairs: PairDistances, far: float) -> OperatingPoint:
 
 def operating_intervals(
     pairs: PairDistances, far: float, *, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[Interval, Interval]:
+) -> tuple[Interval, Interval] | None:
     """Return the intervals of the threshold and of the TAR at a FAR, by a bootstrap over identities.
 
     An identity drawn w times brings each of its genuine pairs w times, and with one drawn v times each of
@@ -69,8 +69,11 @@ def operating_intervals(
         level: of the intervals.
         seed: of the draws.
 
+    Returns:
+        Both, or None where a draw needs more of the smallest impostor distances than are held.
+
     Raises:
-        InputError: pairs without identities; as `tar_at_far`; more of the smallest distances are needed.
+        InputError: pairs without identities; as `tar_at_far`; no draw with pairs of both kinds.
     """
     tar_at_far(pairs, far)  # refuses what cannot be asked of all pairs either
     if pairs.identities is None:
@@ -82,6 +85,8 @@ def operating_intervals(
             own = weight[pairs.identities.genuine]
             if impostors and own.any():
                 threshold = _drawn_threshold(pairs, pairs.identities, weight, far)
+                if threshold is None:
+                    return None
                 found.append((threshold, own[: pairs.genuine.searchsorted(threshold)].sum() / own.sum()))
     thresholds, rates = np.array(found).reshape(-1, 2).T
     return percentiles(thresholds, level), percentiles(rates, level)
@@ -89,8 +94,11 @@ def operating_intervals(
 
 def _drawn_threshold(
     pairs: PairDistances, identities: PairIdentities, weight: npt.NDArray[np.int64], far: float
-) -> float:
-    """Return the threshold of one draw: the first distance at which more than k drawn pairs are reached."""
+) -> float | None:
+    """Return the threshold of one draw: the first distance at which more than k drawn pairs are reached.
+
+    None where the distances that are held do not reach so many.
+    """
     k = accepted_pairs(far, identities.impostor_pairs(weight))
     first, second = identities.impostor
     length = min(len(pairs.impostor), k + k // 4 + 1024)  # a draw has about as many pairs as there are
@@ -99,9 +107,5 @@ def _drawn_threshold(
         if reached[-1] > k:
             return float(pairs.impostor[np.searchsorted(reached, k, "right")])
         if length == len(pairs.impostor):
-            raise InputError(
-                f"A draw at the rate {far:g} needs more than the {length:,} smallest impostor distances that "
-                "were kept; keep more of them.",
-                argument="far",
-            )
+            return None
         length = min(len(pairs.impostor), 2 * length)

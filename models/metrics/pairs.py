@@ -99,7 +99,9 @@ def given_pairs(genuine: Distances, impostor: Distances) -> PairDistances:
         if not np.isfinite(distances).all():
             row = int(np.argmin(np.isfinite(distances)))
             raise NonFiniteError(f"The {name} distance {row} is NaN or infinite.", argument=name, row=row)
-    impostor, genuine = np.sort(impostor), np.sort(genuine)
+    # In one dtype of floating point: what lies between two numbers of one may be a number of another.
+    dtype = np.result_type(genuine, impostor, np.float16)
+    impostor, genuine = np.sort(impostor.astype(dtype)), np.sort(genuine.astype(dtype))
     closer, level = _around(genuine, impostor)
     nothing = np.empty(0, dtype=np.int64)
     return PairDistances(

@@ -23,9 +23,6 @@ class Relevance:
         identities: of the queries (Q,) and of the gallery (G,).
         cameras: likewise; None: no entry is junk for its camera.
         own: (Q,), which gallery entry is the query itself, -1 where none is; None: none is.
-
-    Raises:
-        ShapeError: labels that do not fit each other.
     """
 
     identities: tuple[Labels, Labels]
@@ -49,7 +46,7 @@ class Relevance:
                     got=got,
                 )
         own = self.own
-        if own is not None and (own.shape != (queries,) or own.min() < -1 or own.max() >= gallery):
+        if own is not None and (own.shape != (queries,) or ((own < -1) | (own >= gallery)).any()):
             raise ShapeError(
                 f"junk must name a gallery entry, below {gallery}, or -1 for each of the {queries} queries.",
                 argument="junk",

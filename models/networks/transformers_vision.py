@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.errors import OptionError
 
-__all__ = ["FAMILIES", "TransformersVision"]
+__all__ = ["FAMILIES", "TransformersVision", "plain_config"]
 
 # A bundle's manifest may come from anywhere, and some model types of the library fetch files or run another
 # library's code; these build plain torch layers from numbers.
@@ -64,6 +64,15 @@ class TransformersVision(nn.Module):
         return embedding
 
 
+def plain_config(config: str) -> str:
+    """Return the JSON of a vision configuration without the code and the places that it names.
+
+    Raises:
+        OptionError: it is none, or of a model type that is not in `FAMILIES`.
+    """
+    return json.dumps(_parse(config))
+
+
 def _parse(config: str) -> dict[str, Any]:
     """Return the configuration as a dictionary, its model type checked."""
     try:
@@ -83,7 +92,9 @@ def _build(values: dict[str, Any], channels: int) -> Any:
     try:
         library: Any = importlib.import_module("transformers")
     except ImportError as error:
-        message = "The network 'transformers' needs that library: pip install 'lookalike[transformers]'."
+        message = (
+            "The network 'transformers' needs its library: in a checkout, pip install '.[transformers]'."
+        )
         raise OptionError(message, argument="network") from error
     try:
         config = library.AutoConfig.for_model(**values | {"num_channels": channels})

@@ -4,15 +4,14 @@ import logging
 
 from models.errors import OptionError
 from models.evaluation import Evaluation, as_json
+from models.manifest import REPORT_NAMES
 from models.plots import require_matplotlib
 from models.reports.page import report_html
 from models.runtime import Encoder
 
-__all__ = ["FILES", "evaluation_files", "report_html"]
+__all__ = ["evaluation_files", "report_html"]
 
 log = logging.getLogger(__name__)
-
-FILES = ("evaluation.json", "report.html")
 
 
 def evaluation_files(encoder: Encoder, evaluation: Evaluation, *, pictures: bool) -> dict[str, bytes]:
@@ -30,8 +29,8 @@ def evaluation_files(encoder: Encoder, evaluation: Evaluation, *, pictures: bool
     Raises:
         DatasetError: a picture that cannot be read any more.
     """
-    name, report = FILES
-    files = {name: as_json(encoder, evaluation)}
+    name, report = REPORT_NAMES
+    files: dict[str, bytes] = {name: as_json(encoder, evaluation)}
     try:
         require_matplotlib()
     except OptionError as error:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.augmentation import AUGMENTATIONS
 from models.datasets import Pictures, PKSampler
-from models.errors import OptionError
+from models.errors import OptionError, ShapeError
 from models.images import Pixels
 from models.training.config import MEAN, STD, TrainConfig
 from models.training.ranks import Ranks
@@ -58,9 +58,17 @@ class Batches:
     Raises:
         DatasetError: fewer identities than a batch needs.
         OptionError: identities that the ranks cannot share equally, or cameras or groups that are unknown.
+        ShapeError: another number of labels than of pictures.
     """
 
     def __init__(self, config: TrainConfig, data: TrainingData, ranks: Ranks) -> None:
+        if len(data.labels) != len(data.pixels):
+            raise ShapeError(
+                f"There are {len(data.labels)} labels for {len(data.pixels)} pictures; each needs one.",
+                argument="labels",
+                expected=len(data.pixels),
+                got=len(data.labels),
+            )
         if config.identities % ranks.world:
             raise OptionError(
                 f"identities is {config.identities}; {ranks.world} ranks cannot share them equally.",

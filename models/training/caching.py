@@ -31,9 +31,10 @@ def encode(
         network: what `forward` goes through.
         forward: from (b, C, H, W) to (b, D).
         x: (B, C, H, W).
-        chunk: how many pictures at once, at most; None is all.
+        chunk: how many pictures at once, at most, from 2 on; None is all. One that would be left alone is
+            encoded with two others: batch normalisation has no statistics of one.
     """
-    pieces = x.tensor_split(-(-len(x) // chunk)) if chunk else (x,)
+    pieces = x.tensor_split(max(1, min(-(-len(x) // chunk), len(x) // 2))) if chunk else (x,)
     if len(pieces) == 1:
         embeddings = forward(x)
         return embeddings.detach(), embeddings.backward

@@ -23,7 +23,7 @@ __all__ = ["Checkpoint", "listing_sha256"]
 
 _FILE = "checkpoint.safetensors"
 _FORMAT = "lookalike-training/1"
-_HOW_OFTEN = frozenset({"save_steps", "save_minutes"})
+_DECIDE_NO_WEIGHT = frozenset({"save_steps", "save_minutes", "val_split"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Checkpoint:
         self.folder = training_folder(config.out)
         self._path = self.folder / _FILE
         self._config, self._ranks, self._resume = config, ranks, resume
-        facts = {name: value for name, value in config.record().items() if name not in _HOW_OFTEN}
+        facts = {name: value for name, value in config.record().items() if name not in _DECIDE_NO_WEIGHT}
         facts |= {"ranks": ranks.world, "data": data_sha256}
         # As JSON gives it back: the two are compared.
         self._facts: dict[str, Any] = json.loads(json.dumps(facts))
@@ -73,12 +73,15 @@ class Checkpoint:
     def restore(self, parts: Parts) -> tuple[int, dict[str, float] | None]:
         """Bring the parts to where the file was written; return the step and the state of the report.
 
-        Without a file, or where a new training was asked for, return (0, None).
+        Without a file, or where a new training was asked for, return (0, None). A new one removes the file of
+        an older one: resumed before it has written its own, it must not go on from that.
 
         Raises:
             OptionError: the file is another configuration's.
             BundleError: it is damaged.
         """
+        if not self._resume and self._ranks.rank == 0:
+            self._path.unlink(missing_ok=True)
         there = self._resume and self._path.exists()
         step, state = self._restore(parts) if there else (0, None)
         if self._ranks.largest(step) != (step,):
@@ -93,8 +96,14 @@ class Checkpoint:
         if by_steps or (config.save_minutes is not None and minutes >= config.save_minutes):
             self.write(parts, step, report)
 
-    def write(self, parts: Parts, step: int, report: Report) -> None:
+    def write(self, parts: Parts, step: int, report: Report, *, finished: bool = False) -> None:
         """Write everything that training goes on from; what was there before stays until this is complete.
+
+        Args:
+            parts: what has changed so far.
+            step: how many are done.
+            report: of them.
+            finished: whether none is left to do.
 
         Raises:
             OSError: it cannot be written.
@@ -102,9 +111,7 @@ class Checkpoint:
         self._written = time.monotonic()
         if self._ranks.rank > 0:
             return
-        kept = _Kept(
-            step, report.share_done(step) >= 1, self._facts, report.state(), parts.scaler.state_dict()
-        )
+        kept = _Kept(step, finished, self._facts, report.state(), parts.scaler.state_dict())
         header = {"format": _FORMAT, "training": json.dumps(vars(kept))}
         data = save({name: tensor.contiguous() for name, tensor in parts.tensors().items()}, header)
         replace_file(self._path, data)
@@ -136,10 +143,13 @@ class Checkpoint:
                 return _Kept(**json.loads(header["training"])), tensors
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise BundleError(f"{self._path} is damaged ({error}). Begin anew with --fresh.") from error
+        except OSError as error:
+            raise BundleError(f"{self._path} cannot be read: {error}.") from error
 
 
 def training_folder(out: Path) -> Path:
     """Return the folder beside a bundle's, for what only training needs."""
+    out = out.resolve()  # a name even for "."; and where a link leads, as the bundle itself
     return out.with_name(f"{out.name}.training")
 
 
@@ -158,14 +168,22 @@ def listing_sha256(images: ImageSet, folder: Path) -> str:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that the old or the new one is there whole, even after a loss of power."""
+    """Write a file so that the old or the new one is there whole, even after a loss of power.
+
+    Raises:
+        OSError: it cannot be written; the old one is there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)  # of a full disk, it would take the last of the room
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the renaming itself

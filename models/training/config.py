@@ -12,6 +12,7 @@ from models.errors import OptionError
 from models.manifest import InputSpec, make_record
 from models.margins import Margin, check_margin
 from models.networks import NETWORKS
+from models.networks.transformers_vision import plain_config
 from models.virtual_classes import FurtherClasses
 
 __all__ = ["MEAN", "STD", "TrainConfig"]
@@ -51,6 +52,8 @@ class TrainConfig:
             learned from but measured on, in place of `val_split`; see `models.datasets.hold_out`.
         report_pictures: whether the bundle's report shows pictures of what it was measured on.
         network: one of `models.networks.NETWORKS`.
+        network_config: for the network transformers, the JSON of a vision configuration, as in a public
+            config.json; None for every other.
         neck: whether a batch normalisation (BNNeck) stands between the embedding that the triplet loss sees
             and the one that the identity loss sees and the bundle gives.
         pretrained: weights to begin with; None begins with random ones.
@@ -94,6 +97,7 @@ class TrainConfig:
     hold_out: float | tuple[str, ...] | None = None
     report_pictures: bool = True
     network: str = "small_resnet"
+    network_config: str | None = None
     neck: bool = False
     pretrained: Path | None = None
     dimension: int = 128
@@ -137,11 +141,23 @@ class TrainConfig:
         if not self.triplet_weight + self.id_weight > 0:
             raise OptionError("triplet_weight and id_weight are both 0: nothing is learned.")
         check_margin(self.margin)
+        if self.further_classes != "none" and self.height != self.width:
+            raise OptionError(
+                f"further_classes {self.further_classes} turns pictures, and {self.height} x {self.width} is "
+                "not square. Ask for an input of equal height and width.",
+                argument="further_classes",
+            )
+        if (self.network == "transformers") != (self.network_config is not None):
+            raise OptionError(
+                "The network transformers needs network_config (a config.json), and no other takes one.",
+                argument="network_config",
+            )
 
     def record(self) -> dict[str, Any]:
         """Return it without what is said elsewhere in the manifest, and without paths of this machine."""
         record = {name: value for name, value in asdict(self).items() if name not in _SAID_ELSEWHERE}
-        return record | {"pretrained": self.pretrained and self.pretrained.name}
+        config = self.network_config and plain_config(self.network_config)
+        return record | {"pretrained": self.pretrained and self.pretrained.name, "network_config": config}
 
     def input(self) -> InputSpec:
         """Return how pictures become the network's input.
@@ -160,12 +176,21 @@ class TrainConfig:
         )
 
     def architecture(self) -> dict[str, int | float | str | bool]:
-        """Return the parameters that the network is built with; what is usual is left out."""
+        """Return the parameters that the network is built with; what is usual is left out.
+
+        Raises:
+            OptionError: a network_config that is none.
+        """
         params: dict[str, int | float | str | bool] = {"dimension": self.dimension}
+        if self.network_config is not None:
+            params["config"] = plain_config(self.network_config)
         if self.channels == "grey":
             params["channels"] = 1
         if self.neck:
             params["neck"] = True
+        if self.network.startswith("osnet") and self.pretrained is None:
+            # Public weights end in a ReLU; what is compared by angle had better use all directions.
+            params["rectified"] = False
         return params
 
     def _check_names(self) -> None:

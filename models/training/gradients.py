@@ -1,14 +1,15 @@
 """The gradient of a batch's loss, whatever the batch was cut into."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.errors import NonFiniteError
 from models.training.batches import Batch
 from models.training.caching import encode
 from models.training.objective import Losses
 from models.training.parts import Parts
 from models.training.ranks import Ranks
 
-__all__ = ["backpropagate"]
+__all__ = ["backpropagate", "clip"]
 
 
 def backpropagate(parts: Parts, batch: Batch, chunk: int | None, ranks: Ranks) -> tuple[Losses, Tensor]:
@@ -40,3 +41,25 @@ def backpropagate(parts: Parts, batch: Batch, chunk: int | None, ranks: Ranks) -
     backward(embeddings.grad[ranks.share(len(embeddings))])
     ranks.sum_gradients(parts.own_parameters(), whole=parts.objective.parameters())
     return losses, embeddings.detach()
+
+
+def clip(parts: Parts, norm: float) -> Tensor:
+    """Cut the gradient in the parameters to a norm, in place, and return the norm () that it had.
+
+    Under float16 an infinite one is let pass: the scaler leaves that step out and lowers the scale.
+
+    Args:
+        parts: whose parameters have a gradient.
+        norm: the largest that is left, > 0.
+
+    Raises:
+        NonFiniteError: NaN or infinity in the gradient, before it is in the weights.
+    """
+    parts.scaler.unscale_(parts.optimizer)
+    found = nn.utils.clip_grad_norm_(parts.parameters(), norm)
+    if not parts.scaler.is_enabled() and not bool(found.isfinite()):
+        raise NonFiniteError(
+            f"The gradient's norm is {float(found)}: training diverged. Take a lower learning rate or a "
+            "longer warm-up."
+        )
+    return found

@@ -10,7 +10,7 @@ from models.progress import Report, ReportOptions
 from models.training.batches import Batches, TrainingData, seed_torch
 from models.training.checkpoint import Checkpoint
 from models.training.config import TrainConfig
-from models.training.gradients import backpropagate
+from models.training.gradients import backpropagate, clip
 from models.training.parts import begin, learning_rate
 from models.training.ranks import ALONE, Ranks
 from models.training.stopping import Stop
@@ -28,16 +28,20 @@ def fit(
     """Return a network trained on labelled pictures, in evaluation mode, and how that went.
 
     Args:
-        config: its paths and splits are not looked at.
+        config: its dataset and splits, device and threads are not looked at.
         data: the labelled pictures.
-        ranks: the processes that train together.
+        ranks: the processes that train together, and the device: alone and on the CPU unless it is given, see
+            `models.training.ranks.joined`.
         checkpoint: where to go on from, and to write to; None keeps nothing.
 
     Raises:
-        DatasetError: fewer identities than a batch needs.
+        DatasetError: fewer identities than a batch needs, or a picture that can no longer be read.
         OptionError: options that do not go together, or a checkpoint of another configuration.
+        ShapeError: another number of labels than of pictures.
+        BundleError: weights to begin with, or a checkpoint, that cannot be read.
         NonFiniteError: training diverged.
         InterruptedWorkError: Ctrl-C or SIGTERM, or another rank has ended; it says how far training came.
+        OSError: the checkpoint or the log cannot be written.
     """
     cuda = [ranks.device] if ranks.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), Stop() as stop:
@@ -64,8 +68,7 @@ def fit(
                 seed_torch(config.seed, step, ranks.rank)
 
                 losses, embeddings = backpropagate(parts, batch, config.chunk, ranks)
-                parts.scaler.unscale_(parts.optimizer)
-                norm = nn.utils.clip_grad_norm_(parts.parameters(), config.clip_norm)
+                norm = clip(parts, config.clip_norm)
                 parts.scaler.step(parts.optimizer)
                 parts.scaler.update()
                 step += 1
@@ -83,7 +86,7 @@ def fit(
                 if checkpoint:
                     checkpoint.write_if_due(parts, step, report)
         if checkpoint:
-            checkpoint.write(parts, step, report)
+            checkpoint.write(parts, step, report, finished=done >= 1)
     if stopped and done < 1:
         kept = checkpoint.how_to_go_on() if checkpoint else "Nothing was kept."
         raise InterruptedWorkError(f"Training was stopped after step {step}. {kept}")

@@ -101,7 +101,8 @@ def begin(config: TrainConfig, classes: int, ranks: Ranks) -> Parts:
     Weights are drawn from torch's global generator, which is seeded.
 
     Raises:
-        OptionError: an option that does not fit another, or the device.
+        OptionError: an option that does not fit another, or the device; a size that the network cannot take.
+        BundleError: weights to begin with that cannot be read, or do not fit.
     """
     if config.precision == "float16" and ranks.device.type != "cuda":
         raise OptionError("precision float16 needs a GPU; take bfloat16 or float32.", argument="precision")
@@ -109,7 +110,10 @@ def begin(config: TrainConfig, classes: int, ranks: Ranks) -> Parts:
     params = {name: value for name, value in config.architecture().items() if name != "neck"}
     network = build_network(config.network, neck=config.neck, **params)
     if config.pretrained is not None:
-        log.info("%s", load_checkpoint(network, config.pretrained))
+        loaded = load_checkpoint(network, config.pretrained)
+        if ranks.rank == 0:
+            log.info("%s", loaded)
+    _check_size(network, config)
     if ranks.world > 1 and ranks.device.type == "cuda":
         network = _synchronised(network)
     objective = Objective(config, network.neck if isinstance(network, Necked) else nn.Identity(), classes)
@@ -125,6 +129,20 @@ def begin(config: TrainConfig, classes: int, ranks: Ranks) -> Parts:
         average=None if config.ema_decay is None else Average(network, config.ema_decay),
         autocast=lambda: torch.autocast(ranks.device.type, dtype, enabled=dtype != torch.float32),
     )
+
+
+@torch.no_grad()
+def _check_size(network: nn.Module, config: TrainConfig) -> None:
+    """Raise OptionError where pictures are too small for the network, or of a size that it does not take."""
+    spec = config.input()
+    try:
+        network.eval()(torch.zeros(1, spec.depth, spec.height, spec.width))  # draws nothing, changes nothing
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(
+            f"The network {config.network} cannot take pictures of {spec.height} x {spec.width} ({error}). "
+            "Ask for another size.",
+            argument="height",
+        ) from error
 
 
 def _synchronised(network: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from models.bundle import Architecture, EncoderSpec, add_measurements, check_destination
 from models.datasets import ImageSet, Pictures, check_pictures, hold_out, load_pixels, read_dataset
 from models.drawing import draw_vehicle
-from models.errors import BundleError, InputError
+from models.errors import BundleError, DatasetError, InputError
 from models.evaluation import EvaluationOptions, evaluate
 from models.images import Pixels, decode
 from models.manifest import make_record
@@ -51,10 +51,14 @@ def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> 
 
     Raises:
         DatasetError: the dataset is not what it should be.
-        BundleError: the folder for the bundle holds something else, or cannot be written.
+        BundleError: the folder for the bundle holds something else, or cannot be written; a file of weights
+            to begin with, or a checkpoint, is damaged.
         OptionError: an option that does not fit; a checkpoint that is unfinished, or of other options.
-        InterruptedWorkError: Ctrl-C or SIGTERM in training; the checkpoint is written.
-        KeyboardInterrupt: Ctrl-C before or after that.
+        NonFiniteError: training diverged.
+        InterruptedWorkError: Ctrl-C or SIGTERM in training, and the checkpoint is written; or another rank
+            has ended.
+        KeyboardInterrupt: Ctrl-C before or after that, or twice.
+        OSError: the checkpoint or the log cannot be written.
     """
     _check_out(config.out)
     train_set, val_set = _sets(config)
@@ -66,6 +70,8 @@ def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> 
         if ranks.rank == 0:
             for images in filter(None, (train_set, val_set)):
                 log.info("%s", images)
+            if val_set is not None:
+                check_pictures(val_set, config.input(), threads=config.threads)
         with _training_data(config, train_set) as data:
             network, outcome = fit(config, data, ranks=ranks, checkpoint=checkpoint)
         if ranks.rank == 0:
@@ -91,8 +97,14 @@ def _training_data(config: TrainConfig, images: ImageSet) -> Iterator[TrainingDa
     spec, labels = config.input(), images.labels()
     cameras, groups = images.camera_labels(), images.group_labels()
     further = config.further_classes
-    in_memory = len(images) * spec.height * spec.width * spec.depth <= _IN_MEMORY
-    if in_memory or further != "none":
+    pictures_in_all = len(expand_labels(labels, further))
+    in_memory = pictures_in_all * spec.height * spec.width * spec.depth <= _IN_MEMORY
+    if not in_memory and further != "none":
+        raise DatasetError(
+            f"With further classes, {images.name}/{images.split} is {pictures_in_all:,} pictures: more than "
+            f"{_IN_MEMORY // 2**30} GiB of memory. Ask for a smaller --size, or leave --further-classes."
+        )
+    if in_memory:
         pixels, classes = expand(load_pixels(images, spec, threads=config.threads), labels, further)
         if cameras is not None:
             cameras = np.tile(cameras, len(classes) // len(labels))
@@ -101,7 +113,7 @@ def _training_data(config: TrainConfig, images: ImageSet) -> Iterator[TrainingDa
         )
         return
     check_pictures(images, spec, threads=config.threads)
-    with Pictures(images, spec, cache_bytes=_IN_MEMORY, threads=config.threads) as pictures:
+    with Pictures(images, spec, threads=config.threads) as pictures:
         yield TrainingData(pictures, labels, cameras, groups)
 
 
@@ -118,7 +130,7 @@ def _write(
     if val_set is not None:
         try:
             _measure(config, encoder, val_set)
-        except InputError as error:
+        except (InputError, DatasetError) as error:
             log.warning("The bundle was written but not measured on %s: %s", val_set, error)
     log.info("The bundle is in %s. Host it with: lookalike serve --encoder %s", config.out, config.out)
 
@@ -192,7 +204,7 @@ def _torch_apart(threads: int) -> Iterator[None]:
     torch.set_num_threads(threads)
     try:
         with (
-            torch.backends.cudnn.flags(benchmark=False, deterministic=True),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
             torch.random.fork_rng(devices=[]),
         ):
             yield

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from models.distances import paired
+from models.manifest import Manifest
 from service.api.answering import respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import resolve
@@ -27,10 +28,7 @@ async def verify(
     """Compare two samples: `verified` where their distance is below the threshold."""
     encoder = services.encoder
     if wanted.threshold is None:
-        raise ConflictError(
-            f"A false-accept rate needs a calibration, and the encoder {encoder.manifest.name!r} has none. "
-            "Give a threshold instead."
-        )
+        raise _no_rate(encoder.manifest)
     rows = await resolve([wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__)
     metric = wanted.metric or encoder.manifest.metric
     distance = await services.store(lambda: paired(rows[:1], rows[1:], metric).item())
@@ -41,3 +39,18 @@ async def verify(
         "metric": metric,
     }
     return await respond(request, answer)
+
+
+def _no_rate(manifest: Manifest) -> ConflictError:
+    """Return why a false acceptance rate is refused, and where to find the threshold for it."""
+    if manifest.calibration is None:
+        known = "has no calibration to take one from; lookalike evaluate measures one on labelled pictures"
+    else:
+        rates = ", ".join(f"{point['far']:g}" for point in manifest.calibration["thresholds"])
+        known = (
+            f"is calibrated for the rates {rates}: give the threshold, of {manifest.metric} distances, that "
+            "GET /v1/encoders has for one of them"
+        )
+    return ConflictError(
+        f"Verifying takes a threshold and no false acceptance rate. The encoder {manifest.name!r} {known}."
+    )

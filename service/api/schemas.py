@@ -114,7 +114,8 @@ class VerifyRequest(RequestBody):
         None, description="Same where the distance is below it."
     )
     far: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="A false-accept rate instead of a threshold; needs a calibration."
+        None,
+        description="A false acceptance rate: refused so far. `GET /v1/encoders` has the thresholds by rate.",
     )
     metric: Literal["cosine", "euclidean"] | None = Field(
         None, description="The encoder's metric if left out."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # they come with torch, which --help need not wait for
     from models.evaluation import Evaluation, Figure
     from models.runtime import Encoder
 
-__all__ = ["evaluate"]
+__all__ = ["FORMS", "PROTOCOLS", "evaluate"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _AT_LEAST_1 = click.IntRange(min=1)
@@ -118,12 +118,16 @@ def _places(
     Raises:
         ClickException: one would lie among the dataset's pictures.
     """
+    from models.manifest import REPORT_NAMES  # noqa: PLC0415 - as in serve
+
     if out is None:
         beside = Path(bundle) if Path(bundle).is_dir() else Path(Path(bundle).name)
         out = beside.absolute().parent / f"{beside.absolute().name}.evaluation"
-    places = json_path or out / "evaluation.json", html_path or out / "report.html"
+    figures, report = REPORT_NAMES
+    places = json_path or out / figures, html_path or out / report
+    pictures = dataset.parent if dataset.is_file() else dataset
     for place in places:
-        if dataset.is_dir() and place.resolve().is_relative_to(dataset.resolve()):
+        if pictures.is_dir() and place.resolve().is_relative_to(pictures.resolve()):
             raise click.ClickException(
                 f"{place} would lie in the dataset's own folder. Choose another place with --out."
             )
@@ -139,6 +143,8 @@ def _write(
     for place, content in zip(places, files.values(), strict=False):  # without matplotlib there is one
         place.write_bytes(content)
         wrote(place, "the report" if place == places[1] else "the figures")
+    for place in places[len(files) :]:  # an older report would stand beside figures that are not its own
+        place.unlink(missing_ok=True)
 
 
 def _show(figures: "Sequence[Figure]", *, chance: bool) -> None:

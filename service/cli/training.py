@@ -70,6 +70,11 @@ _NETWORK = (
     click.option(
         "--network", default="small_resnet", show_default=True, help="docs/training.md lists the names."
     ),
+    click.option(
+        "--network-config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="A config.json that says what the network transformers is.",
+    ),
     click.option("--neck", is_flag=True, help="Part the two losses' embeddings by a BNNeck."),
     click.option(
         "--pretrained",
@@ -152,8 +157,10 @@ def train(data: Path, out: Path, resume: bool, fresh: bool, **given: Any) -> Non
     given["hold_out"] = held_out(given["hold_out"])
     given["height"], given["width"] = size(given.pop("size")) or (96, 96)
     given["val_split"] = given["val_split"] or None
+    if given["network_config"] is not None:
+        given["network_config"] = given["network_config"].read_text("utf-8", errors="replace")
     given["margin"] = margin(given["margin"])
     try:
         training.train(training.TrainConfig(data=data, out=out, **given), resume=resume, fresh=fresh)
     except KeyboardInterrupt as interruption:
-        raise click.ClickException("Interrupted; the bundle was not written.") from interruption
+        raise click.ClickException("Interrupted. The same command with --resume goes on.") from interruption

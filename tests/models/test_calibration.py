@@ -78,6 +78,23 @@ def test_rates_whose_distances_were_not_kept_are_left_out() -> None:
     assert found.thresholds == calibrate(pairs_of_a_set(), ORIGIN, draws=200).thresholds[1:]
 
 
+def test_a_threshold_stays_where_its_interval_cannot_be_had() -> None:
+    # The closest impostor pairs are all of identity 0, which many a draw lacks; few others are kept.
+    labels = np.repeat(np.arange(10), 5)
+    centres = np.where(np.arange(10)[:, None] > 0, 10 * np.eye(10), 0)
+    embeddings = centres[labels] + 0.1 * np.random.default_rng(0).standard_normal((50, 10))
+    whole = calibrate(pair_distances(embeddings, labels), ORIGIN, draws=100).at(0.1)
+    kept = calibrate(pair_distances(embeddings, labels, keep=9 * 25 + 5), ORIGIN, draws=100).at(0.1)
+    assert whole.interval is not None
+    assert kept.interval is kept.tar_interval is None
+    assert (kept.threshold, kept.tar) == (whole.threshold, whole.tar)
+
+
+def test_no_rate_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one rate"):
+        calibrate(pairs_of_a_set(), ORIGIN, fars=[])
+
+
 def test_a_rate_that_needs_more_pairs_is_refused() -> None:
     with pytest.raises(InputError, match="at least 10,000 impostor pairs; there are 3,040"):
         calibrate(pairs_of_a_set(), ORIGIN, fars=[1e-4])

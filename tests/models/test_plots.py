@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.errors import OptionError
 from models.histograms import Histogram
-from models.plots import plot_distances, plot_triplet_distances, require_matplotlib
+from models.plots import draw_cmc, plot_distances, plot_triplet_distances, require_matplotlib
 
 EDGES = np.array([0.0, 0.5, 1.0])
 D_AP = Histogram(EDGES, np.array([3, 1]), mean=0.25)
@@ -94,3 +94,9 @@ def test_pyplot_stays_out(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["北 -> 南", "_east -> west", "$a$ -> <b> & c", "1 -> 2"])
+def test_every_name_is_shown_as_it_is(name: str) -> None:
+    words = [element.text or "" for element in ET.fromstring(draw_cmc({name: np.array([0.5, 1.0])})).iter()]
+    assert name in [text.lstrip("\N{ZERO WIDTH SPACE}") for text in words]

@@ -47,3 +47,10 @@ def test_no_split_at_all_is_said(tmp_path: Path) -> None:
 def test_an_empty_split_is_not_the_folder_itself(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="There is no folder ''"):
         read_folders(folders(tmp_path, "x/1.png"), "")
+
+
+def test_an_identity_to_train_and_to_measure_with_is_refused(tmp_path: Path) -> None:
+    root = folders(tmp_path, "train/x/1.png", "val/x/2.png", "val/y/1.png", "val/-1/1.png", "train/-1/1.png")
+    for split in ("train", "val"):
+        with pytest.raises(DatasetError, match="1 identities in more than one split, first x"):
+            read_folders(root, split)

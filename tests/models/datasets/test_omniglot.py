@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.datasets import alphabet_of, read_dataset, read_omniglot
+from models.datasets import read_dataset, read_omniglot
 from models.errors import DatasetError
 from tests.data import real_data
 from tests.models.datasets.fakes import folders
@@ -34,7 +34,7 @@ def test_a_character_in_two_sets_is_one(tmp_path: Path) -> None:
         ("Greek/character02", "images_background_small2", "0395_01.png"),
         ("Latin/character01", "images_background_small1", "0683_01.png"),
     ]
-    assert [alphabet_of(identity) for identity in images.identities] == ["Greek", "Greek", "Latin"]
+    assert [sample.group for sample in images.samples] == [*["Greek"] * 4, "Latin"]
     assert images.form == "omniglot"
 
 
@@ -93,6 +93,6 @@ def test_the_real_background_sets_are_one(tmp_path: Path) -> None:
             file.extractall(tmp_path)
     images = read_dataset(tmp_path, "train")
     assert (len(images), len(images.identities)) == (242 * 20, 242)
-    assert {alphabet_of(identity) for identity in images.identities} == {
+    assert {sample.group for sample in images.samples} == {
         path.name for root in tmp_path.iterdir() for path in root.iterdir()
     }

@@ -81,11 +81,10 @@ def test_a_terminal_gets_a_bar(
     assert "decoding fake/train" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 10 * 5 * 7 * 3 - 1, 10 * 5 * 7 * 3])
-def test_batches_are_rows_of_all_pixels(images: ImageSet, cache_bytes: int) -> None:
+def test_batches_are_rows_of_all_pixels(images: ImageSet) -> None:
     pixels = expected(images)
     rng = np.random.default_rng(0)
-    with Pictures(images, SPEC, cache_bytes=cache_bytes, threads=3) as pictures:
+    with Pictures(images, SPEC, threads=3) as pictures:
         assert len(pictures) == 10
         for _ in range(10):
             batch = rng.integers(0, 10, 6)
@@ -100,16 +99,8 @@ def test_a_batch_is_the_caller_s_own(images: ImageSet) -> None:
         np.testing.assert_array_equal(pictures.rows([0, 1]), pixels[:2])
 
 
-def test_what_fits_is_decoded_once(images: ImageSet) -> None:
-    pixels = expected(images)
+def test_pictures_are_decoded_at_each_use(images: ImageSet) -> None:
     with Pictures(images, SPEC) as pictures:
-        pictures.rows([4])
-        images.samples[4].path.unlink()
-        np.testing.assert_array_equal(pictures.rows([4, 5]), pixels[[4, 5]])
-
-
-def test_what_does_not_fit_is_decoded_each_time(images: ImageSet) -> None:
-    with Pictures(images, SPEC, cache_bytes=0) as pictures:
         pictures.rows([4])
         images.samples[4].path.unlink()
         with pytest.raises(DatasetError, match=r"4\.png: No such file"):
@@ -118,7 +109,7 @@ def test_what_does_not_fit_is_decoded_each_time(images: ImageSet) -> None:
 
 def test_the_next_batch_is_decoded_ahead(images: ImageSet) -> None:
     pixels = expected(images)
-    with Pictures(images, SPEC, cache_bytes=0, threads=1) as pictures:
+    with Pictures(images, SPEC, threads=1) as pictures:
         pictures.prefetch([6, 7])
         pictures.rows([1])  # the one thread takes these after the others
         for number in (6, 7):
@@ -127,7 +118,7 @@ def test_the_next_batch_is_decoded_ahead(images: ImageSet) -> None:
 
 
 def test_only_the_latest_batch_ahead_is_kept(images: ImageSet) -> None:
-    with Pictures(images, SPEC, cache_bytes=0, threads=1) as pictures:
+    with Pictures(images, SPEC, threads=1) as pictures:
         pictures.prefetch([6])
         pictures.prefetch([7])
         pictures.rows([7])

@@ -59,6 +59,12 @@ def test_too_few_identities_are_refused() -> None:
         PKSampler(np.array([-1, -1]), identities=2, images=2, seed=0)
 
 
+@pytest.mark.parametrize(("identities", "images"), [(1, 2), (0, 2), (2, 1)])
+def test_batches_without_a_triplet_are_refused(identities: int, images: int) -> None:
+    with pytest.raises(OptionError, match="at least 2"):
+        PKSampler(UNBALANCED, identities=identities, images=images, seed=0)
+
+
 def as_ever(labels: Indices, p: int, k: int, *, seed: int, step: int) -> Indices:
     """Return a batch by the draws that the shipped encoders' training was recorded with, as a plain loop."""
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
@@ -88,32 +94,6 @@ def test_nobody_is_never_drawn_and_changes_no_draw() -> None:
     one, other = (PKSampler(these, identities=4, images=2, seed=0) for these in (labels, with_nobody))
     for step in range(10):
         np.testing.assert_array_equal(one.batch(step), other.batch(step))
-
-
-def test_all_ranks_together_are_the_batch_of_one_process() -> None:
-    labels = np.random.default_rng(0).integers(0, 30, 200)
-    cameras = np.random.default_rng(1).integers(0, 4, 200)
-    for these in (None, cameras):
-        sampler = PKSampler(labels, identities=12, images=3, seed=2, cameras=these)
-        for step in (0, 1, 7):
-            for world in (1, 2, 3, 12):
-                shares = [sampler.batch(step, rank=rank, world=world) for rank in range(world)]
-                assert {len(share) for share in shares} == {36 // world}
-                np.testing.assert_array_equal(np.concatenate(shares), sampler.batch(step))
-
-
-@pytest.mark.parametrize(
-    ("rank", "world", "message"),
-    [
-        (0, 2, "3 identities a batch cannot be shared evenly by 2 processes"),
-        (0, 0, "shared evenly by 0"),
-        (3, 3, "rank is 3; with 3 processes it is 0 to 2"),
-        (-1, 3, "rank is -1"),
-    ],
-)
-def test_shares_that_do_not_come_out_are_refused(rank: int, world: int, message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        PKSampler(UNBALANCED, identities=3, images=2, seed=0).batch(0, rank=rank, world=world)
 
 
 def evenest(sizes: dict[int, int], k: int) -> list[int]:

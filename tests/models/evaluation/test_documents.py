@@ -1,13 +1,14 @@
 """An evaluation in words and in JSON: stable keys, numbers with counts, and warnings that are deserved."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models.datasets import read_csv
+from models.datasets import Pairs, Role, read_csv
 from models.drawing import draw_dataset
 from models.errors import DatasetError, OptionError
 from models.evaluation import (
@@ -15,6 +16,7 @@ from models.evaluation import (
     EvaluationOptions,
     Subject,
     as_json,
+    conventions_of,
     document,
     evaluate,
     figures_of,
@@ -22,6 +24,7 @@ from models.evaluation import (
     untrained,
     warnings_of,
 )
+from models.evaluation.face_pairs import measure_pairs
 from models.runtime import Encoder
 from tests.models import encoders
 from tests.models.evaluation.small import random_encoder, set_of, subject_of
@@ -64,6 +67,28 @@ def test_the_document_has_its_keys_and_is_the_same_again(encoder: Encoder) -> No
     assert (
         found["open_set"]["dir_at_fpir"]["0.1"]["dir_1"] <= found["open_set"]["dir_at_fpir"]["0.1"]["dir_5"]
     )
+
+
+def test_the_conventions_are_those_of_the_set() -> None:
+    names = [f"p{number}" for number in range(10)]
+    alike = conventions_of(measure(subject_of(set_of(names * 2)), EvaluationOptions(draws=5)))
+    assert alike["pairs"] == "All pairs of two pictures, each once."
+    assert alike["open set"].endswith("the probes are all other pictures.")
+    roles: list[Role] = ["query" if number < 8 else "gallery" for number in range(20)]
+    asked = set_of(names * 2, ["1"] * 10 + ["2"] * 10, roles)
+    found = conventions_of(measure(subject_of(asked), EvaluationOptions(draws=5)))
+    assert "of two cameras, each once; identities without a query form none." in found["pairs"]
+    assert "the probes are the queries, but for those of the enrolled picture's" in found["open set"]
+
+
+def test_a_threshold_that_accepts_every_pair_is_null(encoder: Encoder) -> None:
+    # Collapsed, and three pairs of one person for each of two: nothing is better than to accept them all.
+    images = set_of(["a", "a", "b"])
+    same = np.arange(48) % 4 > 0
+    pairs = Pairs(images, np.zeros(48, dtype=np.int64), np.where(same, 1, 2), same, np.arange(48) // 16)
+    subject = Subject(images, np.ones((3, 2), dtype=np.float32), "euclidean")
+    evaluation = replace(good(), pairs=measure_pairs(subject, pairs))
+    assert json.loads(as_json(encoder, evaluation))["pairs"]["thresholds"] == [None] * 3
 
 
 def test_every_figure_is_the_documents(encoder: Encoder) -> None:

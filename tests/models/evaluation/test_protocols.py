@@ -237,7 +237,13 @@ def test_lfw_without_pairs_is_its_people(tmp_path: Path) -> None:
 
 def test_omniglot_has_trials_within_alphabets_and_episodes() -> None:
     samples = tuple(
-        Sample(Path(f"{alphabet}{number:02d}_{drawer:02d}.png"), f"{alphabet}/c{number:02d}", "", "test")
+        Sample(
+            Path(f"{alphabet}{number:02d}_{drawer:02d}.png"),
+            f"{alphabet}/c{number:02d}",
+            "",
+            "test",
+            group=alphabet,
+        )
         for alphabet in ("Greek", "Latin")
         for number in range(21)
         for drawer in range(1, 4)
@@ -253,3 +259,13 @@ def test_omniglot_has_trials_within_alphabets_and_episodes() -> None:
     evaluation = measure(few, FAST)
     assert evaluation.few_shot == {}
     assert "few_shot" in evaluation.not_measured
+
+
+def test_without_alphabets_there_are_no_trials_within_them() -> None:
+    samples = tuple(
+        Sample(Path(f"{number:02d}_{drawer:02d}.png"), f"c{number:02d}", "", "test")
+        for number in range(21)
+        for drawer in range(1, 4)
+    )
+    subject = subject_of(ImageSet("characters", "test", samples, "omniglot"))
+    assert list(measure(subject, FAST).few_shot) == ["episodes_5_way", "episodes_20_way"]

@@ -54,6 +54,14 @@ def test_episodes_show_and_ask_different_pictures_of_the_same_classes() -> None:
     assert len({tuple(labels[support[:, 0]]) for support in trials.support}) == 6  # in every order
 
 
+def test_pictures_of_nobody_are_no_class() -> None:
+    labels = np.array([-1, 3, 3, -1, 8, 8, -1])
+    trials = episodes(labels, 20, ways=2, seed=0)
+    assert {*labels[trials.support].ravel()} == {*labels[trials.queries].ravel()} == {3, 8}
+    with pytest.raises(InputError, match="there are 2"):
+        episodes(labels, 1, ways=3)
+
+
 def test_draws_are_those_of_their_seed() -> None:
     labels = np.repeat(np.arange(9), 5)
     one, again, other = (episodes(labels, 20, ways=5, seed=seed).support for seed in (1, 1, 2))

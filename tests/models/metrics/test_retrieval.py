@@ -271,3 +271,7 @@ def test_junk_must_name_an_entry_for_each_query(junk: list[int]) -> None:
 def test_embeddings_without_rows_are_refused() -> None:
     with pytest.raises(ShapeError, match="gallery have no rows"):
         retrieval_of(np.ones((1, 2)), np.ones((0, 2)), (ints([1]), ints([])))
+    with pytest.raises(ShapeError, match="queries have no rows"):
+        retrieval_of(np.ones((0, 2)), np.ones((1, 2)), (ints([]), ints([1])), junk=ints([]))
+    with pytest.raises(ShapeError, match="queries have no rows"):
+        metric_learning(np.ones((0, 2)), ints([]))

@@ -63,6 +63,23 @@ def test_equal_error_rates_worked_out_by_hand(
     assert roc(given_pairs(np.array(genuine), np.array(impostor))).eer == eer
 
 
+def test_pairs_of_different_dtypes_are_counted_exactly() -> None:
+    # Between 0.1 in float32 and the next number of float32 there are numbers of float64.
+    genuine = np.array([0.1], dtype=np.float32)
+    low, high = float(genuine[0]), float(np.nextafter(genuine[0], np.float32(1)))
+    impostor = np.array([low, (low + high) / 2, 1.0])
+    found = roc(given_pairs(genuine, impostor))
+    for threshold, far in zip(found.threshold, found.far, strict=True):
+        assert far == np.mean([d < threshold for d in impostor])
+
+
+def test_whole_numbers_are_distances_too() -> None:
+    whole = given_pairs(np.array([1, 2, 2]), np.array([2, 3, 5]))
+    real = given_pairs(np.array([1.0, 2.0, 2.0]), np.array([2.0, 3.0, 5.0]))
+    for name, values in vars(roc(real)).items():
+        np.testing.assert_array_equal(getattr(roc(whole), name), values)
+
+
 @pytest.mark.parametrize("far", [0.005, 0.0099, 0.01, 0.07, 0.1, 0.29, 0.5, 0.999])
 @pytest.mark.parametrize("levels", [4, 1_000_000])
 def test_the_threshold_is_the_kth_smallest_impostor_distance(far: float, levels: int) -> None:

@@ -118,7 +118,7 @@ def test_configs_that_cannot_be_built_are_refused(given: dict[str, Any]) -> None
 
 def test_without_the_library_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)  # importing it then fails as if it were absent
-    with pytest.raises(OptionError, match=r"pip install 'lookalike\[transformers\]'"):
+    with pytest.raises(OptionError, match=r"pip install '\.\[transformers\]'"):
         build_network("transformers", config=TINY_VIT)
 
 

@@ -36,12 +36,11 @@ def test_it_stands_apart_from_the_network() -> None:
     assert torch.equal(average.weights["weight"], before)
 
 
-@pytest.mark.parametrize("steps", [200])
-def test_the_first_weights_are_soon_forgotten(steps: int) -> None:
+def test_the_first_weights_are_soon_forgotten() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 1000.0)
     average = Average(network, decay=0.999)
     nn.init.constant_(network.weight, 1.0)
-    for step in range(1, steps + 1):
+    for step in range(1, 201):
         average.update(network, step)
     assert float(average.weights["weight"]) == pytest.approx(1.0, abs=0.01)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.datasets import Pictures, read_csv
-from models.errors import OptionError
+from models.errors import OptionError, ShapeError
 from models.training import TrainConfig, fit
 from models.training.batches import Batches, TrainingData, seed_torch
 from models.training.ranks import ALONE
@@ -17,7 +17,7 @@ from tests.models.training.small import pictures
 def test_pictures_that_are_decoded_on_the_way_train_the_same_network(config: TrainConfig) -> None:
     data = pictures(config)
     expected, _ = fit(config, data)
-    with Pictures(read_csv(config.data, "train"), config.input(), cache_bytes=0, threads=2) as on_the_way:
+    with Pictures(read_csv(config.data, "train"), config.input(), threads=2) as on_the_way:
         found, _ = fit(config, TrainingData(on_the_way, data.labels))
     for name, tensor in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
@@ -69,3 +69,9 @@ def test_bunches_of_a_group_are_drawn_together(config: TrainConfig) -> None:
 def test_bunches_need_groups(config: TrainConfig) -> None:
     with pytest.raises(OptionError, match="which identities form a group"):
         Batches(dataclasses.replace(config, together=2), pictures(config), ALONE)
+
+
+def test_each_picture_needs_a_label(config: TrainConfig) -> None:
+    data = pictures(config)
+    with pytest.raises(ShapeError, match="31 labels for 32 pictures"):
+        Batches(config, dataclasses.replace(data, labels=data.labels[1:]), ALONE)

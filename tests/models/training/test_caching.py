@@ -64,6 +64,22 @@ def test_random_numbers_after_a_step_do_not_repeat_those_within() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize(
+    ("count", "chunk", "sizes"), [(5, 2, [3, 2]), (7, 3, [3, 2, 2]), (3, 2, [3]), (2, 9, [2])]
+)
+def test_no_picture_is_encoded_alone(count: int, chunk: int, sizes: list[int]) -> None:
+    network, seen = nn.BatchNorm1d(3), []
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return network(x)  # type: ignore[no-any-return]
+
+    embeddings, backward = encode(network, forward, torch.randn(count, 3), chunk)
+    assert seen == sizes
+    backward(torch.ones_like(embeddings))
+    assert len(embeddings) == count
+
+
 def test_running_statistics_see_each_chunk_once() -> None:
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     normalised = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))

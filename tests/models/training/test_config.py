@@ -1,5 +1,6 @@
 """A configuration refuses what cannot train, and records what decided the outcome."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,30 @@ def test_two_losses_without_weight_are_refused() -> None:
     assert TrainConfig(data=Path(), out=Path(), triplet_weight=0.0, id_weight=1.0).id_weight == 1
 
 
+def test_pictures_that_are_turned_must_be_square() -> None:
+    with pytest.raises(OptionError, match="96 x 64 is not square"):
+        TrainConfig(data=Path(), out=Path(), width=64, further_classes="rotations")
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": "transformers"}, {"network_config": "{}"}], ids=["without", "for another"]
+)
+def test_a_config_of_the_network_is_for_transformers_and_needed_there(change: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="transformers needs network_config"):
+        TrainConfig(data=Path(), out=Path(), **change)
+
+
+def test_the_config_of_the_network_is_in_the_architecture_without_its_places() -> None:
+    given = json.dumps({"model_type": "vit", "_name_or_path": "/home/somebody/vit", "hidden_size": 16})
+    config = TrainConfig(data=Path(), out=Path(), network="transformers", network_config=given)
+    expected = {"model_type": "vit", "hidden_size": 16}
+    assert json.loads(str(config.architecture()["config"])) == expected
+    assert json.loads(config.record()["network_config"]) == expected
+    other = TrainConfig(data=Path(), out=Path(), network="transformers", network_config="no JSON")
+    with pytest.raises(OptionError, match="must be the JSON of a vision configuration"):
+        other.architecture()
+
+
 def test_the_record_is_json_without_paths() -> None:
     config = TrainConfig(data=Path("/a/data"), out=Path("/a/out"), pretrained=Path("/a/weights.pth"))
     text = json.dumps(config.record(), allow_nan=False)
@@ -80,3 +105,10 @@ def test_grey_input_and_a_neck_are_in_the_architecture_and_nothing_usual_is() ->
     other = TrainConfig(data=Path(), out=Path(), dimension=7, channels="grey", neck=True)
     assert other.architecture() == {"dimension": 7, "channels": 1, "neck": True}
     assert (other.input().depth, len(other.input().mean)) == (1, 1)
+
+
+def test_osnet_from_scratch_gives_embeddings_of_all_directions(tmp_path: Path) -> None:
+    public = tmp_path / "osnet.pth"
+    scratch = TrainConfig(data=tmp_path, out=tmp_path, network="osnet_x0_25")
+    assert scratch.architecture()["rectified"] is False
+    assert "rectified" not in dataclasses.replace(scratch, pretrained=public).architecture()

@@ -1,17 +1,20 @@
 """What training begins with, and the course of the learning rate."""
 
 import dataclasses
+from importlib.util import find_spec
 from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.errors import BundleError, OptionError
+from models.errors import BundleError, NonFiniteError, OptionError
 from models.networks import build_network
 from models.training import TrainConfig, fit
+from models.training.gradients import clip
 from models.training.parts import begin, learning_rate
 from models.training.ranks import ALONE
+from tests.models.networks_by_name import TINY_VIT
 from tests.models.training.small import options, pictures
 
 
@@ -70,3 +73,38 @@ def test_pretrained_weights_are_begun_with(
 def test_float16_needs_a_gpu() -> None:
     with pytest.raises(OptionError, match="float16 needs a GPU"):
         begin(options(precision="float16"), 6, ALONE)
+
+
+def test_pictures_that_are_too_small_for_the_network_are_refused() -> None:
+    with pytest.raises(OptionError, match="osnet_x0_25 cannot take pictures of 8 x 32"):
+        begin(options(network="osnet_x0_25", height=8), 6, ALONE)
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="needs the extra: transformers")
+def test_a_backbone_of_transformers_is_trained_by_its_config() -> None:
+    given = options(network="transformers", network_config=TINY_VIT)
+    parts = begin(given, 6, ALONE)
+    assert parts.embed(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_ends_training_before_it_is_in_the_weights(value: float) -> None:
+    parts = begin(options(), 6, ALONE)
+    for parameter in parts.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    first = parts.parameters()[0].grad
+    assert first is not None
+    assert float(clip(parts, 5.0)) == 0
+    first.view(-1)[0] = value
+    with pytest.raises(NonFiniteError, match="training diverged"):
+        clip(parts, 5.0)
+
+
+def test_a_gradient_is_cut_to_the_norm_and_its_own_is_returned() -> None:
+    parts = begin(options(), 6, ALONE)
+    for parameter in parts.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    count = sum(parameter.numel() for parameter in parts.parameters())
+    assert float(clip(parts, 5.0)) == pytest.approx(count**0.5)
+    cut = sum(float(p.grad.square().sum()) for p in parts.parameters() if p.grad is not None)
+    assert cut**0.5 == pytest.approx(5.0, rel=1e-4)

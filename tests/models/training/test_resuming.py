@@ -17,6 +17,7 @@ from models.augmentation import AUGMENTATIONS
 from models.bundle import read_bundle
 from models.errors import BundleError, InterruptedWorkError, OptionError
 from models.training import TrainConfig, fit, train
+from models.training.checkpoint import replace_file, training_folder
 from tests.models.training.killed_training import train_and_die
 from tests.models.training.processes import start
 from tests.models.training.small import pictures
@@ -137,6 +138,38 @@ def test_a_finished_training_resumed_writes_its_bundle_without_a_step(
     assert train(changed) == changed.out  # nothing is lost by beginning anew
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_training_begun_anew_is_not_resumed_from_the_one_before(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    changed = dataclasses.replace(config, out=tmp_path / "run", val_split=None, steps=1)
+    train(changed)
+
+    def ended(images: Tensor, rng: np.random.Generator) -> Tensor:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(AUGMENTATIONS, "camera", ended)
+        with pytest.raises(KeyboardInterrupt):
+            train(changed, fresh=fresh)
+    assert not (tmp_path / "run.training" / CHECKPOINT).exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_and_leaves_nothing_half_written(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    changed = dataclasses.replace(config, out=tmp_path / "run", val_split=None, steps=1)
+    place = tmp_path / "run.training" / CHECKPOINT
+    place.mkdir(parents=True)
+    (place / "in the way").touch()
+    with pytest.raises(OSError, match="checkpoint") as refusal:
+        replace_file(place, b"new")
+    assert refusal.value.filename == str(place)
+    assert not list(place.parent.glob("*.partial"))
+    with pytest.raises(BundleError, match="cannot be read"):
+        train(changed, resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -200,6 +233,14 @@ def test_what_a_dying_process_left_half_written_is_no_hindrance(config: TrainCon
     train(changed)
     assert (tmp_path / "run.training" / CHECKPOINT).is_file()
     assert not (tmp_path / "run.training" / "checkpoint.partial").exists()
+
+
+def test_the_folder_beside_a_bundles_is_found_from_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert training_folder(Path()) == tmp_path.resolve() / "mine.training"
 
 
 def test_minutes_before_an_interruption_count(config: TrainConfig, tmp_path: Path, stopping_at: Any) -> None:

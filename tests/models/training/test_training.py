@@ -9,8 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from models.augmentation import AUGMENTATIONS
 from models.bundle import read_bundle
+from models.datasets import read_csv
 from models.drawing import draw_vehicle
 from models.errors import BundleError, DatasetError, OptionError
 from models.losses import batch_triplet_loss
@@ -194,6 +197,31 @@ def test_what_no_bundle_can_say_is_refused_before_training(
         train(dataclasses.replace(config, out=tmp_path / "x", steps=1_000_000, **change))
     assert not (tmp_path / "x").exists()
     assert not (tmp_path / "x.training").exists()
+
+
+def test_a_damaged_picture_to_measure_on_is_found_before_training(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(config.data, tmp_path / "data")
+    sample = read_csv(folder, "val").samples[0]
+    sample.path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=sample.path.name):
+        train(dataclasses.replace(config, data=folder, out=tmp_path / "x", steps=1_000_000))
+
+
+def test_the_kernels_of_a_gpu_are_those_that_repeat(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(images: Tensor, rng: np.random.Generator) -> Tensor:
+        kernels = torch.backends.cudnn
+        seen.append((kernels.enabled, kernels.deterministic, kernels.benchmark))
+        return images.float()
+
+    monkeypatch.setitem(AUGMENTATIONS, "camera", look)
+    train(dataclasses.replace(config, out=tmp_path / "x", steps=1, val_split=None))
+    assert seen == [(True, True, False)]
 
 
 def test_a_missing_split_is_found_before_training(config: TrainConfig, tmp_path: Path) -> None:

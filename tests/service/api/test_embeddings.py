@@ -143,4 +143,6 @@ def test_figures_and_thresholds_of_the_encoder_are_told(bundle: Path, tmp_path: 
     settings = Settings(data_dir=tmp_path / "data", encoder=str(measured), threads=1)
     with TestClient(create_app(settings)) as client:
         (encoder,) = client.get("/v1/encoders").json()["encoders"]
+        by_rate = client.post("/v1/verify", json={"a": [1], "b": [2], "far": 0.1})
     assert (encoder["evaluation"], encoder["calibration"]) == (evaluation, calibration)
+    assert_problem(by_rate, 409, "conflict", "calibrated for the rates 0.2, 0.1", "GET /v1/encoders")

@@ -173,7 +173,7 @@ def test_verify_takes_pictures_in_json_and_in_a_form(client: TestClient, picture
     ("request_body", "status", "slug", "word"),
     [
         ({"a": [1], "b": [2]}, 422, "invalid-fields", "threshold and far"),
-        ({"a": [1], "b": [2], "far": 0.01}, 409, "conflict", "calibration"),
+        ({"a": [1], "b": [2], "far": 0.01}, 409, "conflict", "has no calibration"),
         ({"a": [1], "b": [2, 3], "threshold": 1}, 422, "dimension-mismatch", "/b"),
         ({"a": "aGVsbG8gd29ybGQ=", "b": [2], "threshold": 1}, 422, "unsupported-image", "/a"),
     ],

@@ -88,9 +88,18 @@ def test_nothing_is_written_among_the_pictures(bundle: Path, drawn: Path) -> Non
     assert not (drawn / "results").exists()
 
 
+def test_the_folder_of_a_file_of_pairs_is_the_datasets(bundle: Path, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("1\n")
+    assert "would lie in the dataset's own folder" in refusal("evaluate", bundle, pairs, "--json", pairs)
+    assert pairs.read_text() == "1\n"
+
+
 def test_without_matplotlib_there_are_figures_and_a_hint(
     bundle: Path, drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("of other figures")
     with mock.patch.dict(sys.modules, {"matplotlib": None}):
         result = run("evaluate", bundle, drawn, *FAST, "--out", tmp_path / "out")
     assert result.exit_code == 0

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch import Tensor
 
+from models.augmentation import AUGMENTATIONS
 from models.bundle import read_bundle
 from models.drawing import draw_dataset
 from models.training import TrainConfig
@@ -50,6 +53,8 @@ def test_train_refuses_an_option_by_its_name(drawn: Path, tmp_path: Path, option
         ("b", ["--network", "resnet9"], "Error: network is 'resnet9'; known are "),
         ("b", ["--augmentation", "fog"], "Error: augmentation is 'fog'; known are "),
         ("b", ["--triplet-weight", "0"], "nothing is learned"),
+        ("b", ["--network", "transformers"], "transformers needs network_config"),
+        ("b", ["--size", "8x8", "--network", "osnet_x0_25"], "osnet_x0_25 cannot take pictures of 8 x 8"),
         ("b", ["--size", "9000x96"], "Error: height 9000: "),
         ("b", ["--val-split", "test"], "no split 'test'"),
     ],
@@ -86,6 +91,26 @@ def test_a_bundle_is_made_and_made_again_from_the_checkpoint(drawn: Path, tmp_pa
     other = run(*arguments, "--resume", "--learning-rate", "0.1")
     assert other.exit_code == 1
     assert "was made with learning_rate 0.002, and 0.1 is asked for" in other.output
+
+
+def test_the_config_of_a_network_is_read_from_its_file(drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    network = ("--network", "transformers", "--network-config", tmp_path / "config.json")
+    result = run("train", drawn, "--out", tmp_path / "b", *SMALL, *network)
+    assert result.exit_code == 1
+    assert "it has 'bert'" in result.output
+
+
+def test_ctrl_c_before_a_step_is_done_says_how_to_go_on(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(images: Tensor, rng: np.random.Generator) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(AUGMENTATIONS, "camera", ended)
+    result = run("train", drawn, "--out", tmp_path / "b", *SMALL)
+    assert result.exit_code == 1
+    assert "Interrupted. The same command with --resume goes on." in result.output
 
 
 def test_resume_and_fresh_exclude_each_other(drawn: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Train and evaluate beside other libraries and plain loops: `make bench-learning`."""
