@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from models.distances import Metric, as_row_metric, prepare
-from models.errors import DomainError, OptionError, ShapeError
+from models.errors import OptionError
 from models.formulas import DISTRIBUTIONS
 from models.reciprocal import Members, Options, check_count, nearest, reranked
 from models.tiles import Strips
 
-__all__ = ["Reranked", "rerank", "rerank_distances", "rerank_top"]
+__all__ = ["Reranked", "rerank", "rerank_top"]
 
 _SQUARES = frozenset({"squared_euclidean", "cosine"})
 
@@ -118,39 +118,6 @@ def rerank_top(
     return Reranked(indices, distances)
 
 
-@torch.no_grad()
-def rerank_distances(
-    query_query: Tensor,
-    query_gallery: Tensor,
-    gallery_gallery: Tensor,
-    *,
-    k1: int = 20,
-    k2: int = 6,
-    weight: float = 0.3,
-) -> Tensor:
-    """Return the re-ranked distances of distances that are known, of a symmetric metric; they are squared.
-
-    Args:
-        query_query: (Q, Q), >= 0, any real dtype.
-        query_gallery: (Q, G), >= 0.
-        gallery_gallery: (G, G), >= 0.
-        k1: as `rerank`.
-        k2: as `rerank`.
-        weight: as `rerank`.
-
-    Returns:
-        (Q, G) float32, as `rerank`.
-
-    Raises:
-        ShapeError: the three do not fit each other, or there is no query, or no gallery.
-        NonFiniteError: NaN or infinity.
-        DomainError: a distance below 0.
-        OptionError: k1, k2 or weight out of range.
-    """
-    options = Options(k1, k2, weight)
-    return _whole(_of_distances(query_query, query_gallery, gallery_gallery), options)
-
-
 def _of_embeddings(queries: Tensor, gallery: Tensor, metric: Metric | str) -> Members:
     metric = as_row_metric(metric)
     if metric.name in DISTRIBUTIONS:
@@ -160,32 +127,6 @@ def _of_embeddings(queries: Tensor, gallery: Tensor, metric: Metric | str) -> Me
         raise OptionError(message, argument="metric")
     rows = torch.cat(prepare({"queries": queries, "gallery": gallery}, metric))
     return Members(rows, len(queries), metric.name in _SQUARES, Strips(rows, rows, metric).distances)
-
-
-def _of_distances(query_query: Tensor, query_gallery: Tensor, gallery_gallery: Tensor) -> Members:
-    given = {"query_gallery": query_gallery, "query_query": query_query, "gallery_gallery": gallery_gallery}
-    # As rows of numbers they are checked like any others.
-    across, before, behind = (prepare({name: rows}, Metric("euclidean"))[0] for name, rows in given.items())
-    queries, width = across.shape
-    for name, values, side in (("query_query", before, queries), ("gallery_gallery", behind, width)):
-        expected, got = (side, side), tuple(values.shape)
-        if got != expected:
-            message = f"{name} is {got}; beside a query_gallery of {(queries, width)} it must be {expected}."
-            raise ShapeError(message, argument=name, expected=expected, got=got)
-    for name, values in zip(given, (across, before, behind), strict=True):
-        below = (values < 0).any(1)
-        if below.any():
-            row = int(below.nonzero()[0])
-            raise DomainError(f"Row {row} of {name} has a distance below 0.", argument=name, row=row)
-
-    def distances(rows: slice) -> Tensor:
-        upper = slice(min(rows.start, queries), min(rows.stop, queries))
-        lower = slice(max(rows.start - queries, 0), max(rows.stop - queries, 0))
-        left = torch.cat([before[upper], across[:, lower].t()])
-        return torch.cat([left, torch.cat([across[upper], behind[lower]])], 1)
-
-    like = torch.cat([across[:, 0], behind[0]])
-    return Members(like, queries, False, distances)
 
 
 def _whole(members: Members, options: Options) -> Tensor:

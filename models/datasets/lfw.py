@@ -65,6 +65,11 @@ class Faces:
             folder = inside(self.root, person, "A list of LFW")
             paths = pictures_in(folder) if folder.is_dir() else []
             self._files[person] = {path.stem: path for path in paths}
+            if len(self._files[person]) != len(paths):
+                raise DatasetError(
+                    f"{folder} has pictures that differ in their suffix alone, of {len(paths)} in all. "
+                    "Leave one of each."
+                )
         return self._files[person]
 
 

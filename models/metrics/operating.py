@@ -79,22 +79,24 @@ def operating_intervals(
     if pairs.identities is None:
         raise InputError("An interval over identities needs to know whose the pairs are.", argument="pairs")
     found: list[tuple[float, float]] = []
+    of_each = np.bincount(pairs.identities.genuine, minlength=len(pairs.identities.images))
     for weights in identity_draws(len(pairs.identities.images), draws=draws, seed=seed):
         for weight in weights:
             impostors = pairs.identities.impostor_pairs(weight)
-            own = weight[pairs.identities.genuine]
-            if impostors and own.any():
+            genuine = int(weight @ of_each)
+            if impostors and genuine:
                 threshold = _drawn_threshold(pairs, pairs.identities, weight, far)
                 if threshold is None:
                     return None
-                found.append((threshold, own[: pairs.genuine.searchsorted(threshold)].sum() / own.sum()))
+                accepted = pairs.identities.genuine[: np.searchsorted(pairs.genuine, threshold)]
+                found.append((float(threshold), int(weight[accepted].sum()) / genuine))
     thresholds, rates = np.array(found).reshape(-1, 2).T
     return percentiles(thresholds, level), percentiles(rates, level)
 
 
 def _drawn_threshold(
     pairs: PairDistances, identities: PairIdentities, weight: npt.NDArray[np.int64], far: float
-) -> float | None:
+) -> np.floating | None:
     """Return the threshold of one draw: the first distance at which more than k drawn pairs are reached.
 
     None where the distances that are held do not reach so many.
@@ -105,7 +107,9 @@ def _drawn_threshold(
     while True:
         reached = np.cumsum(weight[first[:length]] * weight[second[:length]])
         if reached[-1] > k:
-            return float(pairs.impostor[np.searchsorted(reached, k, "right")])
+            # As it is held, so that it is searched for among genuine distances without a copy of these.
+            found: np.floating = pairs.impostor[np.searchsorted(reached, k, "right")]
+            return found
         if length == len(pairs.impostor):
             return None
         length = min(len(pairs.impostor), 2 * length)

@@ -64,7 +64,7 @@ class Checkpoint:
             OptionError: there is one.
             BundleError: the file is damaged.
         """
-        if self._path.exists() and not (kept := self._read()[0]).finished:
+        if self._path.exists() and not (kept := self._read(with_tensors=False)[0]).finished:
             raise OptionError(
                 f"{self._path} is of a training that was stopped after step {kept.step}. "
                 "Go on with --resume, or begin anew with --fresh."
@@ -133,13 +133,14 @@ class Checkpoint:
             parts.scaler.load_state_dict(kept.scaler)
         return kept.step, kept.report
 
-    def _read(self) -> tuple[_Kept, dict[str, Tensor]]:
+    def _read(self, *, with_tensors: bool = True) -> tuple[_Kept, dict[str, Tensor]]:
         try:
             with safe_open(self._path, "pt") as file:
                 header = file.metadata() or {}
                 if header.get("format") != _FORMAT:
                     raise BundleError(f"{self._path} is not a checkpoint of this version.")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                names = file.keys() if with_tensors else ()
+                tensors = {name: file.get_tensor(name) for name in names}
                 return _Kept(**json.loads(header["training"])), tensors
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise BundleError(f"{self._path} is damaged ({error}). Begin anew with --fresh.") from error

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from models import comparisons, reciprocal, reranking
 from models.distances import METRICS, l2_normalize, pairwise
-from models.errors import DomainError, InputError, NonFiniteError, OptionError, ShapeError
-from models.reranking import rerank, rerank_distances, rerank_top
+from models.errors import NonFiniteError, OptionError, ShapeError
+from models.reranking import rerank, rerank_top
 from tests.models.inputs import DISTRIBUTIONS, metric_named, rows, rows_for
 from tests.models.memory import peak_bytes
 from tests.models.reranking_oracle import dense_rerank
@@ -156,14 +156,6 @@ def test_the_first_of_each_query_are_those_of_the_whole(
     assert torch.equal(distances, ordered[:, :keep])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
-def test_known_distances_give_the_same(dtype: torch.dtype) -> None:
-    x = (10 * clusters(60, 11)).round()
-    d = pairwise(x, metric="manhattan")
-    found = rerank_distances(d[:20, :20].to(dtype), d[:20, 20:].to(dtype), d[20:, 20:].to(dtype))
-    assert torch.equal(found, rerank(x[:20], x[20:], metric="manhattan"))
-
-
 def test_nothing_to_rank_is_an_empty_answer() -> None:
     x = rows(5)
     assert rerank(x[:0], x).shape == (0, 5)
@@ -217,29 +209,6 @@ def test_embeddings_that_cannot_be_compared_are_refused() -> None:
         rerank(rows(2), rows(3, d=5))
     with pytest.raises(NonFiniteError, match="Row 1 of gallery"):
         rerank(rows(2), torch.tensor([[1.0] * 4, [torch.nan] * 4]))
-
-
-def known(qq: float = 0.0, qg: float = 1.0, gg: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.full((2, 2), qq), torch.full((2, 3), qg), torch.full((3, 3), gg)
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "message"),
-    [
-        ((torch.zeros(2, 3), *known()[1:]), ShapeError, r"query_query is \(2, 3\); .* must be \(2, 2\)"),
-        ((*known()[:2], torch.zeros(2, 2)), ShapeError, r"gallery_gallery is \(2, 2\); .* be \(3, 3\)"),
-        ((known()[0], torch.zeros(2), known()[2]), ShapeError, "query_gallery must have 2 dimensions"),
-        ((known()[0], torch.zeros(2, 0), torch.zeros(0, 0)), ShapeError, "query_gallery has rows without"),
-        (known(qq=-1.0), DomainError, "Row 0 of query_query has a distance below 0"),
-        (known(qg=-1.0), DomainError, "Row 0 of query_gallery has a distance below 0"),
-        (known(gg=torch.inf), NonFiniteError, "Row 0 of gallery_gallery has NaN or infinity"),
-    ],
-)
-def test_known_distances_that_are_none_are_refused(
-    given: tuple[Tensor, Tensor, Tensor], error: type[InputError], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        rerank_distances(*given)
 
 
 def test_the_examples_hold() -> None:

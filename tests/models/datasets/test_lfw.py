@@ -83,6 +83,13 @@ def test_a_picture_of_another_name_is_refused(tmp_path: Path) -> None:
         read_lfw(tmp_path, "all")
 
 
+def test_one_name_with_two_suffixes_is_refused(tmp_path: Path) -> None:
+    picture = lfw(tmp_path) / "lfw" / "Bob" / "Bob_0001.jpg"
+    picture.with_suffix(".png").write_bytes(picture.read_bytes())
+    with pytest.raises(DatasetError, match=r"Bob has pictures that differ in their suffix alone"):
+        read_lfw(tmp_path, "train")
+
+
 def test_a_person_without_a_picture_is_refused(tmp_path: Path) -> None:
     (lfw(tmp_path) / "lfw" / "Dee").mkdir()
     with pytest.raises(DatasetError, match="Dee holds no picture"):
