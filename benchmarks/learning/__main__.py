@@ -74,7 +74,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="measure nothing; write the document again")
     parser.add_argument("--threads", type=int, default=available_cpus(), help="of the processor")
     parser.add_argument(
-        "--results", type=Path, default=_ROOT / "build" / "learning", help="the folder of results"
+        "--results",
+        type=Path,
+        default=_ROOT / "benchmarks" / "results" / "learning",
+        help="the folder of results",
     )
     parser.add_argument("--document", type=Path, help="the file to write into; else docs/benchmarks.md")
     return parser.parse_args()
