@@ -39,11 +39,14 @@ __all__ = [
     "FORMS",
     "FULL",
     "OURS",
+    "PER_IDENTITY",
     "Measured",
     "Sizes",
+    "clusters",
     "differing_ranks",
     "embeddings",
     "measure",
+    "peak_bytes",
     "render",
 ]
 
@@ -54,7 +57,7 @@ EXACT = "dense formula, float64"
 _DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _AIM = 3.0
 _SEED = 20
-_PER_IDENTITY = 20
+PER_IDENTITY = 20
 _NOISE = 1.5
 # The threads of a BLAS that has just computed go on spinning, and would slow whoever comes next.
 _PAUSE_S = 0.2
@@ -93,13 +96,18 @@ _QUICK = Sizes(200, 600, 128, 2)
 
 
 def embeddings(sizes: Sizes) -> tuple[Tensor, Tensor]:
-    """Return queries (Q, D) and gallery (G, D) from a seed: centres, and 1.5 times as much noise."""
+    """Return queries (Q, D) and gallery (G, D) of `clusters`."""
+    x, _ = clusters(sizes)
+    return x[: sizes.queries], x[sizes.queries :]
+
+
+def clusters(sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Return (Q + G, D) rows and (Q + G,) identities from a seed: centres, and 1.5 times as much noise."""
     generator = torch.Generator().manual_seed(_SEED)
     count = sizes.queries + sizes.gallery
-    centres = torch.randn(max(1, count // _PER_IDENTITY), sizes.d, generator=generator)
+    centres = torch.randn(max(1, count // PER_IDENTITY), sizes.d, generator=generator)
     identities = torch.randint(len(centres), (count,), generator=generator)
-    x = centres[identities] + _NOISE * torch.randn(count, sizes.d, generator=generator)
-    return x[: sizes.queries], x[sizes.queries :]
+    return centres[identities] + _NOISE * torch.randn(count, sizes.d, generator=generator), identities
 
 
 def _ours(queries: Tensor, gallery: Tensor) -> npt.NDArray[np.floating]:
@@ -173,12 +181,13 @@ def _peak_of(name: str, sizes: Sizes) -> dict[str, Any]:
     """Run in a process of its own: compute a tiny set, then the set, and return what it took at its peak."""
     FORMS[name](*embeddings(Sizes(8, 24, sizes.d, 1)))
     inputs = embeddings(sizes)
-    before = _peak_bytes()
+    before = peak_bytes()
     FORMS[name](*inputs)
-    return {"bytes": _peak_bytes() - before}
+    return {"bytes": peak_bytes() - before}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Return the most memory that this process has had so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_OF_RSS
 
 
@@ -189,7 +198,7 @@ def render(sizes: Sizes, measured: Measured, threads: int) -> str:
         machine=describe_machine("cpu", threads),
         versions=describe_versions(),
         sizes=sizes,
-        per_identity=_PER_IDENTITY,
+        per_identity=PER_IDENTITY,
         rounds=sizes.rounds,
     )
     total = sizes.queries * sizes.gallery
