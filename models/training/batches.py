@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.augmentation import AUGMENTATIONS
+from models.augmentation.compounds import compound
 from models.datasets import Pictures, PKSampler
 from models.errors import OptionError, ShapeError
 from models.images import Pixels
@@ -96,6 +97,7 @@ class Batches:
         self._pixels = data.pixels
         self._labels = torch.from_numpy(data.labels)
         self._augment = AUGMENTATIONS[config.augmentation]
+        self._compounds, self._images = config.compounds, config.images
         self._seed, self._ranks = config.seed, ranks
 
     def batch(self, step: int) -> Batch:
@@ -114,7 +116,10 @@ class Batches:
         # Alone, and as rank 0, a training draws what it always drew.
         further = [self._ranks.rank] if self._ranks.rank else []
         rng = np.random.default_rng([self._seed, 1, step, *further])
-        changed = self._augment(torch.from_numpy(pixels).permute(0, 3, 1, 2), rng)
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        if self._compounds:
+            images = compound(images, rng, each=self._images, share=self._compounds)
+        changed = self._augment(images, rng)
         x = ((changed - MEAN) / STD).contiguous(memory_format=torch.channels_last)
         return Batch(x.to(self._ranks.device), self._labels[torch.from_numpy(rows)].to(self._ranks.device))
 

@@ -25,7 +25,7 @@ _SAID_ELSEWHERE = frozenset(
 _COUNTS = ("together", "steps", "save_steps", "threads", "dimension")
 _AMOUNTS = ("minutes", "save_minutes", "learning_rate", "clip_norm")
 _WEIGHTS = ("triplet_weight", "id_weight", "weight_decay")
-_SHARES = ("label_smoothing", "warm_up", "ema_decay")
+_SHARES = ("label_smoothing", "warm_up", "ema_decay", "compounds")
 
 # Each option's range as a test, which NaN fails, and in words.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
@@ -62,6 +62,8 @@ class TrainConfig:
         channels: what the network sees: rgb, or grey.
         augmentation: one of `models.augmentation.AUGMENTATIONS`.
         further_classes: what turned pictures count as, see `models.virtual_classes`.
+        compounds: the share of a batch's identities that become others by a small mark, see
+            `models.augmentation.compounds`; for characters.
         identities, images: P and K of the batches.
         camera_balanced: whether an identity's K pictures are spread over its cameras.
         together: how many identities of a batch come from one group each (Omniglot's alphabets); 1 does not
@@ -106,6 +108,7 @@ class TrainConfig:
     channels: Literal["rgb", "grey"] = "rgb"
     augmentation: str = "camera"
     further_classes: FurtherClasses = "none"
+    compounds: float = 0.0
     identities: int = 48
     images: int = 2
     camera_balanced: bool = False
@@ -146,6 +149,11 @@ class TrainConfig:
                 f"further_classes {self.further_classes} turns pictures, and {self.height} x {self.width} is "
                 "not square. Ask for an input of equal height and width.",
                 argument="further_classes",
+            )
+        if self.compounds and self.id_weight:
+            raise OptionError(
+                "compounds makes identities that no classifier knows: leave it, or id_weight.",
+                argument="compounds",
             )
         if (self.network == "transformers") != (self.network_config is not None):
             raise OptionError(

@@ -57,6 +57,11 @@ _DATA = (
         **_choice("none", "rotations", "symmetries"),
         help="What turned pictures count as: other classes, for characters and symbols.",
     ),
+    click.option(
+        "--compounds",
+        **_usual(_SHARE, 0.0),
+        help="The share of a batch's identities that become others by a small mark; for characters.",
+    ),
     click.option("--identities", **_usual(_AT_LEAST_2, 48), help="P, the identities of a batch."),
     click.option("--images", **_usual(_AT_LEAST_2, 2), help="K, the pictures of each identity in a batch."),
     click.option(

@@ -68,6 +68,11 @@ def test_two_losses_without_weight_are_refused() -> None:
     assert TrainConfig(data=Path(), out=Path(), triplet_weight=0.0, id_weight=1.0).id_weight == 1
 
 
+def test_identities_that_a_batch_makes_up_have_no_classifier() -> None:
+    with pytest.raises(OptionError, match="compounds makes identities that no classifier knows"):
+        TrainConfig(data=Path(), out=Path(), compounds=0.5, id_weight=1.0)
+
+
 def test_pictures_that_are_turned_must_be_square() -> None:
     with pytest.raises(OptionError, match="96 x 64 is not square"):
         TrainConfig(data=Path(), out=Path(), width=64, further_classes="rotations")

@@ -95,7 +95,7 @@ def test_a_gradient_that_is_not_finite_ends_training_before_it_is_in_the_weights
     first = parts.parameters()[0].grad
     assert first is not None
     assert float(clip(parts, 5.0)) == 0
-    first.view(-1)[0] = value
+    first[(0,) * first.ndim] = value
     with pytest.raises(NonFiniteError, match="training diverged"):
         clip(parts, 5.0)
 
