@@ -116,7 +116,7 @@ def _run(name: str, sizes: Sizes) -> dict[str, Any]:
 def differs(measured: Mapping[str, Mapping[str, Any]]) -> float:
     """Return the largest difference of a figure of the one from that of the other."""
     ours, theirs = measured[OURS]["figures"], measured[SCRIPT]["figures"]
-    return max(abs(ours[name] - value) for name, value in theirs.items())
+    return max(abs(float(ours[name]) - float(value)) for name, value in theirs.items())
 
 
 def render(sizes: Sizes, measured: Mapping[str, Mapping[str, Any]], threads: int) -> str:

@@ -42,7 +42,7 @@ def compound(images: Tensor, rng: np.random.Generator, *, each: int, share: floa
 
     becomes = of_class(torch.from_numpy(rng.random(count) < share))
     giver = torch.from_numpy(rng.permutation(count))
-    given = ink.unflatten(0, (count, each))[giver].flatten(0, 1)
+    given = ink.reshape(count, each, *ink.shape[1:])[giver].flatten(0, 1)
     size = of_class(uniform(rng, *_REDUCED, count)) * torch.exp(_HAND * normal(rng, len(ink)))
     across, down = (of_class(uniform(rng, -_REACH, _REACH, count)) for _ in range(2))
     across, down = (place + _HAND * normal(rng, len(ink)) for place in (across, down))

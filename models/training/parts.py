@@ -118,7 +118,9 @@ def begin(config: TrainConfig, classes: int, ranks: Ranks) -> Parts:
         network = _synchronised(network)
     objective = Objective(config, network.neck if isinstance(network, Necked) else nn.Identity(), classes)
     # As the pictures come: kernels of the other order are turned at every step, a sixth of a CPU's time.
-    network.to(ranks.device, memory_format=torch.channels_last).train()
+    network.to(ranks.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    network.train()
     objective.to(ranks.device).train()
     ranks.same([*network.state_dict().values(), *objective.state_dict().values()])
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.precision]
