@@ -14,13 +14,15 @@ from models.margins import (
     CostedTriplets,
     Margin,
     check_margin,
+    divisor,
     fold,
     fold_sum,
     require_reduction,
     triplet_costs,
 )
+from models.small_batches import differentiable, is_small, small_batch_sum
 from models.tiles import Strips, distances_at, fitting
-from models.triplets import MINERS, Groups, Labels, count_classes, encode_labels
+from models.triplets import MINERS, Groups, Labels, count_classes, encode_labels, label_tensor
 from models.worst import worst_triplets
 
 __all__ = ["MININGS", "BatchLoss", "MinedTriplet", "batch_triplet_loss"]
@@ -133,6 +135,9 @@ def batch_triplet_loss(  # noqa: PLR0913 - torch's shape: options by keyword
     metric = as_row_metric(distance)
     usual = _REDUCTIONS.get(mining, "mean")
     request = _Request(mining, margin, usual if reduction is None else reduction, return_triplets)
+    small = _small(embeddings, labels, metric, request, normalize=normalize)
+    if small is not None:
+        return small
     x = _prepared(embeddings, metric, normalize=normalize)
     groups = Groups(encode_labels(labels, expected=len(x)).to(x.device))
     strips = Strips(x, x, metric)
@@ -179,6 +184,45 @@ class _Request:
     def active(self, counts: Tensor) -> int:
         """Return how many of the (easy, semi-hard, hard) are active."""
         return int(counts.sum() if self.margin == "soft" else counts[1:].sum())
+
+
+def _small(
+    embeddings: Tensor, labels: Labels, metric: Metric, request: _Request, *, normalize: bool
+) -> BatchLoss | None:
+    """Return the loss of a small batch, in the usual case; None leaves it to the form for all others.
+
+    A few calls of torch make what takes that form about 1 ms, however small the batch is.
+    """
+    if not (
+        metric.name == "euclidean"
+        and request.mining in {"all", "hard"}
+        and request.margin != "soft"
+        and request.reduction != "none"
+        and request.listed == 0
+        and is_small(embeddings)
+    ):
+        return None
+    x = embeddings.float()
+    tensor = label_tensor(labels, expected=len(x)).to(x.device)
+    found = small_batch_sum(x, tensor, mining=request.mining, margin=request.margin, normalize=normalize)
+    if found is None:
+        return None
+    easy, semi_hard, hard = found.classes
+    count = divisor(sum(found.classes), semi_hard + hard, request.reduction)
+    return BatchLoss(
+        loss=differentiable(
+            x, found.total / count, None if found.gradient is None else found.gradient.div_(count)
+        ),
+        mining=request.mining,
+        reduction=request.reduction,
+        easy=easy,
+        semi_hard=semi_hard,
+        hard=hard,
+        active_triplets=semi_hard + hard,
+        skipped_anchors=found.skipped,
+        collapsed=False,  # rows near each other it leaves to the general form
+        triplets=[],
+    )
 
 
 def _prepared(embeddings: Tensor, metric: Metric, *, normalize: bool) -> Tensor:

@@ -14,6 +14,7 @@ __all__ = [
     "CostedTriplets",
     "Margin",
     "check_margin",
+    "divisor",
     "fold",
     "fold_sum",
     "require_reduction",
@@ -106,4 +107,9 @@ def fold(costs: Tensor, active: Tensor, reduction: str) -> Tensor:
 
 def fold_sum(total: Tensor, valid: int, active: int, reduction: str) -> Tensor:
     """Return the sum of the costs over their number, as the reduction asks."""
-    return total / max(1, {"sum": 1, "mean": valid, "mean_active": active}[reduction])
+    return total / divisor(valid, active, reduction)
+
+
+def divisor(valid: int, active: int, reduction: str) -> int:
+    """Return what a sum of costs is divided by: 1, or the number of triplets that the mean is taken of."""
+    return max(1, {"sum": 1, "mean": valid, "mean_active": active}[reduction])

@@ -23,6 +23,7 @@ __all__ = [
     "Triplets",
     "count_classes",
     "encode_labels",
+    "label_tensor",
     "mine_hard",
     "mine_semi_hard",
     "negatives_only",
@@ -50,23 +51,19 @@ class Mined(NamedTuple):
     d_an: Tensor
 
 
-def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
-    """Return dense codes: equal labels get equal codes, from 0 to the number of labels - 1.
+def label_tensor(labels: Labels, expected: int | None = None) -> Tensor:
+    """Return labels that are equal where the given ones are: those of a tensor, codes of other hashables.
 
     Args:
         labels: hashables, or a 1-D integer tensor.
         expected: how many there must be.
 
     Returns:
-        (N,) int64, on the labels' device.
+        (N,) integers, on the labels' device.
 
     Raises:
         ShapeError: another number of labels than expected, or a tensor that is not 1-D.
         OptionError: labels that cannot be compared: floating point tensors, NaN, unhashable objects.
-
-    Example:
-        >>> encode_labels(["ann", "bob", "ann"]).tolist()
-        [0, 1, 0]
     """
     if not isinstance(labels, Sized):
         message = f"labels must be a sequence or an integer tensor, not {labels!r}."
@@ -81,13 +78,36 @@ def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
         if labels.is_floating_point() or labels.is_complex():
             message = f"labels must be integers or hashables, not a tensor of {labels.dtype}."
             raise OptionError(message, argument="labels")
-        _, codes_of_rows = torch.unique(labels, return_inverse=True)
-        return torch.as_tensor(codes_of_rows)
+        return labels
     codes: dict[Hashable, int] = {}
     return torch.tensor(
         [codes.setdefault(_key(label, row), len(codes)) for row, label in enumerate(labels)],
         dtype=torch.int64,
     )
+
+
+def encode_labels(labels: Labels, expected: int | None = None) -> Tensor:
+    """Return dense codes: equal labels get equal codes, from 0 to the number of labels - 1.
+
+    Args:
+        labels: hashables, or a 1-D integer tensor.
+        expected: how many there must be.
+
+    Returns:
+        (N,) int64, on the labels' device.
+
+    Raises:
+        InputError: as `label_tensor`.
+
+    Example:
+        >>> encode_labels(["ann", "bob", "ann"]).tolist()
+        [0, 1, 0]
+    """
+    tensor = label_tensor(labels, expected)
+    if not isinstance(labels, Tensor):
+        return tensor
+    _, codes_of_rows = torch.unique(tensor, return_inverse=True)
+    return torch.as_tensor(codes_of_rows)
 
 
 class Groups:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from models import batch_all, euclid, triplets
+from models import batch_all, euclid, small_batches, triplets
 
 
 @pytest.fixture
@@ -17,9 +17,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=["differences", "products", "sorting"])
+@pytest.fixture(params=["small", "differences", "products", "sorting"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute as small batches do, as large ones do, or as large ones with many positives do."""
+    """Compute as small float32 batches do, other small ones, large ones, or those with many positives."""
+    if request.param == "small":
+        return
+    monkeypatch.setattr(small_batches, "_MOST_ROWS", 0)
     if request.param != "differences":
         monkeypatch.setattr(euclid, "_SMALL", 0)
     if request.param == "sorting":
