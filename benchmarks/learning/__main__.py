@@ -65,6 +65,14 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _command(options: argparse.Namespace) -> str:
+    """Return what is typed to measure it again."""
+    if options.quick:
+        return "python -m benchmarks.learning --quick"
+    threads = "" if options.threads == available_cpus() else f" THREADS={options.threads}"
+    return f"make bench-learning{threads}"
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
@@ -157,7 +165,7 @@ def _write(
     draw(summary, document.parent / image)
     about = {
         "title": "Learning",
-        "command": "python -m benchmarks.learning --quick" if options.quick else "make bench-learning",
+        "command": _command(options),
         "image": image,
         **machine,
     }
