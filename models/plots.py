@@ -103,17 +103,18 @@ def plot_distances(path: Path, histogram: Histogram, *, distance: str) -> None:
         axes.legend()
 
 
-def draw_roc(curves: Mapping[str, tuple[Curve, Curve]], *, impostors: int) -> str:
+def draw_roc(curves: Mapping[str, tuple[Curve, Curve]], *, impostors: int, of: str = "all pairs") -> str:
     """Return an SVG of ROC curves over a logarithmic FAR, from half of one impostor pair on.
 
     Args:
         curves: by their names (T,) FAR and (T,) TAR, both ascending from 0 to 1.
         impostors: how many impostor pairs there are.
+        of: which pairs, another word for each such SVG of a page.
 
     Raises:
         OptionError: matplotlib is not installed.
     """
-    with _Inline("ROC: true acceptance rate over false acceptance rate") as inline:
+    with _Inline(f"ROC of {of}: true acceptance rate over false acceptance rate") as inline:
         axes = inline.axes
         grid = np.geomspace(0.5 / impostors, 1.0, _CURVE_POINTS)
         for (name, (far, tar)), colour in zip(curves.items(), _FURTHER, strict=False):
@@ -147,7 +148,12 @@ def draw_cmc(curves: Mapping[str, Curve]) -> str:
 
 
 def draw_pair_distances(
-    genuine: Histogram, impostor: Histogram, *, distance: str, thresholds: Mapping[str, float]
+    genuine: Histogram,
+    impostor: Histogram,
+    *,
+    distance: str,
+    thresholds: Mapping[str, float],
+    of: str = "all pairs",
 ) -> str:
     """Return an SVG of how often distances occur between pictures of one identity, and of two.
 
@@ -156,11 +162,12 @@ def draw_pair_distances(
         impostor: of pairs of two, on the same edges.
         distance: its name.
         thresholds: to draw, by what they are called.
+        of: which pairs, another word for each such SVG of a page.
 
     Raises:
         OptionError: matplotlib is not installed.
     """
-    with _Inline("Distances of genuine and impostor pairs") as inline:
+    with _Inline(f"Distances of {of}, genuine and impostor") as inline:
         axes = inline.axes
         _draw(axes, genuine, f"{genuine.total:,} genuine pairs", _POSITIVE)
         _draw(axes, impostor, f"{impostor.total:,} impostor pairs", _NEGATIVE)

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
+from models.bars import lines_above
 from models.collapse import collapse_warning
 from models.course import Course
 from models.distances import Metric
@@ -95,15 +96,17 @@ class Report:
         silent = self._options.quiet or not console.is_terminal
         self._bar = Progress(*columns, TimeElapsedColumn(), console=console, disable=silent)
         self._task = self._bar.add_task("training", total=1.0)
+        self._shown = ExitStack()
 
     def __enter__(self) -> "Report":
         if self._folder is not None and not self._options.quiet:
             self._log = TrainingLog(self._folder, after=self._recorded.step)
-        self._bar.start()
+        self._shown.enter_context(self._bar)
+        self._shown.enter_context(lines_above())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._shown.close()
         if self._log is not None:
             self._log.close()
 

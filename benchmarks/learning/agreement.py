@@ -65,6 +65,7 @@ def compare_faces(task: Task) -> Record:
     in_folds = measure_pairs(Subject(pairs.images, subject.embeddings, subject.metric), pairs)
     assert evaluation.pairs is not None
     test = evaluation.pairs
+    assert test.operating is not None
     tar = {point.far: point.tar for point in test.operating.thresholds}
     ours = our_verification(test.curve.auc, test.curve.eer, tar, (len(genuine), len(impostor)))
     ours |= {

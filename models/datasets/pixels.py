@@ -1,16 +1,14 @@
 """Pictures of a set as pixels: all at once, or batch by batch where they do not fit into memory."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
+from models.bars import watched
 from models.datasets.samples import ImageSet, Sample
 from models.errors import DatasetError, ImageError
 from models.images import Pixels, decode
@@ -18,10 +16,7 @@ from models.manifest import InputSpec
 
 __all__ = ["Pictures", "check_pictures", "load_pixels"]
 
-log = logging.getLogger(__name__)
-
 _CHUNK = 64  # pictures a task: few enough that threads end together, enough that tasks cost nothing
-_LOG_EVERY = 100  # chunks between two log lines
 
 Indices = Sequence[int] | npt.NDArray[np.integer]
 
@@ -167,21 +162,9 @@ def _decode_all(images: ImageSet, spec: InputSpec, keep: Callable[[int, Pixels],
     chunks = [range(start, min(start + _CHUNK, len(images))) for start in starts]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
     try:
-        results = _watched(pool.map(work, chunks), len(chunks), f"decoding {images.name}/{images.split}")
+        results = watched(pool.map(work, chunks), len(chunks), f"decoding {images.name}/{images.split}")
         refused = [complaint for complaints in results for complaint in complaints]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if refused:
         raise DatasetError(f"{len(refused):,} of {len(images):,} pictures cannot be used. First {refused[0]}")
-
-
-def _watched(results: Iterator[list[str]], total: int, what: str) -> Iterator[list[str]]:
-    """Yield results, showing how many there have been: a bar on a terminal, log lines elsewhere."""
-    console = Console(stderr=True)
-    shown = track(
-        results, what, total=total, console=console, transient=True, disable=not console.is_terminal
-    )
-    for done, result in enumerate(shown, start=1):
-        yield result
-        if not console.is_terminal and done % _LOG_EVERY == 0:
-            log.info("%s: %d %%", what, 100 * done // total)

@@ -19,7 +19,9 @@ FEW_SHOT = {
 }
 
 
-def measure_few_shot(subject: Subject, *, draws: int = 1000, seed: int = 0) -> dict[str, FewShot]:
+def measure_few_shot(
+    subject: Subject, *, draws: int = 1000, seed: int = 0
+) -> tuple[dict[str, FewShot], dict[str, str]]:
     """Classify by one shown picture: 20 trials an alphabet, and a thousand episodes of 5 and of 20 ways.
 
     Args:
@@ -29,25 +31,20 @@ def measure_few_shot(subject: Subject, *, draws: int = 1000, seed: int = 0) -> d
         seed: of trials, episodes and bootstrap.
 
     Returns:
-        By the keys of `FEW_SHOT`, without those that the set has too few characters for.
-
-    Raises:
-        InputError: it has too few for every one.
+        Both by the keys of `FEW_SHOT`: what was found, and why the others cannot be measured on the set.
     """
     found: dict[str, FewShot] = {}
-    refusal: InputError | None = None
+    refused: dict[str, str] = {}
     for name in FEW_SHOT:
         try:
             trials = _trials(subject, name, seed)
         except InputError as error:
-            refusal = error
+            refused[name] = str(error)
             continue
         found[name] = one_shot_trials(
             subject.embeddings, trials, metric=subject.metric, draws=draws, seed=seed
         )
-    if not found and refusal is not None:
-        raise refusal
-    return found
+    return found, refused
 
 
 def _trials(subject: Subject, name: str, seed: int) -> Trials:
@@ -61,10 +58,13 @@ def _characters(images: ImageSet) -> tuple[Labels, Labels, Labels]:
     """Return (N,) the number of each picture's alphabet, of its character, and of who drew it.
 
     Raises:
-        InputError: the alphabet of some picture is unknown.
+        InputError: the set does not say them.
     """
     alphabets = images.group_labels()
-    if alphabets is None:
-        raise InputError("Trials within alphabets need a group, its alphabet, for each picture.")
+    if alphabets is None or images.form != "omniglot":
+        raise InputError(
+            "Trials within alphabets need each picture's alphabet and who drew it, which only the form "
+            "omniglot says."
+        )
     drawers = [sample.path.stem.rpartition("_")[2] for sample in images.samples]
     return alphabets, images.labels(), np.unique(drawers, return_inverse=True)[1]

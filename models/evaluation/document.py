@@ -176,7 +176,7 @@ def _pairs(test: PairTest) -> dict[str, Any]:
                 "measured_far": point.measured_far,
                 "threshold": point.threshold,
             }
-            for point in test.operating.thresholds
+            for point in (() if test.operating is None else test.operating.thresholds)
         },
     }
 

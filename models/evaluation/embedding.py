@@ -1,14 +1,10 @@
 """Embeddings of whole sets, batch by batch, and of an encoder that has learned nothing."""
 
-import logging
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.progress import track
 
+from models.bars import watched
 from models.datasets import ImageSet, Pictures
 from models.distances import l2_normalize
 from models.errors import OptionError
@@ -17,10 +13,7 @@ from models.runtime import Device, Embeddings, Encoder, TorchEngine
 
 __all__ = ["embed", "mean_cosines", "untrained"]
 
-log = logging.getLogger(__name__)
-
 _BATCH = 64
-_LOG_EVERY = 100  # batches between two log lines
 
 
 def embed(encoder: Encoder, images: ImageSet, *, threads: int = 2) -> Embeddings:
@@ -40,7 +33,8 @@ def embed(encoder: Encoder, images: ImageSet, *, threads: int = 2) -> Embeddings
     parts: list[Embeddings] = []
     with Pictures(images, spec, threads=threads) as pictures:
         pictures.prefetch(batches[0])
-        for number in _watched(len(batches), f"encoding {images.name}/{images.split}"):
+        what = f"encoding {images.name}/{images.split}"
+        for number in watched(range(len(batches)), len(batches), what):
             pixels = pictures.rows(batches[number])
             pictures.prefetch(batches[number + 1] if number + 1 < len(batches) else ())
             parts.append(encoder.encode(pixels))
@@ -100,13 +94,3 @@ def mean_cosines(
         (within - own) / same_pairs if same_pairs else None,
         (total - within) / different_pairs if different_pairs else None,
     )
-
-
-def _watched(total: int, what: str) -> Iterator[int]:
-    """Yield 0, 1, ... total - 1, showing how far it is: a bar on a terminal, log lines elsewhere."""
-    console = Console(stderr=True)
-    silent = not console.is_terminal
-    for number in track(range(total), what, console=console, transient=True, disable=silent):
-        yield number
-        if silent and (number + 1) % _LOG_EVERY == 0:
-            log.info("%s: %d %%", what, 100 * (number + 1) // total)

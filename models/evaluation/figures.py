@@ -111,7 +111,7 @@ def _pairs(evaluation: Evaluation) -> Iterator[Figure]:
     yield Figure(group, "accuracy at its best", _share(test.best_accuracy), "", "one threshold for all pairs")
     yield Figure(group, "AUC", _share(test.curve.auc), "", "")
     yield Figure(group, "EER", _share(test.curve.eer), "", "")
-    for point in test.operating.thresholds:
+    for point in () if test.operating is None else test.operating.thresholds:
         yield Figure(group, f"TAR@FAR {point.far:g}", _share(point.tar), "", "")
 
 

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
-
 from models.calibration import Calibration, Origin, calibrate
 from models.datasets import ImageSet
 from models.errors import InputError
@@ -13,9 +11,10 @@ from models.evaluation.characters import measure_few_shot
 from models.evaluation.closed_set import closed_sets, reranked
 from models.evaluation.embedding import embed, mean_cosines, untrained
 from models.evaluation.face_pairs import measure_pairs
+from models.evaluation.findable import check_findable
 from models.evaluation.open_world import measure_open_set
 from models.evaluation.result import Evaluation, EvaluationOptions
-from models.evaluation.subject import Subject, choose_protocol
+from models.evaluation.subject import Subject, choose_protocol, measured_by
 from models.metrics import PairDistances, metric_learning, pair_distances, roc
 from models.runtime import Encoder
 
@@ -25,7 +24,11 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-_WITHOUT_CAMERAS = frozenset({"vehicleid", "metric-learning"})
+_NO_PAIRS = "This split has no file of pairs beside it; --split all takes pairs.txt."
+_NO_LFW = (
+    "LFW's protocol judges the pairs of a file, and this set comes with none. Give the path of such a file "
+    "in the dataset's place, or measure by another protocol."
+)
 
 
 def evaluate(encoder: Encoder, images: ImageSet, options: EvaluationOptions | None = None) -> Evaluation:
@@ -39,11 +42,12 @@ def evaluate(encoder: Encoder, images: ImageSet, options: EvaluationOptions | No
     Raises:
         DatasetError: a picture that cannot be read or decoded.
         BundleError: the encoder gave NaN or infinity.
-        InputError: no identity has pictures of two cameras (or, these unknown, two pictures).
+        InputError: no query has anything to find; the message says why.
         OptionError: no such protocol; a baseline of an ONNX graph.
     """
     options = options or EvaluationOptions()
-    choose_protocol(images, options.protocol)  # what cannot be done is said before the long work
+    protocol = choose_protocol(images, options.protocol)  # what cannot be done is said before the long work
+    check_findable(measured_by(images, protocol)[0])
     blank = untrained(encoder, options.seed) if options.baseline else None
     baseline = None
     if blank is not None:
@@ -62,8 +66,8 @@ def measure(
         OptionError: no such protocol.
     """
     protocol = choose_protocol(subject.images, options.protocol)
-    if protocol in _WITHOUT_CAMERAS:
-        subject = subject.without_cameras()
+    whole, subject = subject, subject.measured_by(protocol)
+    check_findable(subject.images)
     draws, seed = options.draws, options.seed
     closed = closed_sets(subject, protocol, draws=draws, seed=seed)
     missing: dict[str, str] = {}
@@ -75,13 +79,19 @@ def measure(
             missing[name] = str(error)
             return None
 
-    if subject.images.form == "lfw" and options.pairs is None:
-        missing["pairs"] = "This split has no file of pairs beside it; --split all takes pairs.txt."
+    if options.pairs is None and "lfw" in {subject.images.form, protocol}:
+        missing["pairs"] = _NO_PAIRS if subject.images.form == "lfw" else _NO_LFW
 
     pairs = tried("verification", lambda: _pairs(subject))
     given = options.pairs
     plain = not subject.images.cameras and not subject.images.has_roles
-    same, different = mean_cosines(subject.embeddings, subject.known)
+    few_shot, refused = (
+        measure_few_shot(subject, draws=draws, seed=seed) if protocol == "omniglot" else ({}, {})
+    )
+    missing |= refused
+    same, different = tried(
+        "spread", lambda: mean_cosines(subject.embeddings[subject.once], subject.known[subject.once])
+    ) or (None, None)
     return Evaluation(
         subject=subject,
         protocol=protocol,
@@ -96,12 +106,8 @@ def measure(
         if pairs is None
         else tried("thresholds", lambda: _calibrate(subject, pairs, options)),
         open_set=tried("open_set", lambda: measure_open_set(subject, seed=seed)),
-        pairs=tried("pairs", lambda: measure_pairs(subject, given, seed=seed)) if given else None,
-        few_shot=(
-            tried("few_shot", lambda: measure_few_shot(subject, draws=draws, seed=seed)) or {}
-            if protocol == "omniglot"
-            else {}
-        ),
+        pairs=tried("pairs", lambda: measure_pairs(whole, given, seed=seed)) if given else None,
+        few_shot=few_shot,
         reranking=(
             tried("reranking", lambda: reranked(subject, closed, seed=seed)) or {} if options.rerank else {}
         ),
@@ -119,9 +125,8 @@ def _subject(encoder: Encoder, images: ImageSet, options: EvaluationOptions) -> 
 
 
 def _pairs(subject: Subject) -> PairDistances:
-    """Compare all pairs of pictures, each picture once: VeRi-776's queries are in its gallery too."""
-    paths = np.array([str(sample.path) for sample in subject.images.samples])
-    once = np.sort(np.unique(paths, return_index=True)[1])
+    """Compare all pairs of pictures, each picture once."""
+    once = subject.once
     cameras = None if subject.cameras is None else subject.cameras[once]
     return pair_distances(
         subject.embeddings[once], subject.known[once], metric=subject.metric, cameras=cameras

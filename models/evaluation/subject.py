@@ -11,10 +11,20 @@ import torch
 from torch import Tensor
 
 from models.datasets import ImageSet, Pairs, detect_form, read_dataset, read_pairs
+from models.datasets.samples import NOBODY
 from models.errors import DatasetError, OptionError
 from models.runtime import Embeddings
 
-__all__ = ["PROTOCOLS", "Labels", "Protocol", "Subject", "choose_protocol", "read_subject"]
+__all__ = [
+    "PROTOCOLS",
+    "Labels",
+    "Protocol",
+    "Subject",
+    "choose_protocol",
+    "measured_by",
+    "picture_numbers",
+    "read_subject",
+]
 
 Protocol = Literal["re-identification", "vehicleid", "lfw", "omniglot", "metric-learning"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -38,10 +48,10 @@ class Subject:
     embeddings: Embeddings
     metric: str
 
-    def without_cameras(self) -> "Subject":
-        """Return the same set as one whose cameras are unknown, for protocols that do not look at them."""
-        samples = tuple(replace(sample, camera="") for sample in self.images.samples)
-        return replace(self, images=replace(self.images, samples=samples))
+    def measured_by(self, protocol: Protocol) -> "Subject":
+        """Return what a protocol looks at, see `measured_by`."""
+        images, rows = measured_by(self.images, protocol)
+        return replace(self, images=images, embeddings=self.embeddings[rows])
 
     @property
     def tensor(self) -> Tensor:
@@ -61,7 +71,12 @@ class Subject:
     @cached_property
     def shots(self) -> Labels:
         """(N,) the cameras; where they are unknown each picture's own, so that it is junk to itself alone."""
-        return np.arange(len(self.images)) if self.cameras is None else self.cameras
+        return picture_numbers(self.images) if self.cameras is None else self.cameras
+
+    @cached_property
+    def once(self) -> Labels:
+        """(M,) which samples are each picture for the first time: VeRi-776's queries are there twice."""
+        return np.sort(np.unique(picture_numbers(self.images), return_index=True)[1])
 
     @cached_property
     def known(self) -> Labels:
@@ -70,10 +85,7 @@ class Subject:
         Where queries are given, identities that none of them has are distractors: those of one number
         (Market-1501's 0000) are many people, so that two of them are no genuine pair.
         """
-        if not self.images.has_roles:
-            return self.labels
-        asked = np.isin(self.labels, self.labels[self.images.queries()])
-        return np.where(asked, self.labels, -1)
+        return _known(self.images)
 
 
 def choose_protocol(images: ImageSet, protocol: Protocol | str = "auto") -> Protocol:
@@ -91,6 +103,41 @@ def choose_protocol(images: ImageSet, protocol: Protocol | str = "auto") -> Prot
         if images.form == own:
             return own
     return "re-identification" if images.cameras or images.has_roles else "metric-learning"
+
+
+def picture_numbers(images: ImageSet) -> Labels:
+    """Return (N,) the number of each sample's picture: one that is a query and in the gallery has one.
+
+    VeRi-776 has a folder for each role, and such a picture in both by one name.
+    """
+    names = [
+        "/".join((sample.identity, sample.camera, sample.path.name)) if sample.role else str(sample.path)
+        for sample in images.samples
+    ]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def measured_by(images: ImageSet, protocol: Protocol) -> tuple[ImageSet, Labels]:
+    """Return what a protocol looks at of a set, and (M,) which of its samples that are.
+
+    Only re-identification knows cameras, queries and a gallery. To all others every picture is like every
+    other: each is there once (VeRi-776's queries are in its gallery too), and distractors are nobody.
+    """
+    everything = np.arange(len(images))
+    if protocol == "re-identification" or not (images.cameras or images.has_roles):
+        return images, everything
+    once = np.sort(np.unique(picture_numbers(images), return_index=True)[1])
+    known = _known(images)
+    samples = tuple(
+        replace(
+            images.samples[row],
+            camera="",
+            role="",
+            identity=images.samples[row].identity if known[row] != -1 else NOBODY,
+        )
+        for row in once.tolist()
+    )
+    return replace(images, samples=samples), once
 
 
 def read_subject(source: Path, split: str, *, form: str = "auto") -> tuple[ImageSet, Pairs | None]:
@@ -119,3 +166,10 @@ def read_subject(source: Path, split: str, *, form: str = "auto") -> tuple[Image
             return read_dataset(source, split, form="lfw"), None
     pairs = read_pairs(path)
     return pairs.images, pairs
+
+
+def _known(images: ImageSet) -> Labels:
+    labels, queries = images.labels(), images.queries()
+    if not images.has_roles or not len(queries):
+        return labels
+    return np.where(np.isin(labels, labels[queries]), labels, -1)

@@ -25,6 +25,13 @@ def _of_counts(evaluation: Evaluation) -> Iterator[str]:
             f"There are {evaluation.identities:,} identities, and intervals over so few are rough. "
             f"Measure on {_FEW_IDENTITIES} or more."
         )
+    images = evaluation.subject.images
+    unknown = sum(not sample.camera for sample in images.samples)
+    if 0 < unknown < len(images):
+        yield (
+            f"{unknown:,} of {len(images):,} pictures have no camera. So none counts: a match from the "
+            "query's own camera is as good as another. Fill them all in, or leave them all empty."
+        )
     curve = evaluation.roc
     if curve is not None and min(curve.genuine_pairs, curve.impostor_pairs) < _FEW_PAIRS:
         yield (

@@ -8,12 +8,22 @@ import numpy.typing as npt
 import torch
 
 from models.distances import pairwise
-from models.evaluation import ClosedSet, Search, Subject
+from models.evaluation import ClosedSet, PairTest, Search, Subject
 from models.histograms import Histogram, histograms
 from models.metrics.relevance import Relevance
 from models.metrics.strips import embedding_strips
 
-__all__ = ["Match", "Pair", "Row", "extreme_pairs", "pair_histograms", "random_rows", "wrong_rows"]
+__all__ = [
+    "Match",
+    "Pair",
+    "Row",
+    "extreme_given_pairs",
+    "extreme_pairs",
+    "given_histograms",
+    "pair_histograms",
+    "random_rows",
+    "wrong_rows",
+]
 
 _SHOWN_MATCHES = 8
 _POOL = 32  # nearest pairs looked at for each one that is shown: those of one pair of identities are alike
@@ -124,11 +134,31 @@ def pair_histograms(subject: Subject) -> tuple[Histogram, Histogram]:
     return own, other
 
 
+def extreme_given_pairs(test: PairTest, count: int) -> tuple[list[Pair], list[Pair]]:
+    """Return the nearest impostor pairs and the farthest genuine pairs of those that a protocol gives."""
+    order = np.argsort(test.distances, kind="stable")
+    near = [at for at in order.tolist() if not test.pairs.same[at]][:count]
+    far = [at for at in order[::-1].tolist() if test.pairs.same[at]][:count]
+    given, distances = test.pairs, test.distances
+    impostor, genuine = (
+        [Pair(int(given.left[at]), int(given.right[at]), float(distances[at])) for at in side]
+        for side in (near, far)
+    )
+    return impostor, genuine
+
+
+def given_histograms(test: PairTest) -> tuple[Histogram, Histogram]:
+    """Return the histograms of genuine and impostor distances, of the pairs that a protocol gives."""
+    same = test.pairs.same
+    own, other = histograms(lambda: [(test.distances[same], test.distances[~same])], 2)
+    return own, other
+
+
 def _pair_strips(
     subject: Subject,
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.floating], Mask]]:
     """Yield some pairs at a time: both samples, the distance, and whether they are of one identity."""
-    rows = np.flatnonzero(subject.known != -1)
+    rows = subject.once[subject.known[subject.once] != -1]
     labels, shots = subject.known[rows], subject.shots[rows]
     numbers = np.arange(len(rows))
     for part, strip in embedding_strips(subject.embeddings[rows], None, subject.metric):

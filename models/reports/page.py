@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from models.calibration import Calibration
 from models.evaluation import ClosedSet, Evaluation, conventions_of, document, figures_of, warnings_of
 from models.evaluation.figures import Figure
+from models.metrics import Roc
 from models.plots import draw_cmc, draw_pair_distances, draw_roc
-from models.reports.examples import Pair, Row, extreme_pairs, pair_histograms, random_rows, wrong_rows
+from models.reports.examples import (
+    Pair,
+    Row,
+    extreme_given_pairs,
+    extreme_pairs,
+    given_histograms,
+    pair_histograms,
+    random_rows,
+    wrong_rows,
+)
 from models.reports.thumbnails import thumbnail
 from models.runtime import Encoder
 
@@ -86,6 +97,12 @@ class _Album:
         """The nearest impostor pairs and the farthest genuine ones; none where there are no pairs."""
         return extreme_pairs(self.evaluation.subject, _PAIRS) if self.evaluation.roc else ([], [])
 
+    @cached_property
+    def given_pairs(self) -> tuple[list[Pair], list[Pair]]:
+        """As `pairs`, of those that a file gives; none where there is no such file."""
+        test = self.evaluation.pairs
+        return ([], []) if test is None else extreme_given_pairs(test, _PAIRS)
+
     def uri(self, sample: int) -> str:
         """Return a sample's thumbnail."""
         return thumbnail(self.evaluation.subject.images.samples[sample].path)
@@ -110,20 +127,36 @@ def _headline(figures: list[Figure]) -> list[Figure]:
 def _plots(evaluation: Evaluation) -> dict[str, str]:
     """Return SVG elements; names that come from the data are escaped in them."""
     plots = {"cmc": draw_cmc(_cmc(evaluation))}
-    curve, calibration = evaluation.roc, evaluation.calibration
-    if curve is not None:
-        curves = {"this encoder": (curve.far, curve.tar)}
-        chance = None if evaluation.baseline is None else evaluation.baseline.roc
-        if chance is not None:
-            curves["random weights"] = (chance.far, chance.tar)
-        own, other = pair_histograms(evaluation.subject)
-        points = () if calibration is None else calibration.thresholds
-        thresholds = {f"FAR {point.far:g}": point.threshold for point in points}
-        plots["roc"] = draw_roc(curves, impostors=curve.impostor_pairs)
+    metric, chance = evaluation.subject.metric, evaluation.baseline
+    if (test := evaluation.pairs) is not None:
+        random = None if chance is None or chance.pairs is None else chance.pairs.curve
+        plots["given_roc"] = _roc(test.curve, random, "the given pairs")
+        plots["given_distances"] = draw_pair_distances(
+            *given_histograms(test),
+            distance=metric,
+            thresholds=_thresholds(test.operating),
+            of="the given pairs",
+        )
+    if evaluation.roc is not None:
+        plots["roc"] = _roc(evaluation.roc, None if chance is None else chance.roc, "all pairs")
         plots["distances"] = draw_pair_distances(
-            own, other, distance=evaluation.subject.metric, thresholds=thresholds
+            *pair_histograms(evaluation.subject),
+            distance=metric,
+            thresholds=_thresholds(evaluation.calibration),
         )
     return plots
+
+
+def _roc(curve: Roc, chance: Roc | None, of: str) -> str:
+    curves = {"this encoder": (curve.far, curve.tar)}
+    if chance is not None:
+        curves["random weights"] = (chance.far, chance.tar)
+    return draw_roc(curves, impostors=curve.impostor_pairs, of=of)
+
+
+def _thresholds(calibration: Calibration | None) -> dict[str, float]:
+    points = () if calibration is None else calibration.thresholds
+    return {f"FAR {point.far:g}": point.threshold for point in points}
 
 
 def _cmc(evaluation: Evaluation) -> dict[str, Any]:

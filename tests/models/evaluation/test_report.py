@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import sys
-from html.parser import HTMLParser
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -19,44 +18,19 @@ from models.errors import DatasetError
 from models.evaluation import Evaluation, EvaluationOptions, Subject, figures_of, measure
 from models.evaluation.closed_set import closed_sets
 from models.reports import evaluation_files, report_html
-from models.reports.examples import extreme_pairs, pair_histograms, random_rows, wrong_rows
+from models.reports.examples import (
+    extreme_pairs,
+    pair_histograms,
+    random_rows,
+    wrong_rows,
+)
 from models.reports.thumbnails import thumbnail
 from models.runtime import Encoder
 from tests.models.datasets.fakes import picture
+from tests.models.evaluation.pages import Page
 from tests.models.evaluation.small import random_encoder, set_of, subject_of
 
 HOSTILE = "<script>alert('x')</script>&\"o'"
-VOID = {"meta", "img", "br", "link", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Collects what a page holds, and fails where elements do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +68,7 @@ def test_the_page_holds_every_figure_and_nothing_from_elsewhere(
     addresses = re.findall(r'(?:href|src|action)="([^"]*)"|url\(([^)]*)\)', text)
     assert all((one or other).startswith(("#", "data:")) for one, other in addresses)
     assert len(page.all("svg")) == 3
+    assert "given pairs" not in page.text
     assert all(plot["aria-label"] for plot in page.all("svg"))
     parts = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(parts) == len(set(parts))

@@ -51,13 +51,15 @@ def test_it_agrees_with_a_loop(seed: int, levels: int) -> None:
     found = open_set(distances, identities, fpirs=(0.5, 0.1), ranks=RANKS)
     assert len(found.points) == 2
     assert found.gallery == (identities[1] >= 0).sum()
+    assert found.identities == len({*identities[1].tolist()} - {-1})
     check(found, *loop(distances, identities))
 
 
 @st.composite
 def small_cases(draw: st.DrawFn) -> tuple[npt.NDArray[np.float64], tuple[Labels, Labels]]:
     probes, gallery = draw(st.integers(1, 6)), draw(st.integers(1, 7))
-    row = st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=gallery, max_size=gallery)
+    cell = st.sampled_from([0.0, -0.0, 5e-324, 1.0, float(np.nextafter(1.0, 2.0)), 1e308])
+    row = st.lists(cell, min_size=gallery, max_size=gallery)
     distances = np.array(draw(st.lists(row, min_size=probes, max_size=probes)))
     labels = [draw(st.lists(st.integers(-1, 4), min_size=n, max_size=n)) for n in (probes, gallery)]
     return distances, (np.array(labels[0]), np.array(labels[1]))

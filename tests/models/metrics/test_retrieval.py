@@ -1,7 +1,6 @@
 """Retrieval against a plain loop over queries in stable order, and scikit-learn's average precision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,58 +12,18 @@ from sklearn.metrics import average_precision_score
 
 from models.distances import pairwise
 from models.errors import InputError, NonFiniteError, ShapeError
-from models.metrics import Labels, metric_learning, retrieval, retrieval_of
+from models.metrics import Labels, Rankings, metric_learning, retrieval, retrieval_of
 from tests.models.memory import peak_bytes
+from tests.models.metrics.retrieval_loop import Found, loop
 
 RANKS = (1, 3, 10)
+
+# Equal zeros of two signs, the least number above, two neighbours, and what hardly fits.
+HARD_TO_TELL_APART = [0.0, -0.0, 5e-324, 1.0, float(np.nextafter(1.0, 2.0)), 1e308]
 
 
 def ints(values: Sequence[int]) -> Labels:
     return np.array(values, dtype=np.int64)
-
-
-@dataclass
-class Found:
-    """What a loop finds, query by query."""
-
-    ranks: list[list[int]] = field(default_factory=list)
-    hits: list[float] = field(default_factory=list)
-    trapezoid: list[float] = field(default_factory=list)
-
-
-def official_average_precision(relevant: list[bool]) -> float:
-    """Walk down a ranking as Market-1501's script does: recall steps times the mean of two precisions."""
-    average, recall_before, precision_before, found = 0.0, 0.0, 1.0, 0
-    for place, is_hit in enumerate(relevant):
-        found += is_hit
-        recall, precision = found / sum(relevant), found / (place + 1)
-        average += (recall - recall_before) * (precision_before + precision) / 2
-        recall_before, precision_before = recall, precision
-    return average
-
-
-def loop(
-    distances: npt.NDArray[np.floating],
-    identities: tuple[Labels, Labels],
-    cameras: tuple[Labels, Labels] | None = None,
-    junk: Labels | None = None,
-) -> Found:
-    """Rank the gallery for each query that has a positive."""
-    found = Found()
-    for q, row in enumerate(distances.tolist()):
-        relevant = []
-        for g in sorted(range(len(row)), key=lambda g: (row[g], g)):
-            same = bool(identities[1][g] == identities[0][q])
-            own_camera = cameras is not None and cameras[1][g] == cameras[0][q]
-            removed = identities[1][g] == -1 or (same and own_camera) or (junk is not None and junk[q] == g)
-            if not removed:
-                relevant.append(same)
-        if any(relevant):
-            ranks = [place for place, is_hit in enumerate(relevant, start=1) if is_hit]
-            found.ranks.append(ranks)
-            found.hits.append(sum(n / place for n, place in enumerate(ranks, start=1)) / len(ranks))
-            found.trapezoid.append(official_average_precision(relevant))
-    return found
 
 
 def check(distances: npt.NDArray[np.floating], *labels: tuple[Labels, Labels] | None) -> None:
@@ -87,6 +46,27 @@ def check(distances: npt.NDArray[np.floating], *labels: tuple[Labels, Labels] | 
     assert result.mean_inverse_negative_penalty == pytest.approx(
         np.mean([len(ranks) / ranks[-1] for ranks in expected.ranks]), abs=1e-12
     )
+    assert result.identities == len({int(identities[0][q]) for q in expected.queries})
+    assert result.gallery == distances.shape[1]
+    check_rankings(result.rankings, expected)
+
+
+def check_rankings(found: Rankings, expected: Found) -> None:
+    """Compare what is said of each query with the loop."""
+    assert found.query.tolist() == expected.queries
+    assert found.positives.tolist() == [len(ranks) for ranks in expected.ranks]
+    assert found.first.tolist() == [ranks[0] for ranks in expected.ranks]
+    assert found.last.tolist() == [ranks[-1] for ranks in expected.ranks]
+    assert found.hits == pytest.approx(np.array(expected.hits), abs=1e-12)
+    assert found.trapezoid == pytest.approx(np.array(expected.trapezoid), abs=1e-12)
+    among_r = [[place for place in ranks if place <= len(ranks)] for ranks in expected.ranks]
+    shares = [len(places) / len(ranks) for places, ranks in zip(among_r, expected.ranks, strict=True)]
+    averages = [
+        sum(n / place for n, place in enumerate(places, start=1)) / len(ranks)
+        for places, ranks in zip(among_r, expected.ranks, strict=True)
+    ]
+    assert found.share_at_r == pytest.approx(np.array(shares), abs=1e-12)
+    assert found.average_at_r == pytest.approx(np.array(averages), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -105,7 +85,7 @@ def small_cases(
     draw: st.DrawFn,
 ) -> tuple[npt.NDArray[np.float64], tuple[Labels, Labels], tuple[Labels, Labels] | None]:
     queries, gallery = draw(st.integers(1, 4)), draw(st.integers(1, 8))
-    cell = st.sampled_from([0.0, 0.5, 1.0, 2.0])
+    cell = st.sampled_from(HARD_TO_TELL_APART)
     row = st.lists(cell, min_size=gallery, max_size=gallery)
     distances = np.array(draw(st.lists(row, min_size=queries, max_size=queries)))
 
@@ -215,14 +195,16 @@ def test_a_matrix_of_all_distances_is_never_formed() -> None:
 
 
 @pytest.mark.parametrize("levels", [2, 1000])
-def test_metric_learning_agrees_with_a_loop_that_leaves_the_query_out(levels: int) -> None:
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "hamming"])
+def test_metric_learning_agrees_with_a_loop_that_leaves_the_query_out(levels: int, metric: str) -> None:
     rng = np.random.default_rng(levels)
     embeddings = rng.integers(0, levels, (60, 2)).astype(np.float64)
     labels = ints([*rng.integers(-1, 12, 59).tolist(), 99])
-    distances = pairwise(torch.from_numpy(embeddings)).numpy()
-    ranks = loop(distances, (labels, labels), junk=np.arange(60)).ranks
+    distances = pairwise(torch.from_numpy(embeddings), metric=metric).numpy()
+    found = loop(distances, (labels, labels), junk=np.arange(60))
+    ranks = found.ranks
 
-    result = metric_learning(embeddings, labels, ranks=(1, 2, 4))
+    result = metric_learning(embeddings, labels, metric=metric, ranks=(1, 2, 4))
     assert result.recall == {k: np.mean([places[0] <= k for places in ranks]) for k in (1, 2, 4)}
     map_at_r = [
         sum(n / place for n, place in enumerate(places, start=1) if place <= len(places)) / len(places)
@@ -232,6 +214,8 @@ def test_metric_learning_agrees_with_a_loop_that_leaves_the_query_out(levels: in
     precisions = [np.mean([place <= len(places) for place in places]) for places in ranks]
     assert result.r_precision == pytest.approx(np.mean(precisions), abs=1e-12)
     assert (result.queries, result.skipped) == (len(ranks), 60 - len(ranks))
+    assert result.identities == len({*labels[found.queries].tolist()})
+    assert result.positives == sum(map(len, ranks))
 
 
 def test_metric_learning_needs_two_pictures_of_one_label() -> None:

@@ -12,6 +12,9 @@ from models.metrics import given_pairs, lfw_accuracy, pairs_needed, roc, tar_at_
 
 Distances = npt.NDArray[np.float64]
 
+# Equal zeros of two signs, the least number above, two neighbours, and what hardly fits.
+HARD_TO_TELL_APART = [0.0, -0.0, 5e-324, 1.0, float(np.nextafter(1.0, 2.0)), 1e308]
+
 
 def some_pairs(seed: int, levels: int) -> tuple[Distances, Distances]:
     rng = np.random.default_rng(seed)
@@ -34,9 +37,10 @@ def test_the_curve_and_its_area_are_those_of_scikit_learn(levels: int) -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12)
+    st.lists(st.sampled_from(HARD_TO_TELL_APART), min_size=1, max_size=12),
+    st.lists(st.sampled_from(HARD_TO_TELL_APART), min_size=1, max_size=12),
 )
-def test_rates_are_the_shares_below_each_threshold(genuine: list[int], impostor: list[int]) -> None:
+def test_rates_are_the_shares_below_each_threshold(genuine: list[float], impostor: list[float]) -> None:
     found = roc(given_pairs(np.array(genuine, dtype=np.float64), np.array(impostor, dtype=np.float64)))
     for threshold, far, tar in zip(found.threshold, found.far, found.tar, strict=True):
         assert far == np.mean([d < threshold for d in impostor])
@@ -143,7 +147,7 @@ def test_each_fold_is_judged_by_what_is_best_on_the_others(levels: int) -> None:
     same = rng.random(120) < 0.5
     distances = (rng.integers(0, levels, 120) + np.where(same, 0, levels // 2)) / levels
     folds = rng.permutation(np.repeat(np.arange(10), 12))
-    accuracies = []
+    accuracies, thresholds = [], []
     for fold in range(10):
         best, chosen = -1.0, 0.0
         for threshold in [*sorted(distances[folds != fold].tolist()), np.inf]:
@@ -152,11 +156,13 @@ def test_each_fold_is_judged_by_what_is_best_on_the_others(levels: int) -> None:
             )
             if accuracy > best + 1e-12:
                 best, chosen = accuracy, threshold
+        thresholds.append(chosen)
         accuracies.append(
             np.mean([(d < chosen) == s for d, s, f in zip(distances, same, folds, strict=True) if f == fold])
         )
     found = lfw_accuracy(distances, same, folds)
     assert found.accuracies == pytest.approx(accuracies, abs=1e-12)
+    assert found.thresholds == tuple(thresholds)
     assert found.accuracy == pytest.approx(np.mean(accuracies))
     assert found.standard_error == pytest.approx(np.std(accuracies, ddof=1) / 10**0.5)
     assert found.pairs == 120

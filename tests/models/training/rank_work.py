@@ -39,6 +39,7 @@ def find_gradients(rank: int, folder: Path, configs: dict[str, TrainConfig]) -> 
             parts = exact_parts(config, ranks)
             losses, _ = backpropagate(parts, batch(config, ranks), config.chunk, ranks)
             found = gradients(parts) | {"loss": losses.total.detach()}
+            found = {key: tensor.contiguous() for key, tensor in found.items()}
             save_file(found, folder / f"{name}.{rank}.safetensors")
 
 
@@ -47,7 +48,7 @@ def train_together(rank: int, folder: Path, config: TrainConfig) -> None:
     with group(rank, folder) as ranks:
         network, outcome = fit(config, pictures(config), ranks=ranks)
         assert outcome["steps"] == config.steps
-        weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        weights = {name: parameter.detach().contiguous() for name, parameter in network.named_parameters()}
         save_file(weights, folder / f"weights.{rank}.safetensors")
 
 

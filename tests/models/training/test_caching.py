@@ -6,39 +6,46 @@ import pytest
 import torch
 from torch import nn
 
+from models.batch_losses import MININGS
+from models.training import TrainConfig
 from models.training.caching import encode
 from models.training.gradients import backpropagate
 from models.training.ranks import ALONE
-from tests.models.training.small import batch, exact_parts, gradients, options
+from tests.models.training.small import (
+    EXACT,
+    LOSSES,
+    assert_same_gradients,
+    batch,
+    exact_parts,
+    gradients,
+    options,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def plain_gradients(mining: str, margin: float | str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def plain_gradients(config: TrainConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the loss and gradient by autograd alone, through the network, the neck and the classifier."""
-    parts = exact_parts(options(mining=mining, margin=margin))
-    given = batch(options())
+    parts = exact_parts(config)
+    given = batch(config)
     loss = parts.objective(parts.embed(given.x), given.labels).total
     loss.backward()
     return loss, gradients(parts)
 
 
-@pytest.mark.parametrize("chunk", [None, 5, 2, 100])
-@pytest.mark.parametrize(
-    ("mining", "margin"), [("all", 0.2), ("hard", 0.2), ("semi_hard", 0.2), ("hard", "soft")]
-)
+@pytest.mark.parametrize("losses", LOSSES)
+@pytest.mark.parametrize("margin", [0.2, "soft"])
+@pytest.mark.parametrize("mining", MININGS)
 def test_chunks_give_the_gradient_of_the_whole_batch(
-    mining: str, margin: float | Literal["soft"], chunk: int | None
+    mining: str, margin: float | Literal["soft"], losses: str
 ) -> None:
-    expected_loss, expected = plain_gradients(mining, margin)
-    parts = exact_parts(options(mining=mining, margin=margin))
-    losses, _ = backpropagate(parts, batch(options()), chunk, ALONE)
-    torch.testing.assert_close(losses.total, expected_loss, rtol=1e-9, atol=0)
-    found = gradients(parts)
-    assert found.keys() == expected.keys()
-    for name, gradient in expected.items():
-        error = torch.linalg.vector_norm(found[name] - gradient)
-        assert error <= 1e-9 * torch.linalg.vector_norm(gradient), name
+    config = options(mining=mining, margin=margin, **LOSSES[losses])
+    expected_loss, expected = plain_gradients(config)
+    for chunk in (None, 5, 2, 100):
+        parts = exact_parts(config)
+        found_losses, _ = backpropagate(parts, batch(config), chunk, ALONE)
+        torch.testing.assert_close(found_losses.total, expected_loss, rtol=EXACT, atol=0)
+        assert_same_gradients(gradients(parts), expected)
 
 
 def test_dropout_draws_the_same_in_both_passes_of_a_chunk() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.batch_losses import MININGS
 from models.errors import OptionError
 from models.training import TrainConfig
 from models.training.batches import Batches
@@ -18,14 +19,23 @@ from models.training.gradients import backpropagate
 from models.training.ranks import ALONE, Ranks, joined
 from tests.models.training.processes import start
 from tests.models.training.rank_work import find_gradients, lose_the_other, train_and_stop, train_together
-from tests.models.training.small import batch, exact_parts, gradients, options, pictures
+from tests.models.training.small import (
+    EXACT,
+    LOSSES,
+    assert_same_gradients,
+    batch,
+    exact_parts,
+    gradients,
+    options,
+    pictures,
+)
 
 CASES = {
-    f"{mining}-{margin}-{'both' if id_weight else 'triplet'}-{chunk or 'whole'}": options(
-        mining=mining, margin=margin, id_weight=id_weight, neck=bool(id_weight), chunk=chunk
+    f"{mining}-{margin}-{losses}-{chunk or 'whole'}": options(
+        mining=mining, margin=margin, chunk=chunk, **weights
     )
-    for (mining, margin), id_weight, chunk in itertools.product(
-        [("all", 0.2), ("hard", 0.2), ("semi_hard", 0.2), ("hard", "soft")], [0.0, 0.5], [None, 4]
+    for (mining, margin), (losses, weights), chunk in itertools.product(
+        itertools.product(MININGS, [0.2, "soft"]), LOSSES.items(), [None, 4]
     )
 }
 
@@ -45,10 +55,8 @@ def test_both_ranks_have_the_loss_and_gradient_of_one_process(name: str, found: 
     expected = gradients(parts) | {"loss": losses.total.detach()}
     for rank in (0, 1):
         got = load_file(found / f"{name}.{rank}.safetensors")
-        assert got.keys() == expected.keys()
-        for tensor, value in expected.items():
-            error = torch.linalg.vector_norm(got[tensor] - value)
-            assert error <= 1e-9 * torch.linalg.vector_norm(value), (rank, tensor)
+        torch.testing.assert_close(got["loss"], expected["loss"], rtol=EXACT, atol=0)
+        assert_same_gradients(got, expected)
 
 
 def test_ranks_that_train_together_stay_equal(config: TrainConfig, tmp_path: Path) -> None:

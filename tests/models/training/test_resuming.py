@@ -18,7 +18,7 @@ from models.bundle import read_bundle
 from models.errors import BundleError, InterruptedWorkError, OptionError
 from models.training import TrainConfig, fit, train
 from models.training.checkpoint import replace_file, training_folder
-from tests.models.training.killed_training import train_and_die
+from tests.models.training.killed_training import train_and_count, train_and_die, train_and_die_anywhere
 from tests.models.training.processes import start
 from tests.models.training.small import pictures
 
@@ -70,6 +70,19 @@ def test_five_kills_at_random_steps_change_nothing(config: TrainConfig, tmp_path
         assert not changed.out.exists()
     assert start(train_and_die, (changed, -1)) == [0]
     assert read_bundle(changed.out).manifest.weights_sha256 == read_bundle(whole).manifest.weights_sha256
+
+
+def test_five_kills_at_random_places_of_a_step_change_nothing(config: TrainConfig, tmp_path: Path) -> None:
+    changed = dataclasses.replace(config, out=tmp_path / "killed", **EVERYTHING | {"save_steps": 1})
+    whole = dataclasses.replace(changed, out=tmp_path / "whole")
+    assert start(train_and_count, (whole, tmp_path / "count")) == [0]
+    count = int((tmp_path / "count").read_text())
+    # Five of at most a fifth of all that is done never come to the end.
+    for dies_at in random.Random(1).sample(range(count // 10, count // 5), k=5):
+        assert start(train_and_die_anywhere, (changed, dies_at)) == [-signal.SIGKILL]
+        assert not changed.out.exists()
+    assert start(train_and_die, (changed, -1)) == [0]
+    assert read_bundle(changed.out).manifest.weights_sha256 == read_bundle(whole.out).manifest.weights_sha256
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,6 +14,7 @@ from models.drawing import draw_dataset
 from models.evaluation import PROTOCOLS
 from service.cli import evaluation
 from tests.data import real_data
+from tests.models.datasets.fakes import folders
 from tests.models.evaluation.small import random_encoder
 from tests.service.cli.commands import refusal, run
 
@@ -123,6 +124,32 @@ def test_what_is_not_there_is_said(
     filled = [part.format(drawn=drawn, bundle=bundle) for part in arguments]
     assert words in refusal("evaluate", *filled, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "protocol", "words"),
+    [
+        ([("a", "1"), ("b", "1")], "vehicleid", "No identity of table/val has a second picture"),
+        (
+            [("a", "1"), ("a", "1")],
+            "re-identification",
+            "--protocol metric-learning does not look at cameras",
+        ),
+        ([("-1", ""), ("-1", "")], "omniglot", "All pictures of table/val are of nobody (-1)"),
+    ],
+)
+def test_a_set_in_which_nothing_can_be_found_is_refused_with_what_to_do(
+    bundle: Path, tmp_path: Path, rows: list[tuple[str, str]], protocol: str, words: str
+) -> None:
+    lines = [f"{number}.png,{identity},{camera},val" for number, (identity, camera) in enumerate(rows)]
+    folder = folders(tmp_path / "table", *(f"{number}.png" for number in range(len(rows))))
+    (folder / "images.csv").write_text("\n".join(["path,identity,camera,split", *lines]))
+    result = run("evaluate", bundle, folder, "--protocol", protocol, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    said, error = result.stderr.splitlines()
+    assert said.startswith(f"table/val: {len(rows)} images")
+    assert error.startswith("Error: ")
+    assert words in error
 
 
 @pytest.mark.parametrize(
