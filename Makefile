@@ -17,9 +17,10 @@ VEHICLE := --no-report-pictures --margin 0.1 --ema-decay 0.998 --steps 3000 --th
 	--description "Vehicles (cars, motorcycles, trucks, buses) across cameras, seen from behind and above; a residual network of 1.2 million parameters." \
 	--intended-use "Finding one vehicle again in crops of road cameras, and trying Lookalike out. It was trained on 405 vehicles of one site: calibrate a threshold on your own pictures before you decide by it, and do not identify people with it."
 OMNIGLOT := --val-split "" --network character_net --channels grey --size 64x64 --augmentation strokes \
-	--further-classes symmetries --identities 32 --images 4 --together 16 --margin 0.2 --ema-decay 0.998 --steps 6000 --threads 1 \
+	--further-classes symmetries --compounds 0.7 --identities 32 --images 4 --together 16 --margin 0.05 --ema-decay 0.998 \
+	--steps 6000 --threads 1 \
 	--licence MIT \
-	--description "Handwritten characters of any alphabet, dark on light; a residual network of 1.1 million parameters that centres and scales what is drawn." \
+	--description "Handwritten characters of any alphabet, dark on light; a residual network of 0.93 million parameters that centres and scales what is drawn." \
 	--intended-use "Telling drawn characters and symbols apart from one example each. Not for reading text, and not for identifying writers."
 
 .PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest bench-reranking bench-retrieval bench-learning train-encoders train-vehicle train-omniglot image check-image clean
@@ -97,8 +98,8 @@ bench-reranking: setup ## Measure k-reciprocal re-ranking against the dense form
 bench-retrieval: setup ## Measure CMC and mAP of 20,000 x 20,000 beside the scripts of the field, into docs/benchmarks.md
 	$(BIN)/python -m benchmarks.retrieval
 
-bench-learning: setup ## Compare our training with pytorch-metric-learning's losses on Market-1501, into docs/benchmarks.md
-	$(BIN)/python -m benchmarks.learning
+bench-learning: setup ## Compare our training with pytorch-metric-learning's losses on Market-1501, into docs/benchmarks.md (THREADS=1 for one thread)
+	$(BIN)/python -m benchmarks.learning $(if $(THREADS),--threads $(THREADS))
 
 # What training leaves beside a bundle (checkpoint, log) is not shipped, so it is made elsewhere and copied.
 train-encoders: train-vehicle train-omniglot ## Train both encoders that ship again (DATA=folder of the datasets vehicles and omniglot)
