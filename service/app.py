@@ -4,32 +4,40 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from models.bundle import find_bundle
+from models.errors import OptionError
 from models.images import ImageLimits
-from models.runtime import load_encoder
+from models.runtime import Device, Encoder, load_encoder
 from service.api import (
     collections,
     decisions,
     distances,
     documentation,
     embeddings,
+    encoders,
     health,
     items,
     losses,
+    metrics,
     problems,
     search,
 )
 from service.api.middleware import RequestMiddleware
 from service.api.state import Services
+from service.batching import BatchLimits
 from service.cpus import available_cpus
-from service.encoder import HostedEncoder
+from service.encoder import HostingLimits
+from service.encoders import HostedEncoders
 from service.gallery.gallery import Gallery
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 __all__ = ["create_app"]
 
@@ -46,13 +54,25 @@ Distances: smaller is closer. Errors are problem+json and say what to do.
 _STORAGE_CALLS = 16
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application; its resources are acquired when it starts and released when it stops."""
+class LoadEncoder(Protocol):
+    """Makes an encoder of a bundle's folder, as `models.runtime.load_encoder` does."""
+
+    def __call__(self, folder: Path, *, device: Device, threads: int) -> Encoder:
+        """Return the encoder."""
+
+
+def create_app(settings: Settings, *, load: LoadEncoder = load_encoder) -> FastAPI:
+    """Return the application; its resources are acquired when it starts and released when it stops.
+
+    Args:
+        settings: of the server.
+        load: makes the encoders.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.services = await _start(settings, stack)
+            app.state.services = await _start(settings, load, stack)
             yield
 
     app = FastAPI(
@@ -63,8 +83,21 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
-    modules = (embeddings, distances, losses, collections, items, search, decisions, health)
+    app.add_middleware(
+        RequestMiddleware, max_body_bytes=settings.max_body_bytes, deadline_ms=settings.deadline_ms
+    )
+    modules = (
+        encoders,
+        embeddings,
+        distances,
+        losses,
+        collections,
+        items,
+        search,
+        decisions,
+        health,
+        metrics,
+    )
     for module in modules:
         app.include_router(module.router)
     problems.install(app, [route for module in modules for route in module.router.routes])
@@ -72,38 +105,48 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _start(settings: Settings, stack: contextlib.AsyncExitStack) -> Services:
-    """Load the encoder and open the gallery; the stack closes them in turn."""
+async def _start(settings: Settings, load: LoadEncoder, stack: contextlib.AsyncExitStack) -> Services:
+    """Load the encoders and open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
-    encoder = await to_thread.run_sync(
-        lambda: load_encoder(find_bundle(settings.encoder), device=settings.device, threads=threads)
+
+    telemetry = Telemetry()
+    hosted = HostedEncoders(
+        load=lambda folder: load(folder, device=settings.device, threads=threads),
+        limits=_hosting_limits(settings, threads),
+        telemetry=telemetry,
     )
-    hosted = HostedEncoder(
-        encoder,
-        limits=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
-        decoders=threads,
-        max_batch=settings.max_batch,
-        max_waiting=settings.max_waiting_images,
-    )
-    stack.push_async_callback(to_thread.run_sync, hosted.close)
+    stack.push_async_callback(hosted.close)
+    for count, (name, bundle) in enumerate(settings.bundles(), start=1):
+        one = await hosted.host(await to_thread.run_sync(find_bundle, bundle), name)
+        if len(hosted.all()) < count:
+            raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
     gallery = await to_thread.run_sync(lambda: Gallery(settings.data_dir, faiss_threads=threads))
     stack.push_async_callback(to_thread.run_sync, gallery.close)
     _logger.info(
-        "Encoder %s (%d dimensions, %s on %s), %d collections in %s, %d threads.",
-        encoder.manifest.name,
-        encoder.manifest.dimension,
-        encoder.engine.name,
-        encoder.engine.device,
+        "%d collections in %s, %d threads.",
         len(gallery.list()),
         settings.data_dir,
         threads,
     )
     return Services(
         settings=settings,
-        encoder=hosted,
+        encoders=hosted,
+        telemetry=telemetry,
         gallery=gallery,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
         admitted=CapacityLimiter(1 + settings.max_waiting_computations),
         storage=CapacityLimiter(_STORAGE_CALLS),
+    )
+
+
+def _hosting_limits(settings: Settings, threads: int) -> HostingLimits:
+    return HostingLimits(
+        batch=BatchLimits(
+            settings.max_batch, settings.batch_target_ms / 1000, float(settings.encode_timeout_s)
+        ),
+        images=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
+        decoders=threads,
+        waiting_images=settings.max_waiting_images,
+        waiting_bytes=settings.max_waiting_bytes,
     )

@@ -1,103 +1,223 @@
 """The hosted encoder: pictures in, embeddings out, without blocking the event loop."""
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import anyio
 import numpy as np
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from models.errors import ImageError
 from models.images import ImageLimits, Pixels, decode
 from models.runtime import Embeddings, Encoder
-from service.errors import OverloadedError, TooLargeError
+from service.batching import Batcher, BatchLimits
+from service.decoding import DecodePool
+from service.errors import EncoderFailedError, OverloadedError, TooLargeError
+from service.jobs import Job, Result
+from service.telemetry import Telemetry
 
-__all__ = ["HostedEncoder"]
+__all__ = ["HostedEncoder", "HostingLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostingLimits:
+    """What one hosted encoder may take.
+
+    Attributes:
+        batch: of its batches.
+        images: of each picture.
+        decoders: threads that decode.
+        waiting_images, waiting_bytes: that may have been admitted and not be answered yet.
+    """
+
+    batch: BatchLimits
+    images: ImageLimits
+    decoders: int
+    waiting_images: int
+    waiting_bytes: int
 
 
 class HostedEncoder:
-    """One encoder, its decoding threads and the one thread that runs it.
+    """One encoder with its threads: pictures are admitted, decoded, batched and encoded.
 
-    A picture that cannot be decoded is its own error and never reaches the encoder. Large requests
-    go through in batches of `max_batch`, so that others get their turn in between.
+    A request is admitted whole or not at all. Requests have turns, picture by picture, in decoding and in
+    batches. A picture that cannot be decoded is its own error and never reaches the encoder.
+
+    Args:
+        encoder: what is hosted.
+        name: by which it is hosted; None is the bundle's own.
+        reload: loads it once more, where it hangs.
+        limits: see `HostingLimits`.
+        telemetry: where all of it is noted, under the encoder's name.
     """
 
     def __init__(
-        self, encoder: Encoder, *, limits: ImageLimits, decoders: int, max_batch: int, max_waiting: int
+        self,
+        encoder: Encoder,
+        *,
+        reload: Callable[[], Encoder],
+        limits: HostingLimits,
+        telemetry: Telemetry,
+        name: str | None = None,
     ) -> None:
         self.manifest = encoder.manifest
-        self.engine_name = encoder.engine.name
-        self.device = encoder.engine.device
-        self._encoder = encoder
-        self._limits = limits
-        self._decoding = CapacityLimiter(decoders)
-        self._runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._max_batch = max_batch
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self.name = name or encoder.manifest.name
+        self.engine = encoder.engine
+        self._limits, self._telemetry = limits, telemetry
+        self._metrics = metrics = telemetry.of_encoder(self.name)
+        self._images = self._bytes = 0  # admitted and not settled; under the lock
+        self._lock = threading.Lock()
+        metrics.waiting_images.set_function(lambda: self._images)
+        metrics.waiting_bytes.set_function(lambda: self._bytes)
+        self._jobs: set[Job] = set()
+        self._decoding = DecodePool(
+            self._decode, threads=limits.decoders, ahead=2 * limits.batch.most, metrics=metrics
+        )
+        self._batcher = Batcher(
+            encoder.encode,
+            renew=lambda: reload().encode,
+            limits=limits.batch,
+            metrics=metrics,
+            room=self._decoding.wake,
+        )
+        self._decoding.start(self._batcher)
+
+    @property
+    def failure(self) -> str | None:
+        """Return why it cannot encode any more, until it is started anew; None where it can."""
+        return self._batcher.failure
+
+    @property
+    def busy(self) -> bool:
+        """Return whether somebody waits for it."""
+        return bool(self._jobs)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many pictures were admitted and are not settled yet."""
+        return self._images
 
     async def embed(self, images: Sequence[bytes]) -> list[Embeddings | ImageError]:
         """Return one (D,) float32 embedding a picture, or the error that it is.
 
+        Where the caller is cancelled, what has not begun is dropped.
+
         Raises:
             TooLargeError: more pictures than may ever wait.
-            OverloadedError: too many pictures are waiting already.
+            OverloadedError: too much is waiting already.
+            EncoderFailedError: the encoder failed, hangs or was closed.
             BundleError: the encoder gave NaN or infinity.
         """
-        if len(images) > self._max_waiting:
-            raise TooLargeError(
-                f"{len(images)} pictures came at once and at most {self._max_waiting} are taken. "
-                "Send them in several requests, or raise LOOKALIKE_MAX_WAITING_IMAGES."
-            )
-        if self._waiting + len(images) > self._max_waiting:
-            raise OverloadedError(
-                f"{self._waiting} pictures are waiting and {len(images)} more would exceed the limit of "
-                f"{self._max_waiting}. Try again shortly, or send fewer at once."
-            )
-        self._waiting += len(images)
-        try:
-            results: list[Embeddings | ImageError] = []
-            for start in range(0, len(images), self._max_batch):
-                results += await self._embed_batch(images[start : start + self._max_batch])
-            return results
-        finally:
-            self._waiting -= len(images)
+        if not images:
+            return []
+        results = await self._run(images)
+        embeddings: list[Embeddings | ImageError] = []
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, ImageError):
+                raise result
+            embeddings.append(result)
+        return embeddings
 
-    async def encode(self, pixels: Pixels) -> Embeddings:
-        """Return the (B, D) float32 embeddings of decoded (B, H, W, C) pictures."""
-        return await asyncio.get_running_loop().run_in_executor(self._runner, self._encoder.encode, pixels)
+    async def check(self) -> None:
+        """Encode a grey picture, as one is encoded for a client.
 
-    def close(self) -> None:
-        """Stop the encoder's thread once it has finished what it runs."""
-        self._runner.shutdown(wait=True, cancel_futures=True)
-
-    async def _embed_batch(self, images: Sequence[bytes]) -> list[Embeddings | ImageError]:
-        """Decode side by side, then run the good ones as one batch."""
-        decoded: list[Pixels | ImageError | None] = [None] * len(images)
-
-        async def decode_one(position: int) -> None:
-            decoded[position] = await to_thread.run_sync(
-                self._decode, images[position], limiter=self._decoding
-            )
-
-        async with anyio.create_task_group() as tasks:
-            for position in range(len(images)):
-                tasks.start_soon(decode_one, position)
-        good = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
-        embeddings = iter(await self.encode(np.stack(good)) if good else ())
-        return [one if isinstance(one, ImageError) else next(embeddings) for one in decoded]
-
-    def _decode(self, data: bytes) -> Pixels | ImageError:
-        """Decode at the encoder's size; an unusable picture is a result, not a failure of the batch."""
+        Raises:
+            EncoderFailedError, BundleError: as `embed`.
+        """
         spec = self.manifest.input
+        pixels = np.full((spec.height, spec.width, spec.depth), 127, dtype=np.uint8)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        job = Job([b""], settled=lambda size: None, done=lambda job: _tell(loop, done))
+        self._batcher.put(job, 0, pixels)
+        await done
+        (result,) = job.results()
+        if isinstance(result, Exception):
+            raise result
+
+    async def close(self) -> None:
+        """Stop once what runs is done; who still waits gets an exception."""
+        await to_thread.run_sync(self._decoding.close)
+        await to_thread.run_sync(self._batcher.close)
+
+    async def _run(self, images: Sequence[bytes]) -> list[Result]:
+        """Admit pictures as a job and wait until all are settled."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._admit(images)
+        job = Job(
+            images,
+            settled=self._release,
+            done=lambda job: _tell(loop, done),
+        )
+        self._jobs.add(job)
+        self._decoding.add(job)
         try:
-            return decode(
-                data,
-                (spec.height, spec.width),
-                grey=spec.channels == "grey",
-                resize=spec.resize,
-                limits=self._limits,
+            await done
+        except asyncio.CancelledError:
+            self._drop(job)
+            raise
+        finally:
+            self._jobs.discard(job)
+        return job.results()
+
+    def _admit(self, images: Sequence[bytes]) -> None:
+        count, size = len(images), sum(map(len, images))
+        limits, name = self._limits, self.name
+        if count > limits.waiting_images or size > limits.waiting_bytes:
+            self._telemetry.rejected(name, "too_many", count)
+            raise TooLargeError(
+                f"{count:,} pictures of {size:,} bytes came at once; at most {limits.waiting_images:,} "
+                f"(LOOKALIKE_MAX_WAITING_IMAGES) of {limits.waiting_bytes:,} bytes "
+                "(LOOKALIKE_MAX_WAITING_BYTES) are taken. Send them in several requests."
             )
-        except ImageError as error:
-            return error
+        with self._lock:
+            waiting = self._images
+            if waiting + count <= limits.waiting_images and self._bytes + size <= limits.waiting_bytes:
+                self._images += count
+                self._bytes += size
+                return
+        self._telemetry.rejected(name, "queue_full", count)
+        raise OverloadedError(
+            f"{waiting:,} pictures are waiting and {count:,} more would exceed the limit of "
+            f"{limits.waiting_images:,}, or that of {limits.waiting_bytes:,} bytes. Try again shortly, "
+            "or send fewer at once."
+        )
+
+    def _release(self, size: int) -> None:
+        """Take a settled picture off the count."""
+        with self._lock:
+            self._images -= 1
+            self._bytes -= size
+
+    def _drop(self, job: Job) -> None:
+        """Forget what of a job has not begun; nobody waits for it."""
+        job.wanted = False
+        left = self._decoding.drop(job) + self._batcher.drop(job)
+        self._metrics.dropped_images.inc(len(left))
+        for position in left:
+            job.settle(position, EncoderFailedError("Nobody waited for it."))
+
+    def _decode(self, data: bytes) -> Pixels:
+        """Decode at the encoder's size."""
+        spec = self.manifest.input
+        return decode(
+            data,
+            (spec.height, spec.width),
+            grey=spec.channels == "grey",
+            resize=spec.resize,
+            limits=self._limits.images,
+        )
+
+
+def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+    """Wake, from any thread, who waits for a job."""
+
+    def wake() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        loop.call_soon_threadsafe(wake)

@@ -7,6 +7,9 @@ models.errors.LookalikeError
     │   ├── UnsupportedMediaError     a media type that this endpoint does not read
     │   ├── TooLargeError             more bytes, rows or work than one request may bring
     │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
+    │   └── BundleRefusedError        a bundle that cannot be hosted
+    ├── UnauthorizedError             no key, or another one
+    ├── ForbiddenError                nobody may do this here
     ├── NotFoundError                 no collection, item, encoder or route of that name
     │   └── CollectionDroppedError    a collection that was deleted while it was in use
     ├── ConflictError                 it exists already, otherwise configured
@@ -15,17 +18,23 @@ models.errors.LookalikeError
     ├── FilterError                   a filter that cannot be understood
     ├── OverloadedError               the queue is full; come back later
     ├── NotReadyError                 starting, draining, or broken
+    │   └── EncoderFailedError        the encoder hangs, broke off, or was closed
+    ├── DeadlineError                 the client's deadline passed before the answer was there
     └── StorageError                  the disk refused or holds something damaged
 """
 
 from models.errors import LookalikeError
 
 __all__ = [
+    "BundleRefusedError",
     "CollectionDroppedError",
     "ConflictError",
+    "DeadlineError",
     "DimensionMismatchError",
+    "EncoderFailedError",
     "EncoderMismatchError",
     "FilterError",
+    "ForbiddenError",
     "InvalidFieldsError",
     "MalformedBodyError",
     "NotFoundError",
@@ -35,6 +44,7 @@ __all__ = [
     "ServiceError",
     "StorageError",
     "TooLargeError",
+    "UnauthorizedError",
     "UnsupportedMediaError",
 ]
 
@@ -73,6 +83,18 @@ class InvalidFieldsError(RequestError):
         super().__init__(message)
         self.errors = errors
         self.kind = kind
+
+
+class BundleRefusedError(RequestError):
+    """A bundle that cannot be hosted; what was hosted before still is."""
+
+
+class UnauthorizedError(ServiceError):
+    """No key, or one that does not fit."""
+
+
+class ForbiddenError(ServiceError):
+    """Nobody may do this here, whatever the key."""
 
 
 class NotFoundError(ServiceError):
@@ -115,6 +137,14 @@ class OverloadedError(ServiceError):
 
 class NotReadyError(ServiceError):
     """Starting, draining, or broken."""
+
+
+class EncoderFailedError(NotReadyError):
+    """The encoder hangs, broke off, or was closed; the same pictures may be sent again."""
+
+
+class DeadlineError(ServiceError):
+    """The client's deadline passed before the answer was there."""
 
 
 class StorageError(ServiceError):

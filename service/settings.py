@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["ENV_PREFIX", "Settings", "unknown_variables"]
@@ -26,15 +26,37 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "vehicle", min_length=1, description="Encoder to host: a shipped bundle's name or a bundle's folder."
     )
+    encoders: str = Field(
+        "", description="Further encoders to host: BUNDLE or NAME=BUNDLE, several with commas between them."
+    )
+    bundles_dir: Path = Field(
+        Path("bundles"), description="Folder whose bundles an operator may host while the server runs."
+    )
+    operator_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys, with commas between them, that may replace encoders; none forbids it.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where PyTorch encoders run; auto takes a GPU where there is one."
     )
     threads: int = Field(
         0, ge=0, description="Threads for computing; 0 for as many as the machine or container grants."
     )
-    max_batch: Count = Field(32, description="Most pictures that go through the encoder at once.")
+    max_batch: Count = Field(64, description="Most pictures that go through the encoder at once.")
     max_waiting_images: Count = Field(
         4096, description="Most pictures that may wait for the encoder; more are answered 429."
+    )
+    max_waiting_bytes: Count = Field(
+        512 * 2**20, description="Most bytes of picture files that may wait; more are answered 429."
+    )
+    batch_target_ms: Count = Field(
+        50, description="Batches are kept so small that encoding one takes no longer."
+    )
+    encode_timeout_s: Count = Field(
+        30, description="After so many seconds an encoder that does not answer is replaced."
+    )
+    deadline_ms: int = Field(
+        0, ge=0, description="Milliseconds that a request has without X-Deadline-Ms; 0 for no limit."
     )
     max_body_bytes: Count = Field(64 * 2**20, description="Largest request body.")
     max_image_bytes: Count = Field(20 * 2**20, description="Largest input picture as a file.")
@@ -52,6 +74,12 @@ class Settings(BaseSettings):
         4, ge=0, description="Seconds that running requests get to finish after SIGTERM."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    def bundles(self) -> list[tuple[str | None, str]]:
+        """Return the encoders to host, the default first: a name (None: the bundle's own) and a bundle."""
+        further = [one.strip() for one in self.encoders.split(",") if one.strip()]
+        parted = [one.rpartition("=") for one in further]
+        return [(None, self.encoder), *((name or None, bundle) for name, _, bundle in parted)]
 
 
 def unknown_variables() -> list[str]:

@@ -1,6 +1,7 @@
-"""Work in a thread for as long as its client waits for the answer."""
+"""Work for as long as its client waits for the answer: until it leaves, or its deadline passes."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,17 +10,34 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from models.interruption import checkpoint, interruptible
+from service.errors import DeadlineError
 
-__all__ = ["attended"]
+__all__ = ["attended", "awaited"]
 
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class _Wish:
-    """Whether anybody wants the answer; the thread reads it and the event loop sets it."""
+    """Whether anybody wants the answer; the thread reads it and the event loop sets it.
+
+    Attributes:
+        unwanted: nobody does.
+        late: because the deadline has passed.
+    """
 
     unwanted: bool = False
+    late: bool = False
+
+    def refuse(self) -> None:
+        """Raise why nobody wants the answer, if so."""
+        if self.late:
+            raise DeadlineError(
+                "The deadline passed before the answer was there. Give it more time, or try again when "
+                "less is waiting."
+            )
+        if self.unwanted:
+            raise ClientDisconnect
 
 
 async def attended(request: Request, work: Callable[[], Result], limiter: CapacityLimiter) -> Result:
@@ -36,6 +54,7 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
 
     Raises:
         ClientDisconnect: the client left; what the work answered or raised then is dropped.
+        DeadlineError: its deadline passed; likewise.
     """
     wish = _Wish()
     failure: Exception | None = None
@@ -53,8 +72,7 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
             except Exception as error:  # raised below, where no group wraps it
                 failure = error
             group.cancel_scope.cancel()
-        if wish.unwanted:
-            raise ClientDisconnect
+        wish.refuse()
         if failure is not None:
             raise failure
         return result
@@ -62,9 +80,38 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
         wish.unwanted = True  # or a shutdown that cancels this request would leave its thread computing
 
 
+async def awaited(request: Request, work: Awaitable[Result]) -> Result:
+    """Await work of the event loop; once its client has left, it is cancelled.
+
+    Args:
+        request: of the client, its body read to the end.
+        work: may be cancelled at any of its awaits.
+
+    Raises:
+        ClientDisconnect: the client left.
+        DeadlineError: its deadline passed.
+    """
+    wish = _Wish()
+    failure: Exception | None = None
+    async with create_task_group() as group:
+        group.start_soon(_watch, request, wish, group.cancel_scope)
+        try:
+            result = await work
+        except Exception as error:  # raised below, where no group wraps it
+            failure = error
+        group.cancel_scope.cancel()
+    wish.refuse()
+    if failure is not None:
+        raise failure
+    return result
+
+
 async def _watch(request: Request, wish: _Wish, scope: CancelScope) -> None:
-    """Wait for the client to leave; after the body nothing else comes from it."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    """Wait for the client to leave, or for its deadline; after the body nothing else comes from it."""
+    deadline: float = getattr(request.state, "deadline", math.inf)
+    with CancelScope(deadline=deadline) as patience:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+    wish.late = patience.cancelled_caught
     wish.unwanted = True
     scope.cancel()

@@ -79,10 +79,11 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
             index_type=wanted.index.type,
             fields=wanted.fields,
         )
-    manifest = services.encoder_named(wanted.encoder).manifest
+    hosted = services.encoders.named(wanted.encoder)
+    manifest = hosted.manifest
     if wanted.dimension not in (None, manifest.dimension):
         raise OptionError(
-            f"The encoder {manifest.name!r} gives {manifest.dimension} dimensions, not {wanted.dimension}. "
+            f"The encoder {hosted.name!r} gives {manifest.dimension} dimensions, not {wanted.dimension}. "
             "Leave `dimension` out, or `encoder` for a collection of vectors only.",
             argument="dimension",
         )
@@ -91,7 +92,7 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
         metric=wanted.metric or manifest.metric,
         index_type=wanted.index.type,
         fields=wanted.fields,
-        encoder=manifest.name,
+        encoder=hosted.name,
         fingerprint=manifest.fingerprint,
     )
 

@@ -29,7 +29,7 @@ async def verify(
     encoder = services.encoder
     if wanted.threshold is None:
         raise _no_rate(encoder.manifest)
-    rows = await resolve([wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__)
+    rows = await resolve(request, [wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__)
     metric = wanted.metric or encoder.manifest.metric
     distance = await services.store(lambda: paired(rows[:1], rows[1:], metric).item())
     answer: dict[str, Any] = {

@@ -47,8 +47,12 @@ async def compute_distances(
         reduction=wanted.reduction,
     )
     how.check_given(y=wanted.y is not None)
-    x = await resolve(wanted.x, encoder, lambda row: pointer_of("x", row))
-    y = None if wanted.y is None else await resolve(wanted.y, encoder, lambda row: pointer_of("y", row))
+    x = await resolve(request, wanted.x, encoder, lambda row: pointer_of("x", row))
+    y = (
+        None
+        if wanted.y is None
+        else await resolve(request, wanted.y, encoder, lambda row: pointer_of("y", row))
+    )
     needs = _needs(request, Rows.of(x), None if y is None else Rows.of(y), how)
     return await services.compute(request, lambda: _answer(request, x, y, how), needs)
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.gallery_schemas import CollectionRequest, DeleteItemsRequest, ItemsRequest
 from service.api.numeric_schemas import BatchLossRequest, DistancesRequest, TripletLossRequest
 from service.api.problems import Problem
-from service.api.schemas import EmbeddingsRequest, VerifyRequest
+from service.api.schemas import EmbeddingsRequest, HostRequest, VerifyRequest
 from service.api.search_schemas import SearchRequest
 
 __all__ = ["install"]
@@ -34,6 +34,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     Problem,
     SearchRequest,
     TripletLossRequest,
+    HostRequest,
     VerifyRequest,
 )
 

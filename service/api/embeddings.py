@@ -1,4 +1,4 @@
-"""Encoders, and the embeddings that they give."""
+"""Embeddings of pictures, in the shape of OpenAI's."""
 
 import base64
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from models.runtime import Embeddings
 from service.api.answering import answers, respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import embed_all, images_error
-from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, EncodersAnswer, Model, ModelsAnswer
+from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, Model, ModelsAnswer
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
@@ -23,23 +23,16 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["encoders"], responses=PROBLEM_RESPONSES)
 
 
-@router.get("/encoders", response_model=EncodersAnswer)
-async def list_encoders(services: ServicesDep) -> dict[str, Any]:
-    """Tell which encoders are hosted: dimension, input size, metric, fingerprint, engine, device."""
-    hosted = services.encoder
-    return {"default": hosted.manifest.name, "encoders": [_describe(hosted)]}
-
-
 @router.get("/models", response_model=ModelsAnswer)
 async def list_models(services: ServicesDep) -> dict[str, Any]:
     """List the encoders as OpenAI lists models."""
-    return {"object": "list", "data": [_model(services.encoder)]}
+    return {"object": "list", "data": [_model(one) for one in services.encoders.all()]}
 
 
 @router.get("/models/{model}", response_model=Model)
 async def get_model(model: str, services: ServicesDep) -> dict[str, Any]:
     """Describe one encoder as OpenAI describes a model."""
-    return _model(services.encoder_named(model))
+    return _model(services.encoders.named(model))
 
 
 @router.post(
@@ -54,15 +47,15 @@ async def create_embeddings(
     services: ServicesDep,
 ) -> Response:
     """Embed pictures; the `openai` client works against this unchanged."""
-    encoder = services.encoder_named(wanted.model)
+    encoder = services.encoders.named(wanted.model)
     if wanted.dimensions not in (None, encoder.manifest.dimension):
         raise OptionError(
-            f"The encoder {encoder.manifest.name!r} gives {encoder.manifest.dimension} dimensions, "
+            f"The encoder {encoder.name!r} gives {encoder.manifest.dimension} dimensions, "
             f"not {wanted.dimensions}. Leave `dimensions` out.",
             argument="dimensions",
         )
     _check_inputs(wanted.input)
-    results = await embed_all(wanted.input, encoder)
+    results = await embed_all(request, wanted.input, encoder)
     errors = [
         (pointer_of("input", index), result)
         for index, result in enumerate(results)
@@ -76,7 +69,7 @@ async def create_embeddings(
         if isinstance(result, np.ndarray)
     ]
     usage = {"prompt_tokens": 0, "total_tokens": 0}
-    answer = {"object": "list", "model": encoder.manifest.name, "data": data, "usage": usage}
+    answer = {"object": "list", "model": encoder.name, "data": data, "usage": usage}
     return await respond(request, answer)
 
 
@@ -99,23 +92,4 @@ def _encoded(embedding: Embeddings, encoding_format: str) -> Embeddings | str:
 
 
 def _model(hosted: HostedEncoder) -> dict[str, Any]:
-    return {"id": hosted.manifest.name, "object": "model", "created": 0, "owned_by": "lookalike"}
-
-
-def _describe(hosted: HostedEncoder) -> dict[str, Any]:
-    manifest = hosted.manifest
-    return {
-        "name": manifest.name,
-        "description": manifest.description,
-        "intended_use": manifest.intended_use,
-        "licence": manifest.licence,
-        "dimension": manifest.dimension,
-        "input_size": {"height": manifest.input.height, "width": manifest.input.width},
-        "normalize": manifest.normalize,
-        "metric": manifest.metric,
-        "fingerprint": manifest.fingerprint,
-        "engine": hosted.engine_name,
-        "device": hosted.device,
-        "evaluation": manifest.evaluation,
-        "calibration": manifest.calibration,
-    }
+    return {"id": hosted.name, "object": "model", "created": 0, "owned_by": "lookalike"}

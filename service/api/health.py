@@ -19,9 +19,16 @@ __all__ = ["router"]
 router = APIRouter(prefix="/health", tags=["operations"])
 
 
-@router.get("/live", response_model=HealthAnswer, response_model_exclude_none=True)
-async def live() -> dict[str, Any]:
-    """Answer as long as the process serves at all."""
+@router.get(
+    "/live",
+    response_model=HealthAnswer,
+    response_model_exclude_none=True,
+    responses={503: PROBLEM_RESPONSES[503]},
+)
+async def live(services: ServicesDep) -> dict[str, Any]:
+    """Answer as long as the process can serve; 503 where only a new one can."""
+    if failures := services.encoders.failures():
+        raise NotReadyError(" ".join(failures.values()))
     return {"status": "alive"}
 
 
@@ -34,10 +41,9 @@ async def live() -> dict[str, Any]:
 async def ready(services: ServicesDep) -> dict[str, Any]:
     """Run a real encode and a real search; 503 where one of them fails."""
     started = time.perf_counter()
-    spec = services.encoder.manifest.input
-    pixels = np.full((1, spec.height, spec.width, spec.depth), 127, dtype=np.uint8)
     try:
-        await services.encoder.encode(pixels)
+        for hosted in services.encoders.all():
+            await hosted.check()
         encoded = time.perf_counter()
         collections = await services.store(lambda: _search_somewhere(services))
     except LookalikeError as error:
@@ -45,7 +51,7 @@ async def ready(services: ServicesDep) -> dict[str, Any]:
     searched = time.perf_counter()
     return {
         "status": "ready",
-        "encoder": services.encoder.manifest.name,
+        "encoder": services.encoder.name,
         "collections": collections,
         "encode_ms": round((encoded - started) * 1000, 2),
         "search_ms": round((searched - encoded) * 1000, 2),

@@ -72,7 +72,7 @@ async def upsert_items(
     Where none could be kept the answer is a problem, which has `items` too.
     """
     target = services.gallery.get(collection)
-    vectors = await _vectors(wanted.items, target, services)
+    vectors = await _vectors(request, wanted.items, target, services)
     abort = wanted.on_error == "abort"
     if abort and any(isinstance(vector, Fault) for vector in vectors):
         written = [_not_written(item, vector) for item, vector in zip(wanted.items, vectors, strict=True)]
@@ -145,14 +145,14 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 
 async def _vectors(
-    items: Sequence[ItemBody | BadItem], target: Collection, services: Services
+    request: Request, items: Sequence[ItemBody | BadItem], target: Collection, services: Services
 ) -> list[Vectors | Fault]:
     """Return each item's vector, or why it has none: pictures embedded, numbers as float32."""
     pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
     ready = await services.store(lambda: [_ready(item) for item in items])
     if not pictures:
         return [one for one in ready if one is not None]
-    embedded = iter(await embed_all(pictures, services.encoder_of(target)))
+    embedded = iter(await embed_all(request, pictures, services.encoder_of(target)))
     return [_picture(next(embedded)) if one is None else one for one in ready]
 
 

@@ -45,7 +45,7 @@ async def compute_triplet_loss(
     services: ServicesDep,
 ) -> Response:
     """Compute the loss of explicit triplets; equal to torch's `triplet_margin_loss` for its options."""
-    rows = [await _rows(name, wanted, services) for name in ("anchor", "positive", "negative")]
+    rows = [await _rows(request, name, wanted, services) for name in ("anchor", "positive", "negative")]
     needs = _needs_of_triplets(request, rows, wanted)
     return await services.compute(request, lambda: render(request, _triplet_loss(rows, wanted)), needs)
 
@@ -62,15 +62,17 @@ async def compute_batch_loss(
     services: ServicesDep,
 ) -> Response:
     """Mine triplets from a labelled batch and compute their loss, counts and gradient."""
-    rows = await resolve(wanted.embeddings, services.encoder, lambda row: pointer_of("embeddings", row))
+    rows = await resolve(
+        request, wanted.embeddings, services.encoder, lambda row: pointer_of("embeddings", row)
+    )
     codes, pairs = await services.store(lambda: _coded(wanted, len(rows)))
     needs = _needs_of_batch(request, Rows.of(rows), wanted, pairs)
     return await services.compute(request, lambda: render(request, _batch_loss(rows, codes, wanted)), needs)
 
 
-async def _rows(name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
+async def _rows(request: Request, name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
     """Return the samples of one side of the triplets."""
-    return await resolve(getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
+    return await resolve(request, getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
 
 
 def _needs_of_triplets(request: Request, sides: list[Tensor], wanted: TripletLossRequest) -> Needs:

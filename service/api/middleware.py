@@ -2,33 +2,37 @@
 
 import asyncio
 import logging
+import math
 import re
 import time
 import uuid
 from http import HTTPStatus
 from urllib.parse import quote
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
 from service.api.problems import problem_of
-from service.errors import NotReadyError, TooLargeError
+from service.errors import InvalidFieldsError, NotReadyError, TooLargeError
 
 __all__ = ["RequestMiddleware"]
 
 _logger = logging.getLogger("lookalike.access")
+_DEADLINE = "X-Deadline-Ms"
 _CLIENT_LEFT = 499  # as nginx logs it
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestMiddleware:
-    """Give each request an id, cap its body while it streams, and log it when it is answered."""
+    """Give each request an id and a deadline, cap its body while it streams, and log it when answered."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, deadline_ms: int = 0) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._deadline_ms = deadline_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -53,7 +57,10 @@ class RequestMiddleware:
             await send(message)
 
         try:
+            scope["state"]["deadline"] = self._deadline(headers)
             await self._app(scope, self._capped(headers, receive), send_with_id)
+        except InvalidFieldsError as error:
+            await problem_of(Request(scope), error)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = _CLIENT_LEFT  # nobody is there to be answered
         except asyncio.CancelledError:  # so uvicorn ends what outlasts the grace of a shutdown
@@ -93,6 +100,22 @@ class RequestMiddleware:
                 known = isinstance(error, LookalikeError)
                 await send({**failure, "message": str(error)} if known else failure)
             raise
+
+    def _deadline(self, headers: Headers) -> float:
+        """Return until when the answer is wanted, by the event loop's clock; infinity for ever.
+
+        Raises:
+            InvalidFieldsError: a header that says no time.
+        """
+        given = headers.get(_DEADLINE)
+        if given is None:
+            wanted_ms = self._deadline_ms or math.inf
+        elif given.isascii() and given.isdigit() and int(given) > 0:
+            wanted_ms = int(given)
+        else:
+            message = f"{_DEADLINE} must be a whole number of milliseconds above 0, not {given!r}."
+            raise InvalidFieldsError(message, [(f"/header/{_DEADLINE}", message)])
+        return anyio.current_time() + wanted_ms / 1000
 
     def _capped(self, headers: Headers, receive: Receive) -> Receive:
         """Return a receive that refuses a body as soon as it is known to be too large.

@@ -36,6 +36,9 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     service.UnsupportedMediaError: (415, "unsupported-media-type", "The media type is not read here"),
     service.TooLargeError: (413, "too-large", "The request is too large"),
     service.InvalidFieldsError: (422, "invalid-fields", "Fields do not fit"),
+    service.BundleRefusedError: (422, "bundle-refused", "The bundle cannot be hosted"),
+    service.UnauthorizedError: (401, "unauthorized", "A key is needed"),
+    service.ForbiddenError: (403, "forbidden", "It is not allowed here"),
     service.RequestError: (400, "bad-request", "The request cannot be understood"),
     service.NotFoundError: (404, "not-found", "There is no such thing"),
     service.ConflictError: (409, "conflict", "It conflicts with what exists"),
@@ -43,6 +46,8 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     service.EncoderMismatchError: (409, "encoder-mismatch", "The collection belongs to another encoder"),
     service.FilterError: (422, "invalid-filter", "The filter cannot be understood"),
     service.OverloadedError: (429, "overloaded", "Too much is waiting"),
+    service.EncoderFailedError: (503, "encoder-unavailable", "The encoder could not answer"),
+    service.DeadlineError: (504, "deadline-passed", "The deadline passed"),
     service.NotReadyError: (503, "not-ready", "The service is not ready"),
     service.StorageError: (503, "storage", "The storage failed"),
     Exception: (500, "internal", "Something broke inside"),
@@ -82,6 +87,8 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     }
     for status, description in {
         400: "The request cannot be read.",
+        401: "An operator's key is needed.",
+        403: "The server has no key for operators.",
         404: "No such collection, item or encoder.",
         405: "The method is not for this path.",
         409: "It conflicts with what exists.",
@@ -90,7 +97,8 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         422: "Input that does not fit; `errors` says where.",
         429: "Too much is waiting; Retry-After says when to come back.",
         500: "Something broke inside; the log has it under the request's id.",
-        503: "Not ready, or the storage failed.",
+        503: "Not ready, or encoder or storage failed.",
+        504: "The deadline passed before the answer was there.",
     }.items()
 }
 
@@ -121,6 +129,10 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
     headers = {}
     if isinstance(error, service.OverloadedError):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, service.EncoderFailedError):
+        headers["Retry-After"] = "1"
+    if isinstance(error, service.UnauthorizedError):
+        headers["WWW-Authenticate"] = "Bearer"
     members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
     errors = _pointers(error)
     return _render(

@@ -7,11 +7,13 @@ from typing import Annotated, Any, cast
 import numpy as np
 import torch
 from anyio import to_thread
+from fastapi import Request
 from pydantic import PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from models.errors import ImageError, NonFiniteError, ShapeError
 from models.runtime import Embeddings
+from service.api.attended import awaited
 from service.api.wire import Upload
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
@@ -115,10 +117,13 @@ def image_bytes(sample: object) -> bytes:
         ) from error
 
 
-async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], str]) -> Tensor:
+async def resolve(
+    request: Request, samples: object, encoder: HostedEncoder, at: Callable[[int], str]
+) -> Tensor:
     """Return samples as the rows of one tensor, pictures embedded.
 
     Args:
+        request: of the client that waits; once it has left, its pictures are dropped.
         samples: a list of samples, or an (N, D) tensor.
         encoder: embeds the pictures.
         at: gives the JSON pointer of the n-th sample, for errors.
@@ -127,6 +132,7 @@ async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], s
         (N, D) with N >= 1: float64 and half precisions where the client sent such a tensor, else float32.
 
     Raises:
+        ClientDisconnect, DeadlineError: nobody waits any more.
         InvalidFieldsError: no samples, entries that are none, rows of different lengths, or pictures
             that cannot be used, each with its pointer.
     """
@@ -141,7 +147,7 @@ async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], s
         raise _located(at(0).rpartition("/")[0], message, ShapeError)
     if not any(is_image(sample) for sample in listed):
         return await to_thread.run_sync(_rows, listed, at)
-    embedded = iter(await embed_all([sample for sample in listed if is_image(sample)], encoder))
+    embedded = iter(await embed_all(request, [sample for sample in listed if is_image(sample)], encoder))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
     if errors:
@@ -150,10 +156,13 @@ async def resolve(samples: object, encoder: HostedEncoder, at: Callable[[int], s
     return await to_thread.run_sync(_rows, plain, at)
 
 
-async def embed_all(pictures: Sequence[object], encoder: HostedEncoder) -> list[Embeddings | ImageError]:
-    """Return one embedding or error for each picture, in order."""
+async def embed_all(
+    request: Request, pictures: Sequence[object], encoder: HostedEncoder
+) -> list[Embeddings | ImageError]:
+    """Return one embedding or error for each picture, in order, while the request's client waits for them."""
     files = await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in pictures])
-    embedded = iter(await encoder.embed([file for file in files if isinstance(file, bytes)]))
+    good = [file for file in files if isinstance(file, bytes)]
+    embedded = iter(await awaited(request, encoder.embed(good)))
     return [next(embedded) if isinstance(file, bytes) else file for file in files]
 
 

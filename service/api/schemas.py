@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from service.api.samples import Sample
@@ -10,8 +11,11 @@ __all__ = [
     "Answer",
     "EmbeddingsAnswer",
     "EmbeddingsRequest",
+    "EncoderAnswer",
+    "EncoderName",
     "EncodersAnswer",
     "HealthAnswer",
+    "HostRequest",
     "Model",
     "ModelsAnswer",
     "RequestBody",
@@ -36,6 +40,11 @@ class Answer(BaseModel):
     """An answer's fields."""
 
     model_config = ConfigDict(protected_namespaces=())
+
+
+EncoderName = Annotated[
+    str, Path(description="The encoder's name.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+]
 
 
 def _one_or_many(value: object) -> object:
@@ -144,7 +153,7 @@ class EncoderInput(Answer):
     width: int
 
 
-class EncoderDescription(Answer):
+class EncoderAnswer(Answer):
     """A hosted encoder."""
 
     name: str
@@ -164,11 +173,21 @@ class EncoderDescription(Answer):
     )
 
 
+class HostRequest(RequestBody):
+    """The bundle to host."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"bundle": "vehicle"}]})
+
+    bundle: str = Field(
+        min_length=1, description="A shipped encoder's name, or a folder in that of the operator's bundles."
+    )
+
+
 class EncodersAnswer(Answer):
     """The hosted encoders, and the default one's name."""
 
     default: str
-    encoders: list[EncoderDescription]
+    encoders: list[EncoderAnswer]
 
 
 class Model(Answer):

@@ -45,7 +45,7 @@ async def search(
         message = f"At most {services.settings.max_k:,} are given at once; page through items for all."
         raise InvalidFieldsError(f"/k: {message}", [("/k", message)])
     target = services.gallery.get(collection)
-    queries, leave_out = await _query_vectors(wanted.queries, target, services)
+    queries, leave_out = await _query_vectors(request, wanted.queries, target, services)
     answer = await services.store(lambda: _search(target, queries, leave_out, wanted, services))
     return await respond(request, answer)
 
@@ -78,11 +78,11 @@ def _search(
 
 
 async def _query_vectors(
-    queries: Tensor | Sequence[object], target: Collection, services: Services
+    request: Request, queries: Tensor | Sequence[object], target: Collection, services: Services
 ) -> tuple[Vectors, list[str | None]]:
     """Return the queries as (Q, D) float32, and for each the stored id that it must not find."""
     if isinstance(queries, Tensor):
-        rows = await resolve(queries, services.encoder, lambda row: pointer_of("queries", row))
+        rows = await resolve(request, queries, services.encoder, lambda row: pointer_of("queries", row))
         return await services.store(lambda: rows.float().numpy()), [None] * len(rows)
     pictures = any(is_image(query) for query in queries)
     encoder = services.encoder_of(target) if pictures else services.encoder
@@ -90,7 +90,7 @@ async def _query_vectors(
     if any(item_id is not None for item_id in ids):
         stored = await services.store(lambda: _stored(ids, target))
         queries = [query if vector is None else vector for query, vector in zip(queries, stored, strict=True)]
-    rows = await resolve(queries, encoder, lambda row: pointer_of("queries", row))
+    rows = await resolve(request, queries, encoder, lambda row: pointer_of("queries", row))
     return rows.numpy(), ids
 
 

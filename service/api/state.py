@@ -12,10 +12,12 @@ from models.errors import OptionError
 from service.api.attended import attended
 from service.api.budgets import Needs
 from service.encoder import HostedEncoder
-from service.errors import EncoderMismatchError, NotFoundError, OverloadedError, TooLargeError
+from service.encoders import HostedEncoders
+from service.errors import EncoderMismatchError, OverloadedError, TooLargeError
 from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 __all__ = ["Services", "ServicesDep"]
 
@@ -32,7 +34,8 @@ class Services:
 
     Attributes:
         settings: as it was started.
-        encoder: the hosted encoder.
+        encoders: the hosted encoders.
+        telemetry: what is counted and timed.
         gallery: the collections on disk.
         numeric: how many large distance and loss computations run at once.
         admitted: how many run or wait.
@@ -40,21 +43,17 @@ class Services:
     """
 
     settings: Settings
-    encoder: HostedEncoder
+    encoders: HostedEncoders
+    telemetry: Telemetry
     gallery: Gallery
     numeric: CapacityLimiter
     admitted: CapacityLimiter
     storage: CapacityLimiter
 
-    def encoder_named(self, name: str | None) -> HostedEncoder:
-        """Return the hosted encoder of this name; None is the default one.
-
-        Raises:
-            NotFoundError: no such encoder is hosted.
-        """
-        if name is not None and name != self.encoder.manifest.name:
-            raise NotFoundError(f"No encoder {name!r} is hosted here; {self.encoder.manifest.name!r} is.")
-        return self.encoder
+    @property
+    def encoder(self) -> HostedEncoder:
+        """Return the default encoder."""
+        return self.encoders.default
 
     def encoder_of(self, collection: Collection) -> HostedEncoder:
         """Return the encoder for a collection's pictures.
@@ -63,18 +62,22 @@ class Services:
             OptionError: it takes vectors only.
             EncoderMismatchError: its vectors are another encoder's than the one that is hosted.
         """
-        config, hosted = collection.config, self.encoder
+        config = collection.config
         if config.encoder is None:
             raise OptionError(
                 f"The collection {collection.name!r} takes vectors only: it was made with a dimension and "
                 "no encoder. Send vectors, or make a collection without `dimension`."
             )
-        if config.fingerprint != hosted.manifest.fingerprint:
+        hosted = self.encoders.of_fingerprint(config.fingerprint)
+        if hosted is None:
+            known = ", ".join(
+                f"{one.name!r} ({one.manifest.fingerprint[:12]})" for one in self.encoders.all()
+            )
             raise EncoderMismatchError(
                 f"The collection {collection.name!r} holds embeddings of the encoder {config.encoder!r} "
-                f"(fingerprint {str(config.fingerprint)[:12]}), and {hosted.manifest.name!r} "
-                f"({hosted.manifest.fingerprint[:12]}) is hosted. Embeddings of two encoders cannot be "
-                "compared: serve the old one (--encoder), or enrol the pictures in a new collection."
+                f"(fingerprint {str(config.fingerprint)[:12]}), and hosted is {known}. Embeddings of two "
+                "encoders cannot be compared: host the old one too (--encoders), or enrol the pictures in a "
+                "new collection."
             )
         return hosted
 

@@ -62,7 +62,8 @@ def test_float_and_base64_are_the_same_numbers(client: openai.OpenAI, files: lis
     for encoding in ("base64", "float"):
         other = client.embeddings.create(model="tiny", input=pictures, encoding_format=encoding)
         for one, another in zip(default.data, other.data, strict=True):
-            assert numbers(one.embedding) == numbers(another.embedding)
+            # A batch is what waits just then, and its size may change the last bits.
+            assert numbers(one.embedding) == pytest.approx(numbers(another.embedding), abs=1e-6)
 
 
 def numbers(embedding: list[float] | str) -> list[float]:

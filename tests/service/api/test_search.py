@@ -163,7 +163,8 @@ def test_verify_takes_pictures_in_json_and_in_a_form(client: TestClient, picture
     request = {"a": data_uri(picture(0)), "b": data_uri(picture(1)), "threshold": 0.1}
     by_json = client.post("/v1/verify", json=request).json()
     form = client.post("/v1/verify", files={"a": picture(0), "b": picture(1)}, data={"threshold": "0.1"})
-    assert form.json() == by_json
+    # A batch is what waits just then, and its size may change the last bits.
+    assert form.json() == {**by_json, "distance": pytest.approx(by_json["distance"], abs=1e-6)}
     same = client.post("/v1/verify", json={**request, "b": request["a"]}).json()
     assert same["verified"] is True
     assert same["distance"] == 0

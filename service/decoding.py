@@ -1,0 +1,136 @@
+"""A few threads that decode pictures before they wait for the encoder."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from models.errors import ImageError
+from models.images import Pixels
+from service.batching import Batcher
+from service.errors import EncoderFailedError
+from service.jobs import Job
+from service.rotation import Rotation
+from service.telemetry import EncoderMetrics
+
+__all__ = ["DecodePool"]
+
+_logger = logging.getLogger("lookalike")
+
+
+class DecodePool:
+    """Decodes by turns, one picture of each request, and not further ahead than the encoder soon needs.
+
+    A picture that cannot be decoded is settled with its error, and never waits for the encoder.
+
+    Args:
+        decode: one file; raises ImageError.
+        threads: how many decode at once.
+        ahead: how many decoded pictures of one request may wait; of all requests together four times as many,
+            for pixels are many times larger than files.
+        metrics: where times are noted.
+    """
+
+    def __init__(
+        self, decode: Callable[[bytes], Pixels], *, threads: int, ahead: int, metrics: EncoderMetrics
+    ) -> None:
+        self._decode, self._metrics = decode, metrics
+        self._ahead, self._ahead_in_all = ahead, 4 * ahead
+        self._waiting: Rotation[Job, int] = Rotation()
+        self._decoding: dict[Job, int] = {}  # how many of each are being decoded now
+        self._changed = threading.Condition()
+        self._closed = False
+        self._batcher: Batcher | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"decoder-{number}", daemon=True)
+            for number in range(threads)
+        ]
+
+    def start(self, batcher: Batcher) -> None:
+        """Begin, and hand what is decoded to a batcher."""
+        self._batcher = batcher
+        for thread in self._threads:
+            thread.start()
+
+    def add(self, job: Job) -> None:
+        """Let all pictures of a job wait for their turn."""
+        with self._changed:
+            if not self._closed:
+                for position in range(len(job.files)):
+                    self._waiting.add(job, position)
+                self._changed.notify(len(job.files))
+                return
+        for position in range(len(job.files)):
+            job.settle(position, EncoderFailedError("The encoder was closed."))
+
+    def drop(self, job: Job) -> list[int]:
+        """Forget a job's pictures that still wait, and return their positions."""
+        with self._changed:
+            return self._waiting.drop(job)
+
+    def wake(self) -> None:
+        """Go on decoding: the encoder has taken some."""
+        with self._changed:
+            if self._waiting:
+                self._changed.notify(len(self._threads))
+
+    def close(self) -> None:
+        """Stop when what is being decoded is done; what waits gets an exception."""
+        with self._changed:
+            self._closed = True
+            left = self._waiting.drop_all()
+            self._changed.notify_all()
+        for job, position in left:
+            job.settle(position, EncoderFailedError("The encoder was closed."))
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while taken := self._next():
+            job, position = taken
+            try:
+                self._decode_one(job, position)
+            except Exception as error:  # handed to whoever waits for the picture
+                _logger.exception("A picture could not be decoded.")
+                job.settle(position, error)
+            finally:
+                self._done(job)
+
+    def _decode_one(self, job: Job, position: int) -> None:
+        assert self._batcher is not None
+        if not job.wanted:
+            self._metrics.dropped_images.inc()
+            job.settle(position, EncoderFailedError("Nobody waited for it."))
+            return
+        started = time.perf_counter()
+        try:
+            pixels = self._decode(job.files[position])
+        except ImageError as error:
+            job.settle(position, error)
+            return
+        self._metrics.decode_seconds.observe(time.perf_counter() - started)
+        self._batcher.put(job, position, pixels)
+
+    def _next(self) -> tuple[Job, int] | None:
+        """Wait for a picture that may be decoded now; None once the pool is closed."""
+        with self._changed:
+            while not self._closed:
+                if taken := self._take():
+                    job, _ = taken
+                    self._decoding[job] = self._decoding.get(job, 0) + 1
+                    return taken
+                self._changed.wait()
+        return None
+
+    def _take(self) -> tuple[Job, int] | None:
+        assert self._batcher is not None
+        batcher = self._batcher
+        if len(batcher) + sum(self._decoding.values()) >= self._ahead_in_all:
+            return None
+        return self._waiting.take(lambda job: batcher.waiting(job) + self._decoding.get(job, 0) < self._ahead)
+
+    def _done(self, job: Job) -> None:
+        with self._changed:
+            self._decoding[job] -= 1
+            if not self._decoding[job]:
+                del self._decoding[job]

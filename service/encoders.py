@@ -1,0 +1,147 @@
+"""The hosted encoders, by name: one is the default, and each can be replaced while it serves."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from anyio import to_thread
+
+from models.runtime import Encoder
+from service.encoder import HostedEncoder, HostingLimits
+from service.errors import ConflictError, NotFoundError
+from service.telemetry import Telemetry
+
+__all__ = ["HostedEncoders", "Load"]
+
+Load = Callable[[Path], Encoder]
+
+_logger = logging.getLogger("lookalike")
+
+# One that was replaced serves whoever had it in hand; nobody has for so long without sending it a picture.
+_GRACE_S = 10.0
+_LOOK_S = 0.1
+
+
+class HostedEncoders:
+    """Encoders that are hosted side by side.
+
+    Args:
+        load: makes an encoder of a bundle's folder, checked and warm; runs in a thread.
+        limits: of each encoder.
+        telemetry: where all of them are noted, by name.
+    """
+
+    def __init__(self, *, load: Load, limits: HostingLimits, telemetry: Telemetry) -> None:
+        self._load, self._limits, self._telemetry = load, limits, telemetry
+        self._hosted: dict[str, HostedEncoder] = {}
+        self._default: str | None = None
+        self._changing = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    @property
+    def default(self) -> HostedEncoder:
+        """Return the encoder of requests that name none."""
+        assert self._default is not None, "an encoder is hosted before anything is served"
+        return self._hosted[self._default]
+
+    def all(self) -> list[HostedEncoder]:
+        """Return the encoders, the default first and the others by name."""
+        return sorted(self._hosted.values(), key=lambda one: (one.name != self._default, one.name))
+
+    def named(self, name: str | None) -> HostedEncoder:
+        """Return the encoder of a name; None is the default one.
+
+        Raises:
+            NotFoundError: no such encoder is hosted.
+        """
+        if name is None:
+            return self.default
+        if name not in self._hosted:
+            known = ", ".join(repr(one.name) for one in self.all())
+            raise NotFoundError(f"No encoder {name!r} is hosted here; there is {known}.")
+        return self._hosted[name]
+
+    def of_fingerprint(self, fingerprint: str | None) -> HostedEncoder | None:
+        """Return an encoder whose embeddings can be compared with those of a fingerprint, or None."""
+        return next((one for one in self.all() if one.manifest.fingerprint == fingerprint), None)
+
+    async def host(self, folder: Path, name: str | None = None) -> HostedEncoder:
+        """Load a bundle and host it; the first is the default.
+
+        One of that name serves on until the new one is loaded, checked and warm; then new requests get the
+        new one, and the old one ends what it has. Where the bundle cannot be used nothing changes.
+
+        Args:
+            folder: the bundle's.
+            name: by which it is hosted; None is the bundle's own.
+
+        Raises:
+            BundleError: it is damaged, cannot be run, or gives other outputs than it states.
+        """
+        async with self._changing:
+            encoder = await to_thread.run_sync(self._load, folder)
+            hosted = HostedEncoder(
+                encoder,
+                name=name,
+                reload=lambda: self._load(folder),
+                limits=self._limits,
+                telemetry=self._telemetry,
+            )
+            old = self._hosted.get(hosted.name)
+            self._hosted[hosted.name] = hosted
+            self._default = self._default or hosted.name
+        _logger.info(
+            "Encoder %s: %d dimensions, %s on %s, fingerprint %s%s.",
+            hosted.name,
+            hosted.manifest.dimension,
+            hosted.engine.name,
+            hosted.engine.device,
+            hosted.manifest.fingerprint[:12],
+            ", in place of another" if old else "",
+        )
+        if old is not None:
+            self._retire(old)
+        return hosted
+
+    def remove(self, name: str) -> None:
+        """Host an encoder no longer; it ends what it has.
+
+        Raises:
+            NotFoundError: no such encoder is hosted.
+            ConflictError: it is the default.
+        """
+        hosted = self.named(name)
+        if hosted is self.default:
+            raise ConflictError(f"{name!r} is the default encoder. Replace it instead.")
+        del self._hosted[name]
+        self._retire(hosted)
+
+    async def close(self) -> None:
+        """Stop all of them, once what runs is done."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for hosted in self._hosted.values():
+            await hosted.close()
+
+    def failures(self) -> Mapping[str, str]:
+        """Return why encoders cannot encode any more, by their names."""
+        return {one.name: one.failure for one in self.all() if one.failure}
+
+    def _retire(self, hosted: HostedEncoder) -> None:
+        task = asyncio.create_task(_close_when_idle(hosted))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+
+async def _close_when_idle(hosted: HostedEncoder) -> None:
+    """Close an encoder that is not handed out any more, when nobody can still have it in hand."""
+    loop = asyncio.get_running_loop()
+    idle_since = loop.time()
+    try:
+        while loop.time() - idle_since < _GRACE_S:
+            await asyncio.sleep(_LOOK_S)
+            idle_since = loop.time() if hosted.busy else idle_since
+    finally:
+        await asyncio.shield(hosted.close())

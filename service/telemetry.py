@@ -1,0 +1,103 @@
+"""What is counted and timed, in the form that Prometheus reads. Every server has a registry of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["EncoderMetrics", "Rejected", "Telemetry"]
+
+Rejected = Literal["queue_full", "too_many"]
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderMetrics:
+    """The stages of one encoder.
+
+    Attributes:
+        decode_seconds: of a picture.
+        wait_seconds: of a decoded picture, for its batch.
+        batch_size: pictures of a batch.
+        encode_seconds: of a batch.
+        dropped_images: admitted, and dropped because nobody waited for them any more.
+        failed_batches: that raised, halves of one among them.
+        restarts: of the encoder's thread.
+        waiting_images, waiting_bytes: admitted and not yet answered.
+    """
+
+    decode_seconds: Histogram
+    wait_seconds: Histogram
+    batch_size: Histogram
+    encode_seconds: Histogram
+    dropped_images: Counter
+    failed_batches: Counter
+    restarts: Counter
+    waiting_images: Gauge
+    waiting_bytes: Gauge
+
+    def note_batch(self, took: float, waits: Sequence[float]) -> None:
+        """Note a batch that was encoded, and how long each of its pictures waited for it, in seconds."""
+        self.encode_seconds.observe(took)
+        self.batch_size.observe(len(waits))
+        for wait in waits:
+            self.wait_seconds.observe(wait)
+
+
+class Telemetry:
+    """The metrics of one server.
+
+    Attributes:
+        registry: what is shown.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._rejected = self._counter("rejected_images", "Pictures that were not admitted.", "reason")
+        self._dropped = self._counter("dropped_images", "Admitted pictures that nobody waited for any more.")
+        self._decode = self._seconds("decode", "Decoding a picture.")
+        self._wait = self._seconds("encode_wait", "A decoded picture's wait for its batch.")
+        self._encode = self._seconds("encode", "Encoding a batch.")
+        self._sizes = Histogram(
+            "lookalike_batch_size",
+            "Pictures of a batch.",
+            ["encoder"],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self._failed = self._counter("failed_batches", "Batches that raised, halves of one among them.")
+        self._restarts = self._counter("encoder_restarts", "Threads of an encoder that were replaced.")
+        self._images = self._gauge("waiting_images", "Pictures admitted and not yet answered.")
+        self._bytes = self._gauge("waiting_bytes", "Their files' bytes.")
+
+    def of_encoder(self, name: str) -> EncoderMetrics:
+        """Return the metrics of an encoder; those of one name go on where they were."""
+        return EncoderMetrics(
+            decode_seconds=self._decode.labels(name),
+            wait_seconds=self._wait.labels(name),
+            batch_size=self._sizes.labels(name),
+            encode_seconds=self._encode.labels(name),
+            dropped_images=self._dropped.labels(name),
+            failed_batches=self._failed.labels(name),
+            restarts=self._restarts.labels(name),
+            waiting_images=self._images.labels(name),
+            waiting_bytes=self._bytes.labels(name),
+        )
+
+    def rejected(self, encoder: str, reason: Rejected, images: int) -> None:
+        """Count pictures that were not admitted."""
+        self._rejected.labels(encoder, reason).inc(images)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"lookalike_{name}", about, ["encoder", *labels], registry=self.registry)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"lookalike_{name}", about, ["encoder"], registry=self.registry)
+
+    def _seconds(self, name: str, about: str) -> Histogram:
+        return Histogram(
+            f"lookalike_{name}_seconds", about, ["encoder"], buckets=_SECONDS, registry=self.registry
+        )

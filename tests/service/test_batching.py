@@ -1,0 +1,318 @@
+"""Every picture gets its result or an exception, whatever the encoder does."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from models.errors import BundleError
+from service.batching import Batcher, BatchLimits, BatchSize, Encode
+from service.errors import EncoderFailedError
+from service.jobs import Job, Result
+from service.telemetry import Telemetry
+
+PATIENCE_S = 20
+BAD = 255
+
+Pixels = npt.NDArray[np.uint8]
+Start = Callable[..., Batcher]
+
+
+class Recorder:
+    """An encoder that gives each picture its first pixel, keeps the sizes of its batches, and can be held.
+
+    Pictures of `BAD` pixels make their whole batch fail.
+    """
+
+    def __init__(self, *, seconds_a_picture: float = 0.0) -> None:
+        self.sizes: list[int] = []
+        self.firsts: list[list[int]] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.entered = threading.Semaphore(0)
+        self._pace = seconds_a_picture
+
+    def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        self.sizes.append(len(pixels))
+        firsts = pixels[:, 0, 0, 0]
+        self.firsts.append(firsts.tolist())
+        self.entered.release()
+        assert self.free.wait(PATIENCE_S)
+        time.sleep(self._pace * len(pixels))
+        if (firsts == BAD).any():
+            raise BundleError("It gave NaN.")
+        return firsts[:, None].astype(np.float32)
+
+
+class Waiter:
+    """A job, and who waits for it."""
+
+    def __init__(self, count: int) -> None:
+        self.done = threading.Event()
+        self.settled = 0
+        self.job = Job([b"xx"] * count, settled=self._note, done=lambda job: self.done.set())
+
+    def _note(self, size: int) -> None:
+        assert size == 2
+        self.settled += 1
+
+    def results(self) -> list[Result]:
+        assert self.done.wait(PATIENCE_S)
+        return self.job.results()
+
+
+def picture(value: int) -> Pixels:
+    return np.full((2, 2, 1), value, np.uint8)
+
+
+def send(batcher: Batcher, *values: int) -> Waiter:
+    """Put a job's pictures, of these pixels."""
+    waiter = Waiter(len(values))
+    for position, value in enumerate(values):
+        batcher.put(waiter.job, position, picture(value))
+    return waiter
+
+
+def numbers(results: list[Result]) -> list[float]:
+    return [float(result[0]) for result in results if not isinstance(result, Exception)]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts batchers, which are closed at the end."""
+    with ExitStack() as stack:
+
+        def start(
+            encode: Encode,
+            *,
+            renew: Callable[[], Encode] = Recorder,
+            most: int = 8,
+            target_s: float = 1.0,
+            timeout_s: float = PATIENCE_S,
+        ) -> Batcher:
+            batcher = Batcher(
+                encode,
+                renew=renew,
+                limits=BatchLimits(most, target_s, timeout_s),
+                metrics=Telemetry().of_encoder("tiny"),
+            )
+            stack.callback(batcher.close)
+            return batcher
+
+        yield start
+
+
+def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder)
+    encoder.free.clear()
+    first = send(batcher, 1)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    others = [send(batcher, value) for value in range(2, 14)]
+    encoder.free.set()
+
+    assert numbers(first.results()) == [1]
+    assert [numbers(one.results()) for one in others] == [[value] for value in range(2, 14)]
+    assert encoder.sizes == [1, 8, 4]
+
+
+def test_a_long_request_takes_turns_with_short_ones(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder, most=4)
+    encoder.free.clear()
+    long = send(batcher, *range(100))
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    short = [send(batcher, value) for value in (201, 202)]
+    encoder.free.set()
+
+    assert [numbers(one.results()) for one in short] == [[201], [202]]
+    assert numbers(long.results()) == list(range(100))
+    assert {201, 202} <= set(encoder.firsts[1])  # the next batch after the one that ran
+    assert len(encoder.firsts[1]) == 4
+
+
+def test_of_a_batch_that_fails_only_the_picture_at_fault_does(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder)
+    encoder.free.clear()
+    blocker = send(batcher, 0)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    waiters = [send(batcher, value) for value in (1, 2, BAD, 4, 5, 6, 7, 8)]
+    encoder.free.set()
+
+    assert numbers(blocker.results()) == [0]
+    for value, waiter in zip((1, 2, BAD, 4, 5, 6, 7, 8), waiters, strict=True):
+        (result,) = waiter.results()
+        if value == BAD:
+            assert isinstance(result, BundleError)
+        else:
+            assert numbers([result]) == [value]
+    assert batcher.failure is None
+
+
+def test_wrong_rows_are_an_error_and_not_somebody_elses_embedding(start: Start) -> None:
+    batcher = start(lambda pixels: np.zeros((len(pixels) + 1, 3), np.float32))
+
+    (result,) = send(batcher, 1).results()
+
+    assert isinstance(result, EncoderFailedError)
+    assert "2 rows for 1 pictures" in str(result)
+
+
+def test_batches_become_as_small_as_their_time_asks_for_and_grow_again() -> None:
+    size = BatchSize(64, 0.05)
+    size.note(64, 0.64)  # 10 ms each
+    assert size.now == 5
+    size.note(1, 0.01)  # not full: says nothing of larger ones
+    assert size.now == 5
+    size.note(5, 0.01)
+    assert size.now == 10
+    for _ in range(5):
+        size.note(size.now, size.now * 0.001)
+    assert size.now == 50
+    size.note(1, 0.2)  # one picture alone takes too long
+    assert size.now == 1
+    size.note(1, 0.2)
+    assert size.now == 1
+
+
+def test_a_slow_encoder_gets_small_batches(start: Start) -> None:
+    encoder = Recorder(seconds_a_picture=0.02)
+    batcher = start(encoder, most=16, target_s=0.08)
+
+    assert numbers(send(batcher, *range(48)).results()) == list(range(48))
+
+    assert max(encoder.sizes[2:]) <= 4  # of which each picture takes at least 20 ms
+
+
+def test_who_has_left_is_not_encoded(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder)
+    encoder.free.clear()
+    running = send(batcher, 1)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    left, unwanted, stays = send(batcher, 2, 3), send(batcher, 4), send(batcher, 5)
+    assert batcher.drop(left.job) == [0, 1]
+    unwanted.job.wanted = False
+    encoder.free.set()
+
+    assert numbers(stays.results()) == [5]
+    assert numbers(running.results()) == [1]
+    assert isinstance(unwanted.results()[0], EncoderFailedError)
+    assert encoder.firsts == [[1], [5]]
+
+
+def test_a_thread_that_dies_leaves_nobody_waiting_and_another_goes_on(start: Start) -> None:
+    encoder = Recorder()
+
+    def encode(pixels: Pixels) -> npt.NDArray[np.float32]:
+        found = encoder(pixels)
+        if (pixels == 66).any():
+            raise SystemExit
+        return found
+
+    batcher = start(encode)
+    encoder.free.clear()
+    dying = send(batcher, 66)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    waiting = send(batcher, 1, 2)
+    encoder.free.set()
+
+    for result in dying.results() + waiting.results():
+        assert isinstance(result, EncoderFailedError)
+        assert "thread ended: SystemExit. Send the pictures again." in str(result)
+    assert numbers(send(batcher, 3).results()) == [3]
+    assert batcher.failure is None
+
+
+def test_an_encoder_that_hangs_is_replaced_and_what_it_says_later_is_not_heard(start: Start) -> None:
+    hanging, fresh = Recorder(), Recorder()
+    batcher = start(hanging, renew=lambda: fresh, timeout_s=0.3)
+    hanging.free.clear()
+    stuck = send(batcher, 1)
+    assert hanging.entered.acquire(timeout=PATIENCE_S)
+    behind = send(batcher, 2)
+
+    for result in stuck.results() + behind.results():
+        assert isinstance(result, EncoderFailedError)
+        assert "did not answer within 0.3 seconds" in str(result)
+    assert numbers(send(batcher, 3).results()) == [3]
+    hanging.free.set()
+    assert numbers(send(batcher, 4).results()) == [4]
+    assert (hanging.firsts, fresh.firsts) == ([[1]], [[3], [4]])
+    assert stuck.settled == 1
+
+
+def test_one_that_hangs_and_cannot_be_loaded_again_says_so_at_once(start: Start) -> None:
+    def renew() -> Encode:
+        raise BundleError("The weights are not those of the manifest.")
+
+    hanging = Recorder()
+    batcher = start(hanging, renew=renew, timeout_s=0.3)
+    hanging.free.clear()
+    stuck = send(batcher, 1)
+
+    assert isinstance(stuck.results()[0], EncoderFailedError)
+    deadline = time.monotonic() + PATIENCE_S
+    while batcher.failure is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert batcher.failure == (
+        "The encoder hangs and could not be loaded again: The weights are not those of the manifest."
+    )
+    (refused,) = send(batcher, 2).results()
+    assert str(refused) == batcher.failure
+    hanging.free.set()
+
+
+def test_one_that_hangs_again_and_again_is_given_up(start: Start) -> None:
+    hanging = [Recorder() for _ in range(5)]
+    for one in hanging:
+        one.free.clear()
+    rest = iter(hanging[1:])
+    batcher = start(hanging[0], renew=lambda: next(rest), timeout_s=0.2)
+
+    while batcher.failure is None:
+        assert isinstance(send(batcher, 1).results()[0], EncoderFailedError)
+
+    assert "has hung 4 times; restart the service" in batcher.failure
+    for one in hanging:
+        one.free.set()
+
+
+def test_closing_answers_everybody(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder)
+    encoder.free.clear()
+    running = send(batcher, 1)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    waiting = send(batcher, 2)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+
+    assert isinstance(waiting.results()[0], EncoderFailedError)
+    encoder.free.set()
+    closing.join(PATIENCE_S)
+    assert numbers(running.results()) == [1]
+    assert isinstance(send(batcher, 3).results()[0], EncoderFailedError)
+
+
+def test_many_threads_and_jobs_all_get_their_own(start: Start) -> None:
+    batcher = start(Recorder(), most=16)
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(0, BAD, rng.integers(1, 20)).tolist() for _ in range(200)]
+    found: dict[int, list[float]] = {}
+
+    def ask(first: int) -> None:
+        for index in range(first, len(lists), 8):
+            found[index] = numbers(send(batcher, *lists[index]).results())
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert [found[index] for index in range(len(lists))] == lists
