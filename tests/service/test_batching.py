@@ -12,73 +12,10 @@ import pytest
 from models.errors import BundleError
 from service.batching import Batcher, BatchLimits, BatchSize, Encode
 from service.errors import EncoderFailedError
-from service.jobs import Job, Result
 from service.telemetry import Telemetry
+from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, numbers, send
 
-PATIENCE_S = 20
-BAD = 255
-
-Pixels = npt.NDArray[np.uint8]
 Start = Callable[..., Batcher]
-
-
-class Recorder:
-    """An encoder that gives each picture its first pixel, keeps the sizes of its batches, and can be held.
-
-    Pictures of `BAD` pixels make their whole batch fail.
-    """
-
-    def __init__(self, *, seconds_a_picture: float = 0.0) -> None:
-        self.sizes: list[int] = []
-        self.firsts: list[list[int]] = []
-        self.free = threading.Event()
-        self.free.set()
-        self.entered = threading.Semaphore(0)
-        self._pace = seconds_a_picture
-
-    def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        self.sizes.append(len(pixels))
-        firsts = pixels[:, 0, 0, 0]
-        self.firsts.append(firsts.tolist())
-        self.entered.release()
-        assert self.free.wait(PATIENCE_S)
-        time.sleep(self._pace * len(pixels))
-        if (firsts == BAD).any():
-            raise BundleError("It gave NaN.")
-        return firsts[:, None].astype(np.float32)
-
-
-class Waiter:
-    """A job, and who waits for it."""
-
-    def __init__(self, count: int) -> None:
-        self.done = threading.Event()
-        self.settled = 0
-        self.job = Job([b"xx"] * count, settled=self._note, done=lambda job: self.done.set())
-
-    def _note(self, size: int) -> None:
-        assert size == 2
-        self.settled += 1
-
-    def results(self) -> list[Result]:
-        assert self.done.wait(PATIENCE_S)
-        return self.job.results()
-
-
-def picture(value: int) -> Pixels:
-    return np.full((2, 2, 1), value, np.uint8)
-
-
-def send(batcher: Batcher, *values: int) -> Waiter:
-    """Put a job's pictures, of these pixels."""
-    waiter = Waiter(len(values))
-    for position, value in enumerate(values):
-        batcher.put(waiter.job, position, picture(value))
-    return waiter
-
-
-def numbers(results: list[Result]) -> list[float]:
-    return [float(result[0]) for result in results if not isinstance(result, Exception)]
 
 
 @pytest.fixture
