@@ -57,7 +57,6 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
         DeadlineError: its deadline passed; likewise.
     """
     wish = _Wish()
-    failure: Exception | None = None
 
     def run() -> Result:
         with interruptible(lambda: wish.unwanted):
@@ -65,17 +64,7 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
             return work()
 
     try:
-        async with create_task_group() as group:
-            group.start_soon(_watch, request, wish, group.cancel_scope)
-            try:
-                result = await to_thread.run_sync(run, limiter=limiter)
-            except Exception as error:  # raised below, where no group wraps it
-                failure = error
-            group.cancel_scope.cancel()
-        wish.refuse()
-        if failure is not None:
-            raise failure
-        return result
+        return await _wanted(request, wish, to_thread.run_sync(run, limiter=limiter))
     finally:
         wish.unwanted = True  # or a shutdown that cancels this request would leave its thread computing
 
@@ -91,7 +80,11 @@ async def awaited(request: Request, work: Awaitable[Result]) -> Result:
         ClientDisconnect: the client left.
         DeadlineError: its deadline passed.
     """
-    wish = _Wish()
+    return await _wanted(request, _Wish(), work)
+
+
+async def _wanted(request: Request, wish: _Wish, work: Awaitable[Result]) -> Result:
+    """Await work while somebody wants it; raise why nobody does, or what the work raised."""
     failure: Exception | None = None
     async with create_task_group() as group:
         group.start_soon(_watch, request, wish, group.cancel_scope)
