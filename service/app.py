@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
@@ -83,6 +84,7 @@ def create_app(settings: Settings, *, load: LoadEncoder = load_encoder) -> FastA
         docs_url=None,
         redoc_url=None,
     )
+    app.state.drain = threading.Event()  # set from a signal's handler
     app.add_middleware(
         RequestMiddleware, max_body_bytes=settings.max_body_bytes, deadline_ms=settings.deadline_ms
     )

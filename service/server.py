@@ -2,10 +2,13 @@
 
 import gc
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
+from types import FrameType
 
 import uvicorn
 
@@ -21,8 +24,9 @@ def run(settings: Settings) -> None:
     Raises:
         SystemExit: the server could not start (code 1); it has logged why.
     """
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -33,7 +37,7 @@ def run(settings: Settings) -> None:
     # stop is a success, so here it ends.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        uvicorn.Server(config).run()
+        _Server(config, drain=app.state.drain, drain_s=settings.drain_s).run()
     except KeyboardInterrupt:
         pass  # likewise raised again after an orderly stop
     except SystemExit:  # uvicorn's way to give up while it starts
@@ -41,6 +45,37 @@ def run(settings: Settings) -> None:
     finally:
         gc.freeze()  # or the interpreter's last collection walks through all of torch, for a second
     _leave_computations()
+
+
+class _Server(uvicorn.Server):
+    """Stops in two steps at SIGTERM: it says at once that it is not ready, and closes after the drain.
+
+    A load balancer looks at readiness every few seconds, and sends requests until it has: these are answered.
+    A second signal ends the drain.
+
+    Args:
+        config: uvicorn's.
+        drain: is set when the drain begins.
+        drain_s: how long it takes.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, drain: threading.Event, drain_s: float) -> None:
+        super().__init__(config)
+        self._drain, self._drain_s = drain, drain_s
+        self._close_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the drain, or end at once."""
+        if sig != signal.SIGTERM or not self._drain_s or self._drain.is_set():
+            super().handle_exit(sig, frame)
+            return
+        self._close_at = time.monotonic() + self._drain_s
+        self._drain.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close once the drain is over."""
+        self.should_exit = self.should_exit or time.monotonic() >= self._close_at
+        return await super().on_tick(counter)
 
 
 def _leave_computations() -> None:

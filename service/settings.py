@@ -70,8 +70,13 @@ class Settings(BaseSettings):
         64, description="Most large distance and loss computations that may wait; more are answered 429."
     )
     max_k: Count = Field(10_000, description="Largest k of a search.")
+    drain_s: int = Field(
+        0,
+        ge=0,
+        description="Seconds after SIGTERM in which /health/ready is 503 and all else is still answered.",
+    )
     shutdown_grace_s: int = Field(
-        4, ge=0, description="Seconds that running requests get to finish after SIGTERM."
+        4, ge=0, description="Seconds that running requests get to finish after SIGTERM and the drain."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 

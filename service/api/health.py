@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from models.errors import LookalikeError
 from service.api.problems import PROBLEM_RESPONSES
@@ -38,8 +38,10 @@ async def live(services: ServicesDep) -> dict[str, Any]:
     response_model_exclude_none=True,
     responses={503: PROBLEM_RESPONSES[503]},
 )
-async def ready(services: ServicesDep) -> dict[str, Any]:
-    """Run a real encode and a real search; 503 where one of them fails."""
+async def ready(request: Request, services: ServicesDep) -> dict[str, Any]:
+    """Run a real encode and a real search; 503 where one of them fails, or once the server is stopping."""
+    if request.app.state.drain.is_set():
+        raise NotReadyError("The server is stopping. Send requests to another.")
     started = time.perf_counter()
     try:
         for hosted in services.encoders.all():

@@ -59,10 +59,18 @@ class Server:
         self.process.wait()
         self._log_file.close()
 
-    def stop(self) -> int:
-        """End it as an operator would: SIGTERM; return the exit code."""
+    def ask_to_stop(self) -> None:
+        """Send it SIGTERM, as an operator would."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid(), signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Ask it to stop; return the exit code."""
+        self.ask_to_stop()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; return the exit code."""
         code = self.process.wait(timeout=30)
         self._log_file.close()
         return code

@@ -111,6 +111,32 @@ def test_an_idle_server_with_open_connections_stops_at_once(bundle: Path, tmp_pa
             client.get("/health/live")
 
 
+def test_a_drain_answers_everything_while_it_says_not_ready(bundle: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--encoder", str(bundle), "--drain-s", "3")
+    with server.client() as client:
+        assert client.get("/health/ready").status_code == 200
+        told = time.monotonic()
+        server.ask_to_stop()
+        time.sleep(0.3)
+        ready = client.get("/health/ready")
+        assert (ready.status_code, "stopping" in ready.json()["detail"]) == (503, True)
+        with server.client() as another:  # a new connection
+            answered = another.post("/v1/distances", json={"x": [[0, 0]], "y": [[3, 4]]})
+        assert answered.json()["distances"] == [[5.0]]
+        assert client.get("/health/live").status_code == 200
+        assert server.wait() == 0
+        assert 3 <= time.monotonic() - told < 3 + STOPS_WITHIN_S
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_second_signal_ends_the_drain(bundle: Path, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--encoder", str(bundle), "--drain-s", "600")
+    server.ask_to_stop()
+    time.sleep(0.3)
+    assert server.process.poll() is None
+    assert server.stop() == 0
+
+
 def test_a_second_server_is_refused_the_data_directory_and_the_port(bundle: Path, tmp_path: Path) -> None:
     with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
         second = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", bundle)
