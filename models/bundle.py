@@ -26,7 +26,16 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from models.bundle_folder import GRAPH, MANIFEST, REFERENCES, WEIGHTS, check_destination, replace_folder
+from models.bundle_folder import (
+    GRAPH,
+    MANIFEST,
+    REFERENCES,
+    WEIGHTS,
+    check_destination,
+    holds_bundle,
+    refuse_bundle,
+    replace_folder,
+)
 from models.errors import BundleError
 from models.images import Pixels
 from models.manifest import (
@@ -51,7 +60,9 @@ __all__ = [
     "add_measurements",
     "check_destination",
     "find_bundle",
+    "holds_bundle",
     "read_bundle",
+    "refuse_bundle",
     "shipped_bundles",
     "write_bundle",
 ]

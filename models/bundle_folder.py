@@ -8,7 +8,16 @@ from pathlib import Path
 from models.errors import BundleError
 from models.manifest import FORMAT, REPORT_NAMES
 
-__all__ = ["GRAPH", "MANIFEST", "REFERENCES", "WEIGHTS", "check_destination", "replace_folder"]
+__all__ = [
+    "GRAPH",
+    "MANIFEST",
+    "REFERENCES",
+    "WEIGHTS",
+    "check_destination",
+    "holds_bundle",
+    "refuse_bundle",
+    "replace_folder",
+]
 
 MANIFEST = "manifest.json"
 REFERENCES = "references.safetensors"
@@ -30,13 +39,34 @@ def check_destination(folder: Path) -> None:
     if not names:
         return
     # Many things have a manifest.json (web pages, browser extensions), so its content decides.
-    if not _is_ours(folder / MANIFEST):
+    if not holds_bundle(folder):
         raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
     others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, *REPORT_NAMES})
     if others:
         raise BundleError(
             f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "
             "Name a new folder with --out."
+        )
+
+
+def holds_bundle(folder: Path) -> bool:
+    """Say whether a folder holds a bundle, of this format or another version of it."""
+    return _is_ours(folder / MANIFEST)
+
+
+def refuse_bundle(folder: Path, option: str) -> None:
+    """Refuse a folder that holds a bundle: hours of work are replaced only where that was asked for.
+
+    Args:
+        folder: where a new bundle is to go.
+        option: which one asks for it.
+
+    Raises:
+        BundleError: a bundle is there.
+    """
+    if holds_bundle(folder):
+        raise BundleError(
+            f"{folder} holds a bundle. Name a new folder with --out, or replace it by {option}."
         )
 
 

@@ -123,7 +123,7 @@ def draw_roc(curves: Mapping[str, tuple[Curve, Curve]], *, impostors: int, of: s
         axes.axvline(1 / impostors, color="0.5", linestyle=":", linewidth=1, label="one impostor pair")
         axes.set(xscale="log", xlim=(grid[0], 1), ylim=(0, 1.02))
         axes.set(xlabel="false acceptance rate", ylabel="true acceptance rate")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
     return inline.text
 
 
@@ -143,7 +143,7 @@ def draw_cmc(curves: Mapping[str, Curve]) -> str:
             axes.plot(ranks, shares, color=colour, marker=".", markersize=4, label=_plain(name))
         least = min(float(shares.min()) for shares in curves.values())
         axes.set(xlabel="rank", ylabel="share of the queries", ylim=(max(0.0, least - 0.1), 1.02))
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
     return inline.text
 
 

@@ -24,8 +24,9 @@ def read_folders(folder: Path, split: str) -> ImageSet:
         found = ", ".join(path.name for path in folders_in(folder)) or "no folder at all"
         raise DatasetError(
             f"There is no folder {split!r} in {folder}; it has {found}. Pictures are looked for as "
-            "<split>/<identity>/*.jpg (or <identity>/*.jpg, which is the split 'all'), by an images.csv, or "
-            "in one of the other forms of docs/datasets.md."
+            "<split>/<identity>/*.jpg, by an images.csv, or in one of the other forms of docs/datasets.md. "
+            "Pictures as <identity>/*.jpg, not yet parted, are the split 'all': train with --train-split all "
+            "--hold-out 0.2, evaluate with --split all."
         )
     if root != folder:
         splits = folders_in(folder)

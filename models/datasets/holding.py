@@ -36,7 +36,8 @@ def hold_out(images: ImageSet, what: float | Sequence[str], *, seed: int = 0) ->
     if min(rest, len(chosen)) < 2:
         raise DatasetError(
             f"{len(chosen):,} of {len(images.identities):,} identities would be held out and {rest:,} left. "
-            "At least 2 are needed on each side: hold out another share."
+            "At least 2 are needed on each side"
+            + (": hold out another share." if len(images.identities) >= 4 else ", 4 in all: add others.")
         )
     return (
         images.subset(np.flatnonzero(~out), split=images.split),

@@ -16,6 +16,7 @@ from models.manifest import InputSpec
 
 __all__ = ["Pictures", "check_pictures", "load_pixels"]
 
+_NAMED = 20  # of the pictures that cannot be used
 _CHUNK = 64  # pictures a task: few enough that threads end together, enough that tasks cost nothing
 
 Indices = Sequence[int] | npt.NDArray[np.integer]
@@ -33,7 +34,8 @@ def load_pixels(images: ImageSet, spec: InputSpec, *, threads: int = 2) -> Pixel
         (N, H, W, C) uint8 in the order of the samples: RGB, or grey where the encoder takes grey.
 
     Raises:
-        DatasetError: pictures that cannot be read or decoded; how many, and what is wrong with the first.
+        DatasetError: pictures that cannot be read or decoded; how many, and what is wrong with the
+            first twenty.
     """
     pixels = np.empty((len(images), spec.height, spec.width, spec.depth), dtype=np.uint8)
 
@@ -48,7 +50,8 @@ def check_pictures(images: ImageSet, spec: InputSpec, *, threads: int = 2) -> No
     """Decode every picture of a set once and keep none, before hours of training meet a damaged one.
 
     Raises:
-        DatasetError: pictures that cannot be read or decoded; how many, and what is wrong with the first.
+        DatasetError: pictures that cannot be read or decoded; how many, and what is wrong with the
+            first twenty.
     """
     _decode_all(images, spec, lambda row, picture: None, threads)
 
@@ -144,7 +147,7 @@ def _decode_all(images: ImageSet, spec: InputSpec, keep: Callable[[int, Pixels],
     """Decode a set in threads and hand each picture on, from the thread that decoded it.
 
     Raises:
-        DatasetError: how many pictures cannot be used, and what is wrong with the first.
+        DatasetError: how many pictures cannot be used, and what is wrong with the first twenty.
     """
 
     def work(rows: range) -> list[str]:
@@ -167,4 +170,8 @@ def _decode_all(images: ImageSet, spec: InputSpec, keep: Callable[[int, Pixels],
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if refused:
-        raise DatasetError(f"{len(refused):,} of {len(images):,} pictures cannot be used. First {refused[0]}")
+        more = len(refused) - _NAMED
+        raise DatasetError(
+            f"{len(refused):,} of {len(images):,} pictures of {images.name}/{images.split} cannot be used:"
+            + "\n".join(["", *refused[:_NAMED], *([f"... and {more:,} more."] if more > 0 else [])])
+        )

@@ -81,6 +81,12 @@ class ImageSet:
         return () if "" in cameras else tuple(sorted(cameras))
 
     @property
+    def without_camera(self) -> int:
+        """Return how many pictures' camera is unknown where others' are known."""
+        unknown = sum(not sample.camera for sample in self.samples)
+        return unknown if unknown < len(self) else 0
+
+    @property
     def has_roles(self) -> bool:
         """Return whether the protocol says which pictures are queries and which the gallery."""
         return any(sample.role for sample in self.samples)

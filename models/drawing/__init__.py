@@ -15,6 +15,7 @@ from models.drawing.others import draw_bus, draw_motorcycle, draw_truck
 from models.drawing.pen import Pen
 from models.drawing.scenes import draw_place, expose
 from models.drawing.vehicles import make_vehicle
+from models.errors import InputError
 
 __all__ = ["draw_dataset", "draw_vehicle"]
 
@@ -53,15 +54,20 @@ def draw_dataset(out: Path, identities: int, views: int, seed: int = 0) -> Path:
     View k counts as camera k. Every fifth identity is in the split val, the others in train.
 
     Args:
-        out: the folder, made if need be.
+        out: the folder, made if need be; one that holds anything is refused.
         identities: how many vehicles.
         views: how many pictures of each.
         seed: another one gives other vehicles.
 
     Returns:
         The path of the table.
+
+    Raises:
+        InputError: the folder holds something, which would be overwritten or mixed with what is drawn.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise InputError(f"{out} is not empty. Name a new folder, or empty it first.", argument="out")
     table = out / "images.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -17,9 +17,17 @@ from models.evaluation.document import as_json, document
 from models.evaluation.embedding import embed, mean_cosines, untrained
 from models.evaluation.face_pairs import PairTest
 from models.evaluation.figures import Figure, figures_of
+from models.evaluation.findable import check_findable
 from models.evaluation.result import Evaluation, EvaluationOptions
 from models.evaluation.run import evaluate, measure
-from models.evaluation.subject import PROTOCOLS, Protocol, Subject, choose_protocol, read_subject
+from models.evaluation.subject import (
+    PROTOCOLS,
+    Protocol,
+    Subject,
+    choose_protocol,
+    measured_by,
+    read_subject,
+)
 from models.evaluation.warnings import warnings_of
 
 __all__ = [
@@ -34,6 +42,7 @@ __all__ = [
     "Search",
     "Subject",
     "as_json",
+    "check_findable",
     "choose_protocol",
     "conventions_of",
     "document",
@@ -42,6 +51,7 @@ __all__ = [
     "figures_of",
     "mean_cosines",
     "measure",
+    "measured_by",
     "read_subject",
     "untrained",
     "warnings_of",

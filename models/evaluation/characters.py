@@ -42,7 +42,7 @@ def measure_few_shot(
             refused[name] = str(error)
             continue
         found[name] = one_shot_trials(
-            subject.embeddings, trials, metric=subject.metric, draws=draws, seed=seed
+            subject.embeddings, trials, labels=subject.labels, metric=subject.metric, draws=draws, seed=seed
         )
     return found, refused
 

@@ -51,8 +51,8 @@ def conventions_of(evaluation: Evaluation) -> dict[str, str]:
             + (", but for those of the enrolled picture's identity and camera." if across else ".")
         ),
         "intervals": (
-            f"95 %, by a bootstrap over identities (few-shot: over trials) with {evaluation.draws:,} draws, "
-            f"seed {evaluation.seed}."
+            f"95 %, by a bootstrap over identities (few-shot: over the classes asked for) with "
+            f"{evaluation.draws:,} draws, seed {evaluation.seed}."
         ),
     }
     if evaluation.pairs is not None:

@@ -146,6 +146,7 @@ def _open_set(result: OpenSet) -> dict[str, Any]:
                 "threshold": point.threshold,
                 "measured_fpir": point.measured_fpir,
                 **{f"dir_{rank}": share for rank, share in point.dir.items()},
+                "dir_1_interval": _interval(point.interval),
             }
             for point in result.points
         },

@@ -121,7 +121,9 @@ def _open_set(evaluation: Evaluation) -> Iterator[Figure]:
         return
     counts = f"{found.mated:,} mated, {found.non_mated:,} non-mated probes, {found.identities:,} enrolled"
     for point in found.points:
-        yield Figure("open set", f"DIR@FPIR {point.fpir:g}", _share(point.dir[1]), "", counts)
+        yield Figure(
+            "open set", f"DIR@FPIR {point.fpir:g}", _share(point.dir[1]), _ends(point.interval), counts
+        )
 
 
 def _few_shot(evaluation: Evaluation) -> Iterator[Figure]:
@@ -147,4 +149,4 @@ def _share(share: float) -> str:
 
 
 def _ends(interval: Interval) -> str:
-    return f"{interval.low:.3f} to {interval.high:.3f}"
+    return f"{_share(interval.low)} to {_share(interval.high)}"

@@ -9,11 +9,12 @@ from models.evaluation.subject import Labels, picture_numbers
 __all__ = ["check_findable"]
 
 
-def check_findable(images: ImageSet) -> None:
+def check_findable(images: ImageSet, *, protocols: bool = True) -> None:
     """Refuse a set in which no query has a picture of its identity to find.
 
     Args:
         images: what a protocol looks at, see `subject.measured_by`.
+        protocols: whether another protocol could be asked for, so that the message may name one.
 
     Raises:
         InputError: there is none; the message says why, and what to do.
@@ -28,7 +29,8 @@ def check_findable(images: ImageSet) -> None:
     if not len(queries) or not len(gallery):
         raise InputError(
             f"{name} has {len(queries):,} queries and {len(gallery):,} pictures in the gallery; it needs "
-            "both. With --protocol metric-learning every picture queries all others."
+            "both."
+            + (" With --protocol metric-learning every picture queries all others." if protocols else "")
         )
     if not _any_findable(labels, picture_numbers(images), queries, gallery):
         raise InputError(
@@ -41,7 +43,8 @@ def check_findable(images: ImageSet) -> None:
     if cameras is not None and not _any_findable(labels, cameras, queries, gallery):
         raise InputError(
             f"No query of {name} has anything to find: pictures of its own camera do not count, and no other "
-            "camera shows its identity. --protocol metric-learning does not look at cameras."
+            "camera shows its identity."
+            + (" --protocol metric-learning does not look at cameras." if protocols else "")
         )
 
 

@@ -10,8 +10,13 @@ from models.metrics import OpenSet, open_set_of
 __all__ = ["enrol", "measure_open_set"]
 
 
-def measure_open_set(subject: Subject, *, seed: int = 0) -> OpenSet:
+def measure_open_set(subject: Subject, *, draws: int = 1000, seed: int = 0) -> OpenSet:
     """Return DIR at FPIR under the set's own metric.
+
+    Args:
+        subject: the set.
+        draws: of the intervals' bootstrap.
+        seed: of the bootstrap, and of who is enrolled.
 
     Raises:
         InputError: too few identities to enrol one and to leave one out.
@@ -22,6 +27,7 @@ def measure_open_set(subject: Subject, *, seed: int = 0) -> OpenSet:
         subject.embeddings[search.gallery],
         (subject.known[search.queries], subject.known[search.gallery]),
         metric=subject.metric,
+        bootstrap=(draws, seed),
     )
 
 

@@ -69,6 +69,7 @@ class Evaluation:
         cosine_same, cosine_different: the mean cosine similarity of two pictures of one identity, and of two.
             Both near 1 is a collapse, however good the ranks look.
         not_measured: for what could not be measured on this set, why.
+        trained_on: whether the encoder has seen pictures of the set in training, as far as names tell.
         draws, seed: of every bootstrap and every draw.
     """
 
@@ -86,6 +87,7 @@ class Evaluation:
     cosine_same: float | None
     cosine_different: float | None
     not_measured: dict[str, str]
+    trained_on: bool = False
     draws: int
     seed: int
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from models.calibration import Calibration, Origin, calibrate
@@ -15,6 +16,7 @@ from models.evaluation.findable import check_findable
 from models.evaluation.open_world import measure_open_set
 from models.evaluation.result import Evaluation, EvaluationOptions
 from models.evaluation.subject import Subject, choose_protocol, measured_by
+from models.evaluation.warnings import was_trained_on
 from models.metrics import PairDistances, metric_learning, pair_distances, roc
 from models.runtime import Encoder
 
@@ -53,7 +55,8 @@ def evaluate(encoder: Encoder, images: ImageSet, options: EvaluationOptions | No
     if blank is not None:
         log.info("Measuring random weights of the same architecture.")
         baseline = measure(_subject(blank, images, options), options)
-    return measure(_subject(encoder, images, options), options, baseline=baseline)
+    found = measure(_subject(encoder, images, options), options, baseline=baseline)
+    return replace(found, trained_on=was_trained_on(encoder.manifest.training, images))
 
 
 def measure(
@@ -105,7 +108,7 @@ def measure(
         calibration=None
         if pairs is None
         else tried("thresholds", lambda: _calibrate(subject, pairs, options)),
-        open_set=tried("open_set", lambda: measure_open_set(subject, seed=seed)),
+        open_set=tried("open_set", lambda: measure_open_set(subject, draws=draws, seed=seed)),
         pairs=tried("pairs", lambda: measure_pairs(whole, given, seed=seed)) if given else None,
         few_shot=few_shot,
         reranking=(

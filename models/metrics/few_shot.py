@@ -36,7 +36,9 @@ class FewShot:
     Attributes:
         accuracy: the share of queries put into their class.
         error: 1 - accuracy.
-        interval: of the accuracy, by a bootstrap over trials, as the queries of one share their support.
+        interval: of the accuracy, by a bootstrap over the classes of the queries. Trials are drawn from a few
+            classes again and again: over trials it would say how well these were measured, not what others
+            would give.
         ways, shots: N and K.
         trials, queries: how many trials there are, and how many queries in all of them.
     """
@@ -54,6 +56,7 @@ def one_shot_trials(
     embeddings: Rows,
     trials: Trials,
     *,
+    labels: Labels,
     metric: Metric | str = "euclidean",
     draws: int = 1000,
     seed: int = 0,
@@ -68,12 +71,13 @@ def one_shot_trials(
     Args:
         embeddings: (N, D), any real dtype; not modified.
         trials: rows of these.
+        labels: (N,), the classes of the rows, throughout all trials: the interval's bootstrap draws these.
         metric: a row metric; d(query, prototype).
         draws: of the interval's bootstrap.
         seed: of these draws.
 
     Raises:
-        ShapeError: trials of shapes that do not fit each other, or empty.
+        ShapeError: trials of shapes that do not fit each other, or empty; not one label for each row.
         InputError: rows or targets that do not exist; as `models.distances.pairwise`.
 
     Source:
@@ -81,6 +85,13 @@ def one_shot_trials(
         Snell, Swersky and Zemel, Prototypical Networks, 2017, equations 1 and 2 (prototypes).
     """
     _check(trials, len(embeddings))
+    if labels.shape != (len(embeddings),):
+        raise ShapeError(
+            f"Each of {len(embeddings)} rows needs one label; got {labels.shape}.",
+            argument="labels",
+            expected=len(embeddings),
+            got=labels.shape,
+        )
     rows = torch.as_tensor(embeddings).detach()
     correct = np.array(
         [
@@ -88,12 +99,13 @@ def one_shot_trials(
             for support, queries, targets in zip(trials.support, trials.queries, trials.targets, strict=True)
         ]
     )
-    number_of_trial = np.repeat(np.arange(len(correct)), correct.shape[1])
     accuracy = float(correct.mean())
     return FewShot(
         accuracy=accuracy,
         error=1 - accuracy,
-        interval=bootstrap_mean(correct.ravel().astype(np.float64), number_of_trial, draws=draws, seed=seed),
+        interval=bootstrap_mean(
+            correct.ravel().astype(np.float64), labels[trials.queries].ravel(), draws=draws, seed=seed
+        ),
         ways=trials.support.shape[1],
         shots=trials.support.shape[2],
         trials=len(correct),

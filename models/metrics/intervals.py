@@ -5,14 +5,14 @@ are, and each brings all of its pictures along. Drawing pictures or pairs would 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import InputError, ShapeError
 
-__all__ = ["Interval", "bootstrap_mean", "identity_draws", "percentiles"]
+__all__ = ["Interval", "bootstrap_mean", "identity_draws", "percentiles", "percentiles_of_shares"]
 
 _DRAWS_AT_ONCE = 2**20  # identities times draws
 
@@ -22,7 +22,8 @@ class Interval:
     """A percentile interval.
 
     Attributes:
-        low, high: the (1 - level) / 2 quantile of the draws, and the (1 + level) / 2 quantile.
+        low, high: the (1 - level) / 2 quantile of the draws, and the (1 + level) / 2 quantile; of shares, see
+            `percentiles_of_shares`.
         level: the share of the draws between them, in (0, 1).
         draws: how many draws it is made from; those that had nothing to measure are not among them.
     """
@@ -44,7 +45,7 @@ def bootstrap_mean(
     """Return the interval of the mean of values, by a bootstrap over their identities.
 
     Args:
-        values: (N,), one for each query, trial or pair.
+        values: (N,) shares from 0 to 1, one for each query, trial or pair.
         identities: (N,), whose it is.
         draws: how often to draw.
         level: see `Interval`.
@@ -71,7 +72,7 @@ def bootstrap_mean(
         (weights @ sums) / (weights @ counts)
         for weights in identity_draws(len(counts), draws=draws, seed=seed)
     ]
-    return percentiles(np.concatenate(means), level)
+    return percentiles_of_shares(np.concatenate(means), level, len(counts))
 
 
 def identity_draws(identities: int, *, draws: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -89,6 +90,29 @@ def identity_draws(identities: int, *, draws: int, seed: int) -> Iterator[npt.ND
         drawn = generator.integers(0, identities, (count, identities))
         drawn += identities * np.arange(count)[:, None]
         yield np.bincount(drawn.ravel(), minlength=count * identities).reshape(count, identities)
+
+
+def percentiles_of_shares(values: npt.NDArray[np.float64], level: float, identities: int) -> Interval:
+    """Return `percentiles` of drawn shares, reaching at least as far as with no failure, or no success.
+
+    Where all was right, all draws are alike, and say nothing of the failures that were not met: then the
+    lower end is the exact one for as many trials without a failure as there are identities. It never is
+    higher than that, nor the upper end lower than for no success.
+
+    Args:
+        values: a share for each draw.
+        level: see `Interval`.
+        identities: how many were drawn from.
+
+    Raises:
+        InputError: as `percentiles`.
+
+    Source:
+        Clopper and Pearson, The use of confidence or fiducial limits, 1934.
+    """
+    drawn = percentiles(values, level)
+    no_failure = float(((1 - level) / 2) ** (1 / identities))
+    return replace(drawn, low=min(drawn.low, no_failure), high=max(drawn.high, 1 - no_failure))
 
 
 def percentiles(values: npt.NDArray[np.float64], level: float) -> Interval:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from models.distances import Metric
 from models.errors import InputError
+from models.metrics.intervals import Interval, bootstrap_mean
 from models.metrics.relevance import Relevance
 from models.metrics.strips import (
     NOBODY,
@@ -33,12 +34,14 @@ class Identification:
         threshold: by `thresholds.threshold_at`, over the best distances of the non-mated probes.
         measured_fpir: the share of non-mated probes whose best distance is below it.
         dir: dir[r], the share of mated probes whose identity is among the first r and below the threshold.
+        interval: of DIR at rank 1, by a bootstrap over the mated identities; the threshold stays.
     """
 
     fpir: float
     threshold: float
     measured_fpir: float
     dir: dict[int, float]
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def open_set(
     *,
     fpirs: Sequence[float] = (1e-1, 1e-2, 1e-3),
     ranks: Sequence[int] = (1, 5, 10, 20),
+    bootstrap: tuple[int, int] = (1000, 0),
 ) -> OpenSet:
     """Identify every probe among the enrolled identities, or as none of them.
 
@@ -78,6 +82,7 @@ def open_set(
         identities: those of the probes (Q,) and of the gallery (G,).
         fpirs: the wanted false positive identification rates.
         ranks: the r of DIR at rank r; at 1 it is what most papers report.
+        bootstrap: how often the interval's bootstrap draws, and the seed of that.
 
     Raises:
         ShapeError: identities that do not fit the distances.
@@ -89,7 +94,7 @@ def open_set(
     """
     check_matrix(distances)
     Relevance(identities).check(*distances.shape)
-    return _open_set(matrix_strips(distances), identities, fpirs, ranks)
+    return _open_set(matrix_strips(distances), identities, fpirs, ranks, bootstrap)
 
 
 def open_set_of(
@@ -100,6 +105,7 @@ def open_set_of(
     metric: Metric | str = "euclidean",
     fpirs: Sequence[float] = (1e-1, 1e-2, 1e-3),
     ranks: Sequence[int] = (1, 5, 10, 20),
+    bootstrap: tuple[int, int] = (1000, 0),
 ) -> OpenSet:
     """Return what `open_set` returns for `pairwise(probes, gallery, metric)`, without forming it at once.
 
@@ -110,17 +116,23 @@ def open_set_of(
         metric: a row metric.
         fpirs: as in `open_set`.
         ranks: as in `open_set`.
+        bootstrap: as in `open_set`.
 
     Raises:
         InputError: as `open_set` and `models.distances.pairwise`.
     """
     Relevance(identities).check(len(probes), len(gallery))
-    return _open_set(embedding_strips(probes, gallery, metric), identities, fpirs, ranks)
+    return _open_set(embedding_strips(probes, gallery, metric), identities, fpirs, ranks, bootstrap)
 
 
 def _open_set(
-    strips: Iterable[Strip], identities: tuple[Labels, Labels], fpirs: Sequence[float], ranks: Sequence[int]
+    strips: Iterable[Strip],
+    identities: tuple[Labels, Labels],
+    fpirs: Sequence[float],
+    ranks: Sequence[int],
+    bootstrap: tuple[int, int],
 ) -> OpenSet:
+    draws, seed = bootstrap
     enrolled = _Enrolled(identities[1])
     mated = np.isin(identities[0], enrolled.identities)
     if mated.all() or not mated.any():
@@ -144,6 +156,9 @@ def _open_set(
                 threshold=threshold,
                 measured_fpir=float((impostors < threshold).mean()),
                 dir={r: float((accepted & (place <= r)).mean()) for r in ranks},
+                interval=bootstrap_mean(
+                    (accepted & (place == 1)).astype(np.float64), identities[0][mated], draws=draws, seed=seed
+                ),
             )
         )
     return OpenSet(

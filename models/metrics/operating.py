@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import InputError
-from models.metrics.intervals import Interval, identity_draws, percentiles
+from models.metrics.intervals import Interval, identity_draws, percentiles, percentiles_of_shares
 from models.metrics.pairs import PairDistances, PairIdentities
 from models.metrics.thresholds import accepted_pairs, threshold_at
 
@@ -91,7 +91,7 @@ def operating_intervals(
                 accepted = pairs.identities.genuine[: np.searchsorted(pairs.genuine, threshold)]
                 found.append((float(threshold), int(weight[accepted].sum()) / genuine))
     thresholds, rates = np.array(found).reshape(-1, 2).T
-    return percentiles(thresholds, level), percentiles(rates, level)
+    return percentiles(thresholds, level), percentiles_of_shares(rates, level, int((of_each > 0).sum()))
 
 
 def _drawn_threshold(

@@ -121,7 +121,8 @@ def _headline(figures: list[Figure]) -> list[Figure]:
     """Return the figures that an interval stands beside, without the many of low FARs."""
     known = [figure for figure in figures if figure.interval]
     rates = [figure for figure in known if figure.group == "verification"]
-    return [figure for figure in known if figure not in rates] + rates[1:3]
+    identified = [figure for figure in known if figure.group == "open set"]
+    return [figure for figure in known if figure not in rates + identified] + rates[1:3] + identified[:1]
 
 
 def _plots(evaluation: Evaluation) -> dict[str, str]:

@@ -1,9 +1,13 @@
 """The file from which an interrupted training goes on, bit for bit."""
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from models.bundle import refuse_bundle
 from models.datasets import ImageSet
 from models.errors import BundleError, OptionError
 from models.progress import Report
@@ -19,9 +24,12 @@ from models.training.config import TrainConfig
 from models.training.parts import Parts
 from models.training.ranks import Ranks
 
-__all__ = ["Checkpoint", "listing_sha256"]
+__all__ = ["Checkpoint", "claimed", "listing_sha256", "training_folder"]
+
+log = logging.getLogger(__name__)
 
 _FILE = "checkpoint.safetensors"
+_LOCK = "lock"
 _FORMAT = "lookalike-training/1"
 _DECIDE_NO_WEIGHT = frozenset({"save_steps", "save_minutes", "val_split"})
 
@@ -58,17 +66,22 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def refuse_to_overwrite(self) -> None:
-        """Raise where there is the checkpoint of a training that is not at its end.
+        """Raise where a new training would replace an unfinished one, or what came of another.
 
         Raises:
-            OptionError: there is one.
-            BundleError: the file is damaged.
+            OptionError: there is the checkpoint of a training that is not at its end.
+            BundleError: that file is damaged; or there is a bundle, and no checkpoint that leads to it.
         """
+        if self._resume:
+            if not self._path.exists():
+                refuse_bundle(self._config.out, "--fresh")
+            return
         if self._path.exists() and not (kept := self._read(with_tensors=False)[0]).finished:
             raise OptionError(
                 f"{self._path} is of a training that was stopped after step {kept.step}. "
                 "Go on with --resume, or begin anew with --fresh."
             )
+        refuse_bundle(self._config.out, "--fresh")
 
     def restore(self, parts: Parts) -> tuple[int, dict[str, float] | None]:
         """Bring the parts to where the file was written; return the step and the state of the report.
@@ -152,6 +165,37 @@ def training_folder(out: Path) -> Path:
     """Return the folder beside a bundle's, for what only training needs."""
     out = out.resolve()  # a name even for "."; and where a link leads, as the bundle itself
     return out.with_name(f"{out.name}.training")
+
+
+@contextmanager
+def claimed(out: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep every other training from writing where this one does, until it ends, in whatever way.
+
+    Args:
+        out: the bundle's folder.
+        ranks: rank 0 claims it for all.
+
+    Raises:
+        OptionError: another one does already.
+        OSError: the folder beside the bundle's cannot be made.
+    """
+    if ranks.rank:
+        yield
+        return
+    lock = training_folder(out) / _LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            # The lock is on the open file, so that it is gone when the process is, even after a kill.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OptionError(
+                f"Another training writes to {out}. Wait for its end, or name another folder with --out.",
+                argument="out",
+            ) from error
+        except OSError as error:  # some network file systems have no locks
+            log.warning("%s cannot be locked (%s): let no other training write there.", lock, error.strerror)
+        yield
 
 
 def listing_sha256(images: ImageSet, folder: Path) -> str:

@@ -30,6 +30,7 @@ _SHARES = ("label_smoothing", "warm_up", "ema_decay", "compounds")
 # Each option's range as a test, which NaN fails, and in words.
 _RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("identities", "images", "chunk"), lambda value: value >= 2, "at least 2"),
+    (("height", "width"), lambda value: 8 <= value <= 4096, "from 8 to 4096 pixels"),
     (_COUNTS, lambda value: value >= 1, "at least 1"),
     (_AMOUNTS, lambda value: 0 < value < math.inf, "above 0 and finite"),
     (_WEIGHTS, lambda value: 0 <= value < math.inf, "at least 0 and finite"),

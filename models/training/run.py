@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,21 @@ import torch
 from models.bundle import Architecture, EncoderSpec, add_measurements, check_destination
 from models.datasets import ImageSet, Pictures, check_pictures, hold_out, load_pixels, read_dataset
 from models.drawing import draw_vehicle
-from models.errors import BundleError, DatasetError, InputError
-from models.evaluation import EvaluationOptions, evaluate
+from models.errors import BundleError, DatasetError, InputError, OptionError
+from models.evaluation import (
+    EvaluationOptions,
+    check_findable,
+    choose_protocol,
+    evaluate,
+    measured_by,
+    warnings_of,
+)
 from models.images import Pixels, decode
 from models.manifest import make_record
 from models.reports import evaluation_files
 from models.runtime import Encoder, save_encoder
 from models.training.batches import TrainingData
-from models.training.checkpoint import Checkpoint, listing_sha256
+from models.training.checkpoint import Checkpoint, claimed, listing_sha256
 from models.training.config import TrainConfig
 from models.training.loop import fit
 from models.training.ranks import joined
@@ -32,6 +40,7 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 _IN_MEMORY = 4 * 2**30  # bytes of decoded pictures, a process
+_OTHERWISE = "Instead, --hold-out 0.2 measures on a fifth of the identities, and --val-split '' on none."
 
 
 def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> Path:
@@ -44,15 +53,16 @@ def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> 
     Args:
         config: what to train on, how, and where the bundle goes.
         resume: go on from the checkpoint beside the bundle's folder; without one, begin.
-        fresh: begin anew, whatever checkpoint is there.
+        fresh: begin anew, whatever checkpoint or bundle is there.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        DatasetError: the dataset is not what it should be.
-        BundleError: the folder for the bundle holds something else, or cannot be written; a file of weights
-            to begin with, or a checkpoint, is damaged.
+        DatasetError: the dataset is not what it should be, or what is to be measured on is learned from.
+        InputError: nothing can be measured on what is to be measured on.
+        BundleError: the folder for the bundle holds something, lies in the dataset, or cannot be written; a
+            file of weights to begin with, or a checkpoint, is damaged.
         OptionError: an option that does not fit; a checkpoint that is unfinished, or of other options.
         NonFiniteError: training diverged.
         InterruptedWorkError: Ctrl-C or SIGTERM in training, and the checkpoint is written; or another rank
@@ -60,18 +70,18 @@ def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> 
         KeyboardInterrupt: Ctrl-C before or after that, or twice.
         OSError: the checkpoint or the log cannot be written.
     """
-    _check_out(config.out)
+    _check_out(config)
     train_set, val_set = _sets(config)
     spec = _spec(config, train_set)
-    with joined(config.device) as ranks, _torch_apart(config.threads):
+    with joined(config.device) as ranks, claimed(config.out, ranks), _torch_apart(config.threads):
         checkpoint = Checkpoint(config, listing_sha256(train_set, config.data), ranks, resume=resume)
-        if not (resume or fresh):
+        if not fresh:
             checkpoint.refuse_to_overwrite()
         if ranks.rank == 0:
             for images in filter(None, (train_set, val_set)):
                 log.info("%s", images)
             if val_set is not None:
-                check_pictures(val_set, config.input(), threads=config.threads)
+                _check_pictures(config, train_set, val_set)
         with _training_data(config, train_set) as data:
             network, outcome = fit(config, data, ranks=ranks, checkpoint=checkpoint)
         if ranks.rank == 0:
@@ -86,9 +96,50 @@ def _sets(config: TrainConfig) -> tuple[ImageSet, ImageSet | None]:
     val_set = None
     if config.hold_out is not None:
         train_set, val_set = hold_out(train_set, config.hold_out, seed=config.seed)
+    elif config.val_split == config.train_split:
+        raise DatasetError(
+            f"{config.train_split!r} is to be learned from and measured on: figures would mean nothing. "
+            f"{_OTHERWISE}"
+        )
     elif config.val_split:
         val_set = read_dataset(config.data, config.val_split)
-    return train_set.subset(np.flatnonzero(train_set.labels() >= 0), split=train_set.split), val_set
+        both = sorted(set(train_set.identities) & set(val_set.identities))
+        if both:
+            raise DatasetError(
+                f"{len(both):,} identities of {val_set.split!r} are in {train_set.split!r} too, first "
+                f"{both[0]}: figures of what was learned from mean nothing. {_OTHERWISE}"
+            )
+    if val_set is not None:
+        _check_measurable(val_set, held_out=config.hold_out is not None)
+    train_set = train_set.subset(np.flatnonzero(train_set.labels() >= 0), split=train_set.split)
+    if config.camera_balanced and train_set.without_camera:
+        raise OptionError(
+            f"camera_balanced was asked for, and {train_set.without_camera:,} of {len(train_set):,} pictures "
+            f"of {train_set.name}/{train_set.split} have no camera. Fill them all in.",
+            argument="camera_balanced",
+        )
+    return train_set, val_set
+
+
+def _check_measurable(val_set: ImageSet, *, held_out: bool) -> None:
+    """Refuse a set on which nothing could be measured, before the training rather than after it."""
+    try:
+        check_findable(measured_by(val_set, choose_protocol(val_set, "auto"))[0], protocols=False)
+    except InputError as error:
+        otherwise = "Instead of --hold-out, --val-split '' measures nothing." if held_out else _OTHERWISE
+        raise InputError(f"{error} {otherwise}", argument="hold_out" if held_out else "val_split") from error
+
+
+def _check_pictures(config: TrainConfig, train_set: ImageSet, val_set: ImageSet) -> None:
+    """Refuse pictures to measure on that cannot be used, and name those to learn from in the same breath."""
+    try:
+        check_pictures(val_set, config.input(), threads=config.threads)
+    except DatasetError as error:
+        try:
+            check_pictures(train_set, config.input(), threads=config.threads)
+        except DatasetError as further:
+            raise DatasetError(f"{error}\n{further}") from error
+        raise
 
 
 @contextmanager
@@ -132,16 +183,19 @@ def _write(
             _measure(config, encoder, val_set)
         except (InputError, DatasetError) as error:
             log.warning("The bundle was written but not measured on %s: %s", val_set, error)
-    log.info("The bundle is in %s. Host it with: lookalike serve --encoder %s", config.out, config.out)
+    log.info(
+        "The bundle is in %s. Host it with: lookalike serve --encoder %s", config.out, quote(str(config.out))
+    )
 
 
 def _measure(config: TrainConfig, encoder: Encoder, val_set: ImageSet) -> None:
     """Add to a bundle how good it is: figures, thresholds, and a report to look at."""
     evaluation = evaluate(encoder, val_set, EvaluationOptions(threads=config.threads))
+    warnings = warnings_of(evaluation)
     calibration = evaluation.calibration
     add_measurements(
         config.out,
-        evaluation=evaluation.record(),
+        evaluation={**evaluation.record(), "warnings": warnings},
         calibration=None if calibration is None else calibration.record(),
         reports=evaluation_files(encoder, evaluation, pictures=config.report_pictures),
     )
@@ -155,10 +209,18 @@ def _measure(config: TrainConfig, encoder: Encoder, val_set: ImageSet) -> None:
             result.queries,
             result.skipped,
         )
+    for sentence in warnings:
+        log.warning("%s", sentence)
 
 
-def _check_out(out: Path) -> None:
-    """Raise BundleError where the bundle's folder could not be made, or not be replaced."""
+def _check_out(config: TrainConfig) -> None:
+    """Raise BundleError where the bundle's folder lies in the dataset, or could not be made or replaced."""
+    out = config.out
+    if out.resolve().is_relative_to(config.data.resolve()):
+        raise BundleError(
+            f"{out} lies in the dataset's own folder, where it would be taken for pictures. Choose another "
+            "place with --out."
+        )
     try:
         check_destination(out)
         parent = next(path for path in out.resolve().parents if path.exists())

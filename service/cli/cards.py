@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["card", "show_card"]
 
 _ABSENT = "-"
+_WARNINGS = "warnings"
 
 
 def card(bundle: "Bundle") -> dict[str, Any]:
@@ -83,10 +84,16 @@ def _network(architecture: Mapping[str, Any]) -> str:
 
 def _show_record(title: str, record: Mapping[str, Any]) -> None:
     """Print a record of whatever keys: its values as facts, its records of records as tables."""
-    facts = [(name, _cell(value)) for name, value in record.items() if not isinstance(value, Mapping)]
+    facts = [
+        (name, _cell(value))
+        for name, value in record.items()
+        if name != _WARNINGS and not isinstance(value, Mapping)
+    ]
     _heading(title)
     if facts:
         show_facts(facts)
+    for sentence in record.get(_WARNINGS) or ():
+        click.echo(f"Note: {sentence}")
     for name, value in record.items():
         if not isinstance(value, Mapping) or not value:
             continue

@@ -1,18 +1,26 @@
 """`lookalike encoder` and `draw`: bundles, and pictures to try things with."""
 
+import re
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from service.cli.cards import card, show_card
+from service.cli.operating import use
 from service.cli.options import Command, numbers, size
 from service.cli.reports import show_json
 
-__all__ = ["bundle_options", "draw", "encoder"]
+__all__ = ["NAME", "bundle_options", "draw", "encoder", "name_of"]
+
+# As models.manifest has it, without the torch that comes with it; a test compares the two.
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_REPLACING = "--replace"
 
 _AT_LEAST_1 = click.IntRange(min=1)
 _SEED = click.IntRange(min=0, max=2**63 - 1)
+_REPLACE = click.option(_REPLACING, is_flag=True, help="Replace what is there already.")
 
 
 def bundle_options(command: Command) -> Command:
@@ -29,6 +37,30 @@ def bundle_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def name_of(out: Path) -> str:
+    """Return the name that an encoder has by its folder.
+
+    Raises:
+        UsageError: the folder's name is none for an encoder.
+    """
+    name = out.resolve().name
+    if not NAME.fullmatch(name):
+        raise click.UsageError(
+            f"An encoder cannot be called {name!r}, as its folder is: a letter from A to Z or a digit comes "
+            "first, and letters, digits, . _ and - may follow, 64 in all. Give it a name with --name."
+        )
+    return name
+
+
+def _check_new(out: Path, *, replace: bool) -> None:
+    """Refuse a folder that holds something, before the work rather than after it."""
+    from models.bundle import check_destination, refuse_bundle  # noqa: PLC0415 - as in serve
+
+    check_destination(out)
+    if not replace:
+        refuse_bundle(out, _REPLACING)
 
 
 @click.group()
@@ -68,7 +100,8 @@ def encoder() -> None:
     help="How pictures are resized.",
 )
 @click.option("--output", help="The embedding's name, where the graph has several outputs.")
-def import_encoder(file: Path, out: Path, **given: Any) -> None:
+@_REPLACE
+def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
     """Make a bundle from the plain ONNX encoder FILE.
 
     What the graph says is read from it; what it does not say is asked for by options, all at once.
@@ -80,7 +113,8 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
     from models.onnx_import import ImportOptions, import_onnx  # noqa: PLC0415 - as in serve
 
-    given["name"] = given["name"] or out.resolve().name
+    _check_new(out, replace=replace)
+    given["name"] = given["name"] or name_of(out)
     given["size"] = size(given["size"])
     given["mean"], given["std"] = numbers("--mean", given["mean"]), numbers("--std", given["std"])
     given["pixel_max"] = int(given["pixel_max"])
@@ -89,7 +123,7 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
         click.echo(note)
     manifest = report.encoder.manifest
     click.echo(f"Wrote {out}: encoder {manifest.name!r}, fingerprint {manifest.fingerprint[:12]}.")
-    click.echo(f"Host it with: lookalike serve --encoder {out}")
+    click.echo(f"Host it with: lookalike serve --encoder {quote(str(out))}")
 
 
 @encoder.command(name="export")
@@ -103,19 +137,24 @@ def import_encoder(file: Path, out: Path, **given: Any) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A bare graph to write, for use without Lookalike.",
 )
-def export_encoder(bundle: str, out: Path | None, file: Path | None) -> None:
+@_REPLACE
+def export_encoder(bundle: str, out: Path | None, file: Path | None, replace: bool) -> None:
     """Make of BUNDLE, a shipped encoder's name or a folder, an encoder for ONNX Runtime.
 
     ONNX Runtime must give the embeddings that PyTorch gives, whatever the size of a batch.
     """
     if out is None and file is None:
         raise click.UsageError("Say where to: --out FOLDER for a bundle, --onnx FILE for a bare graph.")
-    from models.bundle import check_destination, find_bundle  # noqa: PLC0415 - as in serve
+    from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
     from models.onnx_export import export_onnx, write_exported  # noqa: PLC0415 - as in serve
 
     folder = find_bundle(bundle)
     if out is not None:
-        check_destination(out)
+        _check_new(out, replace=replace)
+    if file is not None and file.exists() and not replace:
+        raise click.ClickException(
+            f"{file} is there already. Name another file, or replace it by {_REPLACING}."
+        )
     exported = export_onnx(folder)
     click.echo(
         f"ONNX Runtime gives PyTorch's embeddings of {exported.pictures} pictures in batches of 1, 2 and 7: "
@@ -127,7 +166,7 @@ def export_encoder(bundle: str, out: Path | None, file: Path | None) -> None:
     if out is not None:
         manifest = write_exported(exported, out).manifest
         click.echo(f"Wrote {out}: encoder {manifest.name!r}, fingerprint {manifest.fingerprint[:12]}.")
-        click.echo(f"Host it with: lookalike serve --encoder {out}")
+        click.echo(f"Host it with: lookalike serve --encoder {quote(str(out))}")
 
 
 @encoder.command(name="show")
@@ -142,6 +181,9 @@ def show(bundle: str, as_json: bool) -> None:
         show_json(shown)
     else:
         show_card(shown)
+
+
+encoder.add_command(use)
 
 
 @click.command()

@@ -56,7 +56,11 @@ PROTOCOLS = ("re-identification", "vehicleid", "lfw", "omniglot", "metric-learni
     help="Whether the report shows pictures, and names files and identities.",
 )
 @click.option(
-    "--draws", type=_AT_LEAST_1, default=1000, show_default=True, help="Of the intervals' bootstrap."
+    "--draws",
+    type=click.IntRange(min=200),  # fewer than five would lie beyond each end of a 95 % interval
+    default=1000,
+    show_default=True,
+    help="Of the intervals' bootstrap.",
 )
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True)
 @click.option(
@@ -116,8 +120,10 @@ def _places(
     """Return where the two files go.
 
     Raises:
-        ClickException: one would lie among the dataset's pictures.
+        UsageError: both are one file.
+        ClickException: one would lie among the dataset's pictures, or in a bundle.
     """
+    from models.bundle import holds_bundle  # noqa: PLC0415 - as in serve
     from models.manifest import REPORT_NAMES  # noqa: PLC0415 - as in serve
 
     if out is None:
@@ -125,11 +131,18 @@ def _places(
         out = beside.absolute().parent / f"{beside.absolute().name}.evaluation"
     figures, report = REPORT_NAMES
     places = json_path or out / figures, html_path or out / report
+    if places[0].resolve() == places[1].resolve():
+        raise click.UsageError(f"Figures and report would both be {places[0]}. Give each its own file.")
     pictures = dataset.parent if dataset.is_file() else dataset
     for place in places:
         if pictures.is_dir() and place.resolve().is_relative_to(pictures.resolve()):
             raise click.ClickException(
                 f"{place} would lie in the dataset's own folder. Choose another place with --out."
+            )
+        if holds_bundle(place.parent):
+            raise click.ClickException(
+                f"{place.parent} holds a bundle, whose own files must stay as they are. Choose another place "
+                "with --out."
             )
     return places
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from service.cli.encoders import bundle_options
+from service.cli.encoders import bundle_options, name_of
 from service.cli.options import Command, held_out, margin, size
 
 __all__ = ["train"]
@@ -129,7 +129,7 @@ _MACHINE = (
     click.option("--save-minutes", **_usual(_ABOVE_0, 5.0), help="How often a checkpoint is written."),
     click.option("--save-steps", type=_AT_LEAST_1, help="Also write one every so many steps."),
     click.option("--resume", is_flag=True, help="Go on from the checkpoint; without one, begin."),
-    click.option("--fresh", is_flag=True, help="Begin anew, whatever checkpoint is there."),
+    click.option("--fresh", is_flag=True, help="Begin anew, whatever checkpoint or bundle is there."),
 )
 
 
@@ -138,6 +138,14 @@ def _training_options(command: Command) -> Command:
     for option in reversed((*_DATA, *_NETWORK, *_LOSSES, *_COURSE, *_MACHINE)):
         command = option(command)
     return command
+
+
+def _exclude(one: str, other: str) -> None:
+    """Refuse two options that were both given and of which only one can hold."""
+    source = click.get_current_context().get_parameter_source
+    if all(source(name) is click.core.ParameterSource.COMMANDLINE for name in (one, other)):
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+        raise click.UsageError(f"{options} exclude each other: give one of them.")
 
 
 @click.command()
@@ -153,12 +161,12 @@ def train(data: Path, out: Path, resume: bool, fresh: bool, **given: Any) -> Non
     Ctrl-C, or a kill, loses nothing: the same command with --resume goes on, to the same weights. Several
     processes train together under torchrun.
     """
-    if resume and fresh:
-        raise click.UsageError("--resume and --fresh exclude each other.")
+    for pair in (("resume", "fresh"), ("steps", "minutes"), ("hold_out", "val_split")):
+        _exclude(*pair)
     from models import training  # noqa: PLC0415 - as in serve
 
     logging.basicConfig(level="INFO", format="%(message)s")
-    given["name"] = given["name"] or out.resolve().name
+    given["name"] = given["name"] or name_of(out)
     given["hold_out"] = held_out(given["hold_out"])
     given["height"], given["width"] = size(given.pop("size")) or (96, 96)
     given["val_split"] = given["val_split"] or None

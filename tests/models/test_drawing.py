@@ -8,6 +8,7 @@ import pytest
 
 from models.drawing import draw_dataset, draw_vehicle
 from models.drawing.vehicles import make_vehicle
+from models.errors import InputError
 
 
 def test_equal_numbers_give_equal_pictures() -> None:
@@ -72,3 +73,11 @@ def test_another_seed_draws_other_vehicles(tmp_path: Path) -> None:
     first, second = (draw_dataset(tmp_path / str(seed), identities=1, views=1, seed=seed) for seed in (0, 1))
     name = "vehicle_0001_view1.jpg"
     assert (first.parent / name).read_bytes() != (second.parent / name).read_bytes()
+
+
+def test_nothing_is_drawn_over_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        draw_dataset(tmp_path, identities=1, views=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
+    assert (tmp_path / "images.csv").read_text() == "mine"

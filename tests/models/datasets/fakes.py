@@ -32,6 +32,15 @@ def bom_crlf(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
 
 
+def lfw(root: Path, *, within: str = "lfw") -> Path:
+    """Ann and Bob to train with, Cy to test with."""
+    people = ("Ann_A/Ann_A_0001", "Ann_A/Ann_A_0002", "Bob/Bob_0001", "Cy_Y/Cy_Y_0001", "Cy_Y/Cy_Y_0002")
+    folders(root / within, *(f"{name}.jpg" for name in people))
+    (root / "peopleDevTrain.txt").write_text("2\nAnn_A\t2\nBob\t1\n")
+    (root / "peopleDevTest.txt").write_text("1\nCy_Y\t2\n")
+    return root
+
+
 def market(root: Path) -> Path:
     """Two persons to train with, two to test with, one distractor, one junk detection."""
     return folders(

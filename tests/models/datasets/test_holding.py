@@ -65,5 +65,5 @@ def test_pictures_that_nobody_parted_are_the_split_all(tmp_path: Path) -> None:
         (tmp_path / person / "1.jpg").write_bytes(encoded(smooth(8, 8), "JPEG"))
 
     assert read_dataset(tmp_path, "all").identities == ("anna", "ben")
-    with pytest.raises(DatasetError, match=r"which is the split 'all'"):
+    with pytest.raises(DatasetError, match=r"are the split 'all': train with --train-split all"):
         read_dataset(tmp_path, "train")

@@ -7,16 +7,7 @@ import pytest
 from models.datasets import read_dataset, read_lfw
 from models.errors import DatasetError
 from tests.data import real_data
-from tests.models.datasets.fakes import bom_crlf, folders
-
-
-def lfw(root: Path, *, within: str = "lfw") -> Path:
-    """Ann and Bob to train with, Cy to test with."""
-    people = ("Ann_A/Ann_A_0001", "Ann_A/Ann_A_0002", "Bob/Bob_0001", "Cy_Y/Cy_Y_0001", "Cy_Y/Cy_Y_0002")
-    folders(root / within, *(f"{name}.jpg" for name in people))
-    (root / "peopleDevTrain.txt").write_text("2\nAnn_A\t2\nBob\t1\n")
-    (root / "peopleDevTest.txt").write_text("1\nCy_Y\t2\n")
-    return root
+from tests.models.datasets.fakes import bom_crlf, folders, lfw
 
 
 @pytest.mark.parametrize("within", ["lfw", "images", "lfw-deepfunneled", "lfw_funneled", "."])

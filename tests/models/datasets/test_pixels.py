@@ -43,24 +43,31 @@ def test_grey_encoders_get_grey_pixels(images: ImageSet) -> None:
         np.testing.assert_array_equal(pictures.rows([9, 0]), pixels[[9, 0]])
 
 
-def test_damaged_pictures_are_counted_and_the_first_named(images: ImageSet) -> None:
+def test_damaged_pictures_are_counted_and_twenty_named(images: ImageSet) -> None:
     for number in (7, 3):
         damage(images.samples[number].path)
     for decode_all in (load_pixels, check_pictures):
-        with pytest.raises(DatasetError, match=r"^2 of 10 pictures .* First .*3\.png: The PNG is damaged"):
+        with pytest.raises(DatasetError, match=r"^2 of 10 pictures of fake/train cannot be used:") as refused:
             decode_all(images, SPEC, threads=4)
+        _, first, second = str(refused.value).splitlines()
+        assert "3.png: The PNG is damaged" in first
+        assert "7.png: The PNG is damaged" in second
+    with pytest.raises(DatasetError, match=r"^24 of 120 pictures") as refused:
+        load_pixels(ImageSet("many", "train", images.samples * 12), SPEC)
+    assert len(str(refused.value).splitlines()) == 22
+    assert str(refused.value).endswith("\n... and 4 more.")
 
 
 def test_a_sound_set_passes_the_check(images: ImageSet) -> None:
     check_pictures(images, SPEC)
     images.samples[0].path.unlink()
-    with pytest.raises(DatasetError, match=r"^1 of 10 .* First .*0\.png: No such file or directory\.$"):
+    with pytest.raises(DatasetError, match=r"^1 of 10 .*\n.*0\.png: No such file or directory\.$"):
         check_pictures(images, SPEC)
 
 
 def test_a_picture_over_the_limits_is_not_called_damaged(images: ImageSet) -> None:
     images.samples[1].path.write_bytes(bytes(21 * 2**20))
-    with pytest.raises(DatasetError, match=r"First .*1\.png: The image has 22,020,096 bytes and the limit"):
+    with pytest.raises(DatasetError, match=r"1\.png: The image has 22,020,096 bytes and the limit"):
         load_pixels(images, SPEC)
 
 

@@ -42,7 +42,9 @@ def test_a_name_is_no_path(drawn: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("a.png,x,1,train\n", r"no split 'val'; it has train \(1\)"),
+        ("a.png,x,1,train\n", r"no split 'val'; it has 'train' \(1\)"),
+        ("a.png,x,1\n", r"no split 'val'; it has '' \(1\)"),
+        ("a.png,x,1,val,5\n", r"line 2 has more values than there are columns\. A value with a comma"),
         ("", "no split 'val'; it has none"),
         ("a.png,x,1,val\nc.png,x,2,val\n", r"1 of 2 pictures .* not there, first .*c\.png"),
         ("a.png,,1,val\n", "line 2 has no identity"),
@@ -60,9 +62,26 @@ def test_a_bad_table_says_what_is_wrong(tmp_path: Path, rows: str, message: str)
         read_csv(table(tmp_path, rows), "val")
 
 
-def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no column camera, split"):
-        read_csv(table(tmp_path, "a.png,x\n", header="path,identity\n"), "val")
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("path,identity\n", "no column camera, split; it needs .*, and has 'path', 'identity'.$"),
+        (
+            "path;identity;camera;split\n",
+            "and has 'path;identity;camera;split'. Part its columns by",
+        ),
+        ("path,identity,camera,split,split\n", "has the column split twice"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(tmp_path: Path, header: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_csv(table(tmp_path, "a.png,x\n", header=header), "val")
+
+
+def test_blanks_and_capitals_make_no_other_identity_split_or_column(tmp_path: Path) -> None:
+    plain = read_csv(table(tmp_path, "a.png,x,1,val\nb.png,x,2,val\n"), "val")
+    loose = table(tmp_path, "a.png, x,1 ,val ,\n b.png ,x , 2,val\n", "Path, IDENTITY,camera ,Split\n")
+    assert read_csv(loose, "val") == plain
 
 
 def test_a_short_row_is_no_crash(tmp_path: Path) -> None:

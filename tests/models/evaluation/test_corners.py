@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.datasets import ImageSet, Pairs, Role, read_dataset
+from models.datasets import HELD_OUT, ImageSet, Pairs, Role, read_dataset
 from models.errors import InputError
 from models.evaluation import (
     PROTOCOLS,
@@ -18,6 +18,7 @@ from models.evaluation import (
     measure,
     warnings_of,
 )
+from models.evaluation.warnings import was_trained_on
 from models.metrics import metric_learning
 from models.reports import report_html
 from models.reports.examples import pair_histograms
@@ -264,3 +265,28 @@ def test_what_is_small_has_figures_a_document_and_a_report(encoder: Encoder, nam
     page = report_html(encoder, evaluation, pictures=False)  # of one protocol, as drawing takes a while
     for reason in evaluation.not_measured.values():
         assert reason in page
+
+
+@pytest.mark.parametrize(
+    ("form", "split", "learned", "seen"),
+    [
+        ("csv", "val", "val", True),
+        ("csv", "val", "train", False),
+        ("csv", "all", "train", False),  # a table may call a split so
+        ("folders", "all", "train", True),
+        ("folders", "val", "all", True),
+        ("folders", HELD_OUT, "all", False),
+    ],
+)
+def test_an_encoder_that_has_seen_the_pictures_is_told_by_names(
+    form: str, split: str, learned: str, seen: bool
+) -> None:
+    images = set_of(TEN * 2, form=form)
+    images = images.subset(range(len(images)), split=split)
+    training = {"dataset": images.name, "config": {"train_split": learned}}
+    assert was_trained_on(training, images) == seen
+    assert not was_trained_on(training | {"dataset": "another"}, images)
+    assert was_trained_on(training | {"config": None}, images) == ((form, split) == ("folders", "all"))
+    assert not was_trained_on(None, images)
+    found = replace(measure(subject_of(images), options("metric-learning")), trained_on=seen)
+    assert ("was trained on these pictures" in " ".join(warnings_of(found))) == seen

@@ -1,7 +1,10 @@
 """Bootstrap intervals against a loop that draws identities and gathers their values."""
 
+import itertools
+
 import numpy as np
 import pytest
+import scipy.stats
 
 from models.errors import InputError, ShapeError
 from models.metrics import bootstrap_mean
@@ -39,12 +42,28 @@ def test_draws_are_seeded_and_each_has_as_many_identities_as_there_are() -> None
 
 def test_the_width_is_that_of_identities_not_of_values() -> None:
     # 10 identities of 100 equal values: as uncertain as 10 values, 10 times more than 1,000.
-    values = np.repeat(np.arange(10.0), 100)
+    values = np.repeat(np.arange(10.0) / 9, 100)
     identities = np.repeat(np.arange(10), 100)
     grouped = bootstrap_mean(values, identities, draws=4000)
     single = bootstrap_mean(values, np.arange(1000), draws=1000)
     ratio = (grouped.high - grouped.low) / (single.high - single.low)
     assert ratio == pytest.approx(10, rel=0.15)
+
+
+def test_one_failure_more_never_raises_an_end() -> None:
+    whose = np.arange(102)
+    found = [bootstrap_mean((whose >= wrong).astype(float), whose) for wrong in range(6)]
+    for fewer, more in itertools.pairwise(found):
+        assert (more.low, more.high) <= (fewer.low, fewer.high)
+
+
+@pytest.mark.parametrize("identities", [1, 10, 500])
+def test_of_values_that_are_all_1_or_all_0_the_interval_is_the_exact_one(identities: int) -> None:
+    whose = np.repeat(np.arange(identities), 3)
+    ones, zeros = (bootstrap_mean(np.full(len(whose), value), whose, level=0.9) for value in (1.0, 0.0))
+    low = scipy.stats.binomtest(identities, identities).proportion_ci(0.9, "exact").low
+    assert (ones.low, ones.high) == pytest.approx((low, 1.0))
+    assert (zeros.low, zeros.high) == pytest.approx((0.0, 1 - low))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.distances import pairwise
 from models.errors import InputError, NonFiniteError, ShapeError
-from models.metrics import Labels, OpenSet, open_set, open_set_of
+from models.metrics import Labels, OpenSet, bootstrap_mean, open_set, open_set_of
 
 RANKS = (1, 2, 5)
 
@@ -52,7 +52,12 @@ def test_it_agrees_with_a_loop(seed: int, levels: int) -> None:
     assert len(found.points) == 2
     assert found.gallery == (identities[1] >= 0).sum()
     assert found.identities == len({*identities[1].tolist()} - {-1})
-    check(found, *loop(distances, identities))
+    mated, best = loop(distances, identities)
+    check(found, mated, best)
+    whose = identities[0][np.isin(identities[0], identities[1]) & (identities[0] >= 0)]
+    for point in found.points:
+        hits = np.array([d < point.threshold and rank == 1 for d, rank in mated], dtype=np.float64)
+        assert point.interval == bootstrap_mean(hits, whose)
 
 
 @st.composite

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,7 @@ def test_a_finished_training_resumed_writes_its_bundle_without_a_step(
     with monkeypatch.context() as patch:
         patch.setitem(AUGMENTATIONS, "camera", never)
         assert resumed(changed) == {"sha256": before.weights_sha256, "steps": 2}
+    shutil.rmtree(changed.out)
     assert train(changed) == changed.out  # nothing is lost by beginning anew
 
 
@@ -157,6 +159,8 @@ def test_a_training_begun_anew_is_not_resumed_from_the_one_before(
 ) -> None:
     changed = dataclasses.replace(config, out=tmp_path / "run", val_split=None, steps=1)
     train(changed)
+    if not fresh:
+        shutil.rmtree(changed.out)
 
     def ended(images: Tensor, rng: np.random.Generator) -> Tensor:
         raise KeyboardInterrupt
@@ -229,6 +233,7 @@ def test_a_damaged_checkpoint_is_refused(config: TrainConfig, tmp_path: Path, da
     file.write_bytes(damage if isinstance(damage, bytes) else content[: len(content) // 2])
     with pytest.raises(BundleError, match="is damaged"):
         train(changed, resume=True)
+    shutil.rmtree(changed.out)
     with pytest.raises(BundleError, match="is damaged"):
         train(changed)
     train(changed, fresh=True)

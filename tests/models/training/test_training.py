@@ -185,8 +185,8 @@ def test_a_destination_that_cannot_be_written_is_refused_before_training(
     ("change", "words"),
     [
         ({"name": "my bundle"}, "name 'my bundle': "),
-        ({"height": 0, "width": 0}, "height 0: "),
-        ({"width": 5000}, "width 5000: "),
+        ({"height": 0, "width": 0}, "height is 0; it must be from 8 to 4096 pixels"),
+        ({"width": 5000}, "width is 5000; it must be from 8 to 4096 pixels"),
         ({"dimension": 70_000}, "dimension 70000: "),
     ],
 )

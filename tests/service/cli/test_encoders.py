@@ -81,9 +81,24 @@ def test_export_writes_a_bundle_and_a_bare_graph_of_the_same_embeddings(bundle: 
 def test_export_refuses_what_it_would_lose_before_it_begins(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "notes.txt").touch()
+    (tmp_path / "graph.onnx").touch()
     before = contents(tmp_path)
     assert "exists and is no bundle" in refusal("encoder", "export", bundle, "--out", tmp_path / "precious")
+    assert "holds a bundle" in refusal("encoder", "export", bundle, "--out", bundle)
+    assert "is there already" in refusal("encoder", "export", bundle, "--onnx", tmp_path / "graph.onnx")
     assert contents(tmp_path) == before
+
+
+def test_export_and_import_replace_where_that_is_asked_for(bundle: Path, tmp_path: Path) -> None:
+    out, graph = tmp_path / "out", tmp_path / "graph.onnx"
+    for replace in ([], ["--replace"]):
+        result = run("encoder", "export", bundle, "--out", out, "--onnx", graph, *replace)
+        assert result.exit_code == 0, result.output
+    again = ("encoder", "import", graph, "--out", out, "--mean", "1", "--std", "2", "--channels", "rgb")
+    assert "holds a bundle" in refusal(*again, "--no-normalize")
+    replaced = run(*again, "--no-normalize", "--replace")
+    assert replaced.exit_code == 0, replaced.output
+    assert read_bundle(out).manifest.input.mean == (1.0, 1.0, 1.0)
 
 
 def test_export_asks_where_to(bundle: Path) -> None:

@@ -18,7 +18,7 @@ from tests.models.datasets.fakes import folders
 from tests.models.evaluation.small import random_encoder
 from tests.service.cli.commands import refusal, run
 
-FAST = ("--split", "train", "--draws", "20", "--threads", "1")
+FAST = ("--split", "train", "--draws", "200", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,20 @@ def test_nothing_is_written_among_the_pictures(bundle: Path, drawn: Path) -> Non
     assert not (drawn / "results").exists()
 
 
+def test_the_files_of_a_bundle_stay_as_they_are(bundle: Path, drawn: Path) -> None:
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    assert "holds a bundle" in refusal("evaluate", bundle, drawn, *FAST, "--out", bundle)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
+def test_figures_and_report_do_not_share_a_file(bundle: Path, drawn: Path, tmp_path: Path) -> None:
+    same = tmp_path / "x"
+    result = run("evaluate", bundle, drawn, *FAST, "--json", same, "--html", tmp_path / "." / "x")
+    assert result.exit_code == 2
+    assert "Give each its own file" in result.output
+    assert not same.exists()
+
+
 def test_the_folder_of_a_file_of_pairs_is_the_datasets(bundle: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.txt"
     pairs.write_text("1\n")
@@ -153,7 +167,7 @@ def test_a_set_in_which_nothing_can_be_found_is_refused_with_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "option", [("--draws", "0"), ("--protocol", "cmc"), ("--seed", "-1"), ("--form", "zip")]
+    "option", [("--draws", "199"), ("--protocol", "cmc"), ("--seed", "-1"), ("--form", "zip")]
 )
 def test_options_out_of_range_are_refused(bundle: Path, drawn: Path, option: tuple[str, str]) -> None:
     result = run("evaluate", bundle, drawn, *option)
@@ -175,7 +189,7 @@ def test_a_file_in_the_way_is_named(bundle: Path, drawn: Path, tmp_path: Path) -
 
 @pytest.mark.data
 def test_the_shipped_encoder_has_the_rank_1_of_its_manifest(tmp_path: Path) -> None:
-    result = run("evaluate", "vehicle", real_data("vehicles"), "--out", tmp_path / "out", "--draws", "50")
+    result = run("evaluate", "vehicle", real_data("vehicles"), "--out", tmp_path / "out", "--draws", "200")
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     stated = read_bundle(find_bundle("vehicle")).manifest.evaluation

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from models.augmentation import AUGMENTATIONS
 from models.bundle import read_bundle
 from models.drawing import draw_dataset
+from models.manifest import Name
 from models.training import TrainConfig
+from service.cli.encoders import NAME
 from service.cli.training import train
 from tests.service.cli.commands import run
 
@@ -21,7 +24,7 @@ SMALL = ("--size", "32x32", "--identities", "2", "--dimension", "8", "--threads"
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_dataset(tmp_path_factory.mktemp("drawn"), identities=5, views=2).parent
+    return draw_dataset(tmp_path_factory.mktemp("drawn"), identities=10, views=2).parent
 
 
 @pytest.mark.parametrize(
@@ -48,14 +51,13 @@ def test_train_refuses_an_option_by_its_name(drawn: Path, tmp_path: Path, option
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("my bundle", [], "Error: name 'my bundle': "),
         ("b", ["--margin", "-1"], "Error: margin must be a finite number greater than 0, not -1.0."),
         ("b", ["--network", "resnet9"], "Error: network is 'resnet9'; known are "),
         ("b", ["--augmentation", "fog"], "Error: augmentation is 'fog'; known are "),
         ("b", ["--triplet-weight", "0"], "nothing is learned"),
         ("b", ["--network", "transformers"], "transformers needs network_config"),
         ("b", ["--size", "8x8", "--network", "osnet_x0_25"], "osnet_x0_25 cannot take pictures of 8 x 8"),
-        ("b", ["--size", "9000x96"], "Error: height 9000: "),
+        ("b", ["--size", "9000x96"], "Error: height is 9000; it must be from 8 to 4096 pixels."),
         ("b", ["--val-split", "test"], "no split 'test'"),
     ],
 )
@@ -113,10 +115,42 @@ def test_ctrl_c_before_a_step_is_done_says_how_to_go_on(
     assert "Interrupted. The same command with --resume goes on." in result.output
 
 
-def test_resume_and_fresh_exclude_each_other(drawn: Path, tmp_path: Path) -> None:
-    result = run("train", drawn, "--out", tmp_path / "b", "--resume", "--fresh")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--resume", "--fresh"),
+        ("--steps", "5", "--minutes", "1"),
+        ("--hold-out", "0.5", "--val-split", "val"),
+    ],
+)
+def test_options_of_which_one_can_hold_exclude_each_other(
+    drawn: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    result = run("train", drawn, "--out", tmp_path / "b", *options)
     assert result.exit_code == 2
     assert "exclude each other" in result.output
+
+
+@pytest.mark.parametrize("name", ["my bundle", "b\u00fccher", "b" * 65])
+def test_a_folder_that_gives_no_name_asks_for_one(drawn: Path, tmp_path: Path, name: str) -> None:
+    result = run("train", drawn, "--out", tmp_path / name)
+    assert result.exit_code == 2
+    assert "Give it a name with --name." in result.output
+    out = tmp_path / name
+    named = run("train", drawn, "--out", out, "--name", "mine", *SMALL, "--steps", "1", "--val-split", "")
+    assert named.exit_code == 0, named.output
+    assert read_bundle(out).manifest.name == "mine"
+
+
+def test_names_are_what_a_manifest_takes() -> None:
+    for name in ("a", "A.b_c-9", "x" * 64, "", "-a", ".a", "x" * 65, "a b", "\u00fc", "a/b", "a\n"):
+        fits = TypeAdapter(Name)
+        try:
+            fits.validate_python(name)
+        except ValidationError:
+            assert not NAME.fullmatch(name)
+        else:
+            assert NAME.fullmatch(name)
 
 
 @pytest.mark.system

@@ -1,0 +1,73 @@
+"""`lookalike encoder use`: host another encoder on a running server."""
+
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any, TextIO
+from urllib.parse import quote, urlsplit
+
+import click
+
+__all__ = ["use"]
+
+_PATIENCE_S = 300  # the answer comes when the encoder is loaded, checked and warm
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever the environment's proxies
+
+
+@click.command(name="use")
+@click.argument("bundle")
+@click.option("--name", help="By which it is hosted.  [default: BUNDLE's last part]")
+@click.option(
+    "--server", default="http://127.0.0.1:8000", show_default=True, help="Where the server listens."
+)
+@click.option(
+    "--key-file", type=click.File(), help="Has an operator's key; - is standard input.  [default: ask]"
+)
+def use(bundle: str, name: str | None, server: str, key_file: TextIO | None) -> None:
+    """Host BUNDLE on a running server, in place of the encoder of its name, without losing a request.
+
+    BUNDLE is a shipped encoder, or a bundle within the folder LOOKALIKE_BUNDLES_DIR of the server.
+    """
+    if urlsplit(server).scheme not in {"http", "https"}:
+        raise click.BadParameter("give it as http://HOST:PORT", param_hint="--server")
+    key = key_file.read().strip() if key_file else click.prompt("Operator's key", hide_input=True)
+    name = name or bundle.rstrip("/").rpartition("/")[2]
+    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+        f"{server.rstrip('/')}/v1/encoders/{quote(name, safe='')}",
+        data=json.dumps({"bundle": bundle}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
+        method="PUT",
+    )
+    answer = _ask(request)
+    click.echo(
+        f"{server} hosts {answer['name']!r}: {answer['dimension']} dimensions, {answer['engine']} on "
+        f"{answer['device']}, fingerprint {answer['fingerprint'][:12]}."
+    )
+
+
+def _ask(request: urllib.request.Request) -> dict[str, Any]:
+    """Return the server's answer.
+
+    Raises:
+        ClickException: it refuses, with its own sentence; or there is no such server.
+    """
+    try:
+        with _DIRECTLY.open(request, timeout=_PATIENCE_S) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError as error:
+        raise click.ClickException(_reason(error)) from error
+    except (OSError, HTTPException, ValueError) as error:  # no connection, not HTTP, or no JSON
+        reason = getattr(error, "reason", error)
+        raise click.ClickException(
+            f"{request.host} does not answer as a Lookalike server: {reason}."
+        ) from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """Return the sentence of a problem+json answer, or the status of another one."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"The server answered {error.code} {error.reason}. Is it a Lookalike server?"
