@@ -26,6 +26,7 @@ from models.evaluation.subject import (
     Subject,
     choose_protocol,
     measured_by,
+    read_held_out,
     read_subject,
 )
 from models.evaluation.warnings import warnings_of
@@ -52,6 +53,7 @@ __all__ = [
     "mean_cosines",
     "measure",
     "measured_by",
+    "read_held_out",
     "read_subject",
     "untrained",
     "warnings_of",

@@ -1,16 +1,17 @@
 """What is measured: a set of labelled pictures with the embeddings that an encoder gives them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.datasets import ImageSet, Pairs, detect_form, read_dataset, read_pairs
+from models.datasets import HELD_OUT, ImageSet, Pairs, detect_form, hold_out, read_dataset, read_pairs
 from models.datasets.samples import NOBODY
 from models.errors import DatasetError, OptionError
 from models.runtime import Embeddings
@@ -23,6 +24,7 @@ __all__ = [
     "choose_protocol",
     "measured_by",
     "picture_numbers",
+    "read_held_out",
     "read_subject",
 ]
 
@@ -166,6 +168,37 @@ def read_subject(source: Path, split: str, *, form: str = "auto") -> tuple[Image
             return read_dataset(source, split, form="lfw"), None
     pairs = read_pairs(path)
     return pairs.images, pairs
+
+
+def read_held_out(training: Mapping[str, Any] | None, source: Path, *, form: str = "auto") -> ImageSet:
+    """Return the pictures that a training held out, to measure on them once more.
+
+    Args:
+        training: what the encoder's manifest says of how it was made.
+        source: the folder of the dataset that it was trained on.
+        form: as `models.datasets.read_dataset`.
+
+    Raises:
+        OptionError: it held nothing out.
+        DatasetError: this is another dataset, or it has changed since; as `models.datasets.read_dataset`.
+    """
+    training = training or {}
+    config = training.get("config") or {}
+    held = config.get("hold_out")
+    if held is None:
+        raise OptionError(
+            f"The split {HELD_OUT!r} is of encoders that were trained with --hold-out, and this one was not.",
+            argument="split",
+        )
+    images = read_dataset(source, config["train_split"], form=form)
+    rest, out = hold_out(images, held if isinstance(held, float) else tuple(held), seed=config["seed"])
+    if images.name != training["dataset"] or len(rest.identities) != training["identities"]:
+        raise DatasetError(
+            f"{images.name}, with {len(rest.identities):,} identities to learn from, is not the dataset "
+            f"{training['dataset']} with {training['identities']:,} that the encoder was trained on, so that "
+            "what was held out cannot be told."
+        )
+    return out
 
 
 def _known(images: ImageSet) -> Labels:

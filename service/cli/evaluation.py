@@ -11,6 +11,7 @@ import click
 from service.cli.reports import wrote
 
 if TYPE_CHECKING:  # they come with torch, which --help need not wait for
+    from models.datasets import ImageSet, Pairs
     from models.evaluation import Evaluation, Figure
     from models.runtime import Encoder
 
@@ -29,7 +30,12 @@ PROTOCOLS = ("re-identification", "vehicleid", "lfw", "omniglot", "metric-learni
 @click.command()
 @click.argument("bundle")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True, help="The part of the dataset to measure on.")
+@click.option(
+    "--split",
+    default="val",
+    show_default=True,
+    help="The part of the dataset to measure on; 'held out' is what the encoder's training held out of it.",
+)
 @click.option(
     "--form", type=click.Choice(("auto", *FORMS)), default="auto", show_default=True, help="The dataset's."
 )
@@ -88,7 +94,6 @@ def evaluate(bundle: str, dataset: Path, **given: Any) -> None:
     from models.evaluation import (  # noqa: PLC0415 - as in serve
         EvaluationOptions,
         figures_of,
-        read_subject,
         warnings_of,
     )
     from models.evaluation import evaluate as run  # noqa: PLC0415 - as in serve
@@ -98,7 +103,7 @@ def evaluate(bundle: str, dataset: Path, **given: Any) -> None:
     places = _places(bundle, dataset, given.pop("out"), given.pop("json_path"), given.pop("html_path"))
     pictures, device, split = given.pop("pictures"), given.pop("device"), given.pop("split")
     folder = find_bundle(bundle)
-    images, pairs = read_subject(dataset, split, form=given.pop("form"))
+    images, pairs = _subject(folder, dataset, split, given.pop("form"))
     options = EvaluationOptions(pairs=pairs, **given)
     set_num_threads(options.threads)
     encoder = load_encoder(folder, device=device, threads=options.threads)
@@ -112,6 +117,17 @@ def evaluate(bundle: str, dataset: Path, **given: Any) -> None:
     for sentence in warnings_of(evaluation):
         click.echo(f"Note: {sentence}", err=True)
     _write(places, encoder, evaluation, pictures=pictures)
+
+
+def _subject(folder: Path, dataset: Path, split: str, form: str) -> "tuple[ImageSet, Pairs | None]":
+    """Read what is measured on."""
+    from models.bundle import read_bundle  # noqa: PLC0415 - as in serve
+    from models.datasets import HELD_OUT  # noqa: PLC0415 - as in serve
+    from models.evaluation import read_held_out, read_subject  # noqa: PLC0415 - as in serve
+
+    if split != HELD_OUT:
+        return read_subject(dataset, split, form=form)
+    return read_held_out(read_bundle(folder).manifest.training, dataset, form=form), None
 
 
 def _places(

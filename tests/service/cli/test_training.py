@@ -1,6 +1,7 @@
 """`lookalike train` refuses what it cannot do with a sentence, trains, goes on, and shares its work."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,25 @@ def test_a_bundle_is_made_and_made_again_from_the_checkpoint(drawn: Path, tmp_pa
     other = run(*arguments, "--resume", "--learning-rate", "0.1")
     assert other.exit_code == 1
     assert "was made with learning_rate 0.002, and 0.1 is asked for" in other.output
+
+
+def test_what_was_held_out_can_be_measured_again(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    options = ("--out", out, *SMALL, "--steps", "1", "--hold-out", "0.4", "--seed", "5")
+    assert run("train", drawn, *options).exit_code == 0
+    again = ("evaluate", out, drawn, "--split", "held out", "--threads", "1", "--out", tmp_path / "figures")
+    done = run(*again)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "figures" / "evaluation.json").read_text())["retrieval"]
+    bundled = read_bundle(out).manifest.evaluation
+    assert bundled is not None
+    for direction, figures in bundled["retrieval"].items():
+        assert found[direction]["rank_1"] == pytest.approx(figures["rank_1"], abs=1e-4)
+        assert found[direction]["queries"] == figures["queries"]
+
+    other = draw_dataset(tmp_path / drawn.name, identities=15, views=2).parent
+    assert "what was held out cannot be told" in run(*again[:2], other, *again[3:]).output
+    assert "and this one was not" in run("evaluate", "vehicle", drawn, *again[3:]).output
 
 
 def test_the_config_of_a_network_is_read_from_its_file(drawn: Path, tmp_path: Path) -> None:
