@@ -57,8 +57,8 @@ def conventions_of(evaluation: Evaluation) -> dict[str, str]:
     }
     if evaluation.pairs is not None:
         answers["folds"] = (
-            "The file of pairs is one block: ten folds are drawn; each is judged by the threshold that is "
-            "best on the nine others."
+            f"The file of pairs is one block: {len(evaluation.pairs.folds.accuracies)} folds are drawn; each "
+            "is judged by the threshold that is best on all others."
             if evaluation.pairs.folds_drawn
             else "Each fold is judged by the threshold that is best on all others; mean and standard error."
         )
