@@ -58,7 +58,7 @@ def batch_all_sum(x: Tensor, strips: Strips, groups: Groups, margin: Margin) -> 
     """
     if not torch.is_grad_enabled():
         x = x.detach()
-    total, counts = _BatchAll.apply(x, strips, groups, margin)  # type: ignore[no-untyped-call]  # of torch
+    total, counts = _BatchAll.apply(x, strips, groups, margin)  # type: ignore[no-untyped-call]  # torch has not typed it
     return total, counts
 
 

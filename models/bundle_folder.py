@@ -51,7 +51,12 @@ def check_destination(folder: Path) -> None:
 
 def holds_bundle(folder: Path) -> bool:
     """Say whether a folder holds a bundle, of this format or another version of it."""
-    return _is_ours(folder / MANIFEST)
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    family = FORMAT.split("/")[0] + "/"
+    return isinstance(content, dict) and str(content.get("format")).startswith(family)
 
 
 def refuse_bundle(folder: Path, option: str) -> None:
@@ -104,13 +109,3 @@ def _place(files: Mapping[str, bytes], folder: Path, scratch: Path) -> None:
         if old.exists() and not folder.exists():
             old.rename(folder)
         raise
-
-
-def _is_ours(path: Path) -> bool:
-    """Say whether a file is the manifest of a bundle, of this format or another version of it."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    family = FORMAT.split("/")[0] + "/"
-    return isinstance(content, dict) and str(content.get("format")).startswith(family)

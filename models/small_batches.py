@@ -111,7 +111,7 @@ def differentiable(x: Tensor, loss: float, gradient: Tensor | None) -> Tensor:
     answer = x.detach().new_full((), loss)
     if gradient is None:
         return answer
-    known: Tensor = _Known.apply(x, (answer, gradient))  # type: ignore[no-untyped-call]  # of torch
+    known: Tensor = _Known.apply(x, (answer, gradient))  # type: ignore[no-untyped-call]  # torch has not typed it
     return known
 
 

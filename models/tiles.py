@@ -26,7 +26,7 @@ def distances_between(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
         DomainError: q = 0 where p > 0, under a metric of distributions.
         OverflowedError: an answer beyond its dtype.
     """
-    answer: Tensor = _Between.apply(x, y, metric)  # type: ignore[no-untyped-call]  # of torch
+    answer: Tensor = _Between.apply(x, y, metric)  # type: ignore[no-untyped-call]  # torch has not typed it
     return answer
 
 
@@ -46,7 +46,7 @@ def distances_at(
         DomainError: q = 0 where p > 0, under a metric of distributions.
         OverflowedError: an answer beyond its dtype.
     """
-    answer: Tensor = _At.apply(x, y, pairs, metric, known)  # type: ignore[no-untyped-call]  # of torch
+    answer: Tensor = _At.apply(x, y, pairs, metric, known)  # type: ignore[no-untyped-call]  # torch has not typed it
     return answer
 
 

@@ -91,7 +91,7 @@ def _of_tensors(form: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case, str
             x.grad = y.grad = None
             distances = form(x, y)
             if case.backward:
-                distances.sum().backward()  # type: ignore[no-untyped-call]  # of torch
+                distances.sum().backward()  # type: ignore[no-untyped-call]  # torch has not typed it
             return distances.detach()
 
         return call

@@ -60,7 +60,7 @@ def _of_step(step: Step) -> Callable[[Case, str], Callable[[], object]]:
 def _ours(mining: str) -> Step:
     def step(x: Tensor, labels: Tensor) -> Tensor:
         loss = batch_triplet_loss(x, labels, mining=mining, margin=MARGIN).loss
-        loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
         return loss.detach()
 
     return step
@@ -81,7 +81,7 @@ def _pml(miner: Callable[[LpDistance], torch.nn.Module] | None = None, *, mean: 
 
     def step(x: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = loss_of(x, labels, mine(x, labels) if mine else None)
-        loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
         return loss.detach()
 
     return step

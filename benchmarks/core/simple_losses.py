@@ -26,7 +26,7 @@ def dense_batch_all(x: Tensor, labels: Tensor, margin: float) -> Tensor:
     costs = F.relu(distances[:, :, None] - distances[:, None, :] + margin)
     costs = costs * (positive[:, :, None] & ~same[:, None, :])
     loss = costs.sum() / (costs > 0).sum().clamp(min=1)
-    loss.backward()  # type: ignore[no-untyped-call]  # of torch
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     return loss.detach()
 
 
@@ -44,7 +44,7 @@ def streamed_batch_all(x: Tensor, labels: Tensor, margin: float) -> Tensor:
         costs = costs.masked_fill(same[anchor], 0.0)
         active += int((costs > 0).sum())
         part = costs.sum()
-        part.backward()  # type: ignore[no-untyped-call]  # of torch
+        part.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
         total += part.detach()
     return _mean(x, total, active)
 
@@ -64,7 +64,7 @@ def sorted_batch_all(x: Tensor, labels: Tensor, margin: float) -> Tensor:
         bounds = distances.masked_fill(~positive, -1.0).topk(positives, dim=1).values + margin
         below = torch.searchsorted(negatives.detach(), bounds.detach())
         part = (below * bounds.double() - sums.gather(1, below)).sum()
-        part.backward()  # type: ignore[no-untyped-call]  # of torch
+        part.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
         active += int(below.sum())
         total += part.detach()
     return _mean(x, total, active)
@@ -77,7 +77,7 @@ def dense_batch_hard(x: Tensor, labels: Tensor, margin: float) -> Tensor:
     farthest = distances.masked_fill(~positive, -torch.inf).argmax(1, keepdim=True)
     nearest = distances.masked_fill(same, torch.inf).argmin(1, keepdim=True)
     loss = F.relu(distances.gather(1, farthest) - distances.gather(1, nearest) + margin).mean()
-    loss.backward()  # type: ignore[no-untyped-call]  # of torch
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     return loss.detach()
 
 
@@ -93,7 +93,7 @@ def dense_semi_hard(x: Tensor, labels: Tensor, margin: float) -> Tensor:
     inside = distances.masked_fill(same, -torch.inf).amax(1, keepdim=True)
     negatives = torch.where(farther.any(2), outside, inside)
     loss = F.relu(distances - negatives + margin)[positive].mean()
-    loss.backward()  # type: ignore[no-untyped-call]  # of torch
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     return loss.detach()
 
 

@@ -41,7 +41,7 @@ def _metric_learning(mining: str, margin: float) -> Step:
 
     def step(x: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = loss_of(x, labels, mine(x, labels) if mine else None)
-        loss.backward()  # type: ignore[no-untyped-call]  # of torch
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
         return loss.detach()
 
     return step

@@ -78,7 +78,7 @@ class _Watched(Checkpoint):
 
     def _begin(self, __: nn.Module, arguments: tuple[Tensor, Tensor]) -> None:
         embeddings, _ = arguments
-        embeddings.register_post_accumulate_grad_hook(self._end)  # type: ignore[no-untyped-call]  # of torch
+        embeddings.register_post_accumulate_grad_hook(self._end)  # type: ignore[no-untyped-call]  # torch has not typed it
         self._started = time.perf_counter()
 
     def _note(self, _: nn.Module, __: object, losses: Losses) -> None:

@@ -50,7 +50,7 @@ def encode(
         with _running_statistics_kept(network):
             for piece, state, part in zip(pieces, states, gradient.tensor_split(len(pieces)), strict=True):
                 _set_random_state(state, x.device)
-                forward(piece).backward(part)  # type: ignore[no-untyped-call]  # of torch
+                forward(piece).backward(part)  # type: ignore[no-untyped-call]  # torch has not typed it
         _set_random_state(after, x.device)
 
     return torch.cat(encoded), backward

@@ -60,7 +60,7 @@ def assert_agrees_with_ours(form: Form, mining: str, x: Tensor, labels: Tensor) 
     theirs, ours = x.clone().requires_grad_(), x.clone().requires_grad_()
     loss = form(theirs, labels, MARGIN)
     expected = batch_triplet_loss(ours, labels, mining=mining, margin=MARGIN).loss
-    expected.backward()  # type: ignore[no-untyped-call]  # of torch
+    expected.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     assert torch.allclose(loss, expected, rtol=1e-6)
     assert theirs.grad is not None
     assert ours.grad is not None

@@ -37,7 +37,7 @@ def test_a_peers_loss_and_gradient_are_ours(peer: str, mining: Mining) -> None:
     rows, labels = torch.randn(12, 8, generator=generator, dtype=torch.float64), torch.arange(12) // 3
     mine, theirs = (rows.clone().requires_grad_() for _ in range(2))
     loss = batch_triplet_loss(mine, labels, mining=mining, margin=0.3, normalize=True).loss
-    loss.backward()  # type: ignore[no-untyped-call]  # of torch
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     found = peer_step(Arm(peer, mining), 0.3)(theirs, labels)
     assert float(found) == pytest.approx(loss.item(), rel=1e-12)
     assert mine.grad is not None

@@ -71,7 +71,7 @@ def small_bundle(folder: Path, name: str, *, neck: bool, **given: Any) -> nn.Mod
 )
 def test_the_graph_gives_what_the_network_gives_for_any_batch(tmp_path: Path, name: str, neck: bool) -> None:
     if name == "transformers":
-        pytest.importorskip("transformers")
+        pytest.importorskip("transformers", reason="needs the extra: transformers")
     network = small_bundle(tmp_path / "b", name, neck=neck)
     exported = export_onnx(tmp_path / "b")
     assert exported.difference <= 1e-4

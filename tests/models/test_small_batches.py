@@ -226,7 +226,7 @@ def test_the_gradient_is_of_first_order_and_scales_with_what_comes_in(mining: st
     weight = torch.ones((), requires_grad=True)
     (graphed,) = torch.autograd.grad(weight * loss, x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        graphed.sum().backward()  # type: ignore[no-untyped-call]  # of torch
+        graphed.sum().backward()  # type: ignore[no-untyped-call]  # torch has not typed it
     with torch.no_grad():
         assert not batch_triplet_loss(x, labels, mining=mining).loss.requires_grad
     assert not batch_triplet_loss(x.detach(), labels, mining=mining).loss.requires_grad

@@ -10,7 +10,7 @@ from models.errors import BundleError
 from service.batching import Batcher
 from service.jobs import Job, Result
 
-__all__ = ["BAD", "PATIENCE_S", "Pixels", "Recorder", "Waiter", "numbers", "picture", "send"]
+__all__ = ["BAD", "PATIENCE_S", "Pixels", "Recorder", "Waiter", "numbers", "occupy", "picture", "send"]
 
 PATIENCE_S = 20
 BAD = 255
@@ -70,6 +70,14 @@ def send(batcher: Batcher, *values: int) -> Waiter:
     waiter = Waiter(len(values))
     for position, value in enumerate(values):
         batcher.put(waiter.job, position, picture(value))
+    return waiter
+
+
+def occupy(encoder: Recorder, batcher: Batcher, *values: int) -> Waiter:
+    """Put a job's pictures, and return when the encoder has the first and holds it until it is free."""
+    encoder.free.clear()
+    waiter = send(batcher, *values)
+    assert encoder.entered.acquire(timeout=PATIENCE_S)
     return waiter
 
 

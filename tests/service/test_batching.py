@@ -13,7 +13,7 @@ from models.errors import BundleError
 from service.batching import Batcher, BatchLimits, BatchSize, Encode
 from service.errors import EncoderFailedError
 from service.telemetry import Telemetry
-from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, numbers, send
+from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, numbers, occupy, send
 
 Start = Callable[..., Batcher]
 
@@ -46,9 +46,7 @@ def start() -> Iterator[Start]:
 def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder)
-    encoder.free.clear()
-    first = send(batcher, 1)
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    first = occupy(encoder, batcher, 1)
     others = [send(batcher, value) for value in range(2, 14)]
     encoder.free.set()
 
@@ -60,9 +58,7 @@ def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
 def test_a_long_request_takes_turns_with_short_ones(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder, most=4)
-    encoder.free.clear()
-    long = send(batcher, *range(100))
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    long = occupy(encoder, batcher, *range(100))
     short = [send(batcher, value) for value in (201, 202)]
     encoder.free.set()
 
@@ -75,9 +71,7 @@ def test_a_long_request_takes_turns_with_short_ones(start: Start) -> None:
 def test_of_a_batch_that_fails_only_the_picture_at_fault_does(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder)
-    encoder.free.clear()
-    blocker = send(batcher, 0)
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    blocker = occupy(encoder, batcher, 0)
     waiters = [send(batcher, value) for value in (1, 2, BAD, 4, 5, 6, 7, 8)]
     encoder.free.set()
 
@@ -129,9 +123,7 @@ def test_a_slow_encoder_gets_small_batches(start: Start) -> None:
 def test_who_has_left_is_not_encoded(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder)
-    encoder.free.clear()
-    running = send(batcher, 1)
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    running = occupy(encoder, batcher, 1)
     left, unwanted, stays = send(batcher, 2, 3), send(batcher, 4), send(batcher, 5)
     assert batcher.drop(left.job) == [0, 1]
     unwanted.job.wanted = False
@@ -153,9 +145,7 @@ def test_a_thread_that_dies_leaves_nobody_waiting_and_another_goes_on(start: Sta
         return found
 
     batcher = start(encode)
-    encoder.free.clear()
-    dying = send(batcher, 66)
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    dying = occupy(encoder, batcher, 66)
     waiting = send(batcher, 1, 2)
     encoder.free.set()
 
@@ -223,9 +213,7 @@ def test_one_that_hangs_again_and_again_is_given_up(start: Start) -> None:
 def test_closing_answers_everybody(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder)
-    encoder.free.clear()
-    running = send(batcher, 1)
-    assert encoder.entered.acquire(timeout=PATIENCE_S)
+    running = occupy(encoder, batcher, 1)
     waiting = send(batcher, 2)
     closing = threading.Thread(target=batcher.close)
     closing.start()

@@ -24,7 +24,7 @@ from models.reports import report_html
 from models.reports.examples import pair_histograms
 from models.runtime import Encoder
 from tests.models.datasets.fakes import market, veri
-from tests.models.evaluation.small import random_encoder, set_of, subject_of
+from tests.models.evaluation.small import set_of, subject_of
 
 TEN = [f"p{number}" for number in range(10)]
 BOTH: list[Role] = ["query" if number < 10 else "gallery" for number in range(20)]
@@ -34,11 +34,6 @@ WITHOUT_CAMERAS = [protocol for protocol in PROTOCOLS if protocol != "re-identif
 
 def options(protocol: str, **further: object) -> EvaluationOptions:
     return EvaluationOptions(protocol=protocol, draws=5, **further)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return random_encoder(tmp_path_factory.mktemp("bundles") / "untrained")
 
 
 NOTHING_TO_FIND = {

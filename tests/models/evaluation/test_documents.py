@@ -27,14 +27,9 @@ from models.evaluation import (
 from models.evaluation.face_pairs import measure_pairs
 from models.runtime import Encoder
 from tests.models import encoders
-from tests.models.evaluation.small import random_encoder, set_of, subject_of
+from tests.models.evaluation.small import set_of, subject_of
 
 TWO_CAMERAS = set_of([f"p{number}" for number in range(60)] * 2, ["1"] * 60 + ["2"] * 60)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return random_encoder(tmp_path_factory.mktemp("bundles") / "untrained")
 
 
 @pytest.fixture(scope="module")

@@ -28,14 +28,9 @@ from models.reports.thumbnails import thumbnail
 from models.runtime import Encoder
 from tests.models.datasets.fakes import picture
 from tests.models.evaluation.pages import Page
-from tests.models.evaluation.small import random_encoder, set_of, subject_of
+from tests.models.evaluation.small import set_of, subject_of
 
 HOSTILE = "<script>alert('x')</script>&\"o'"
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return random_encoder(tmp_path_factory.mktemp("bundles") / "untrained")
 
 
 @pytest.fixture(scope="module")

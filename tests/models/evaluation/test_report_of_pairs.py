@@ -10,12 +10,7 @@ from models.reports.examples import extreme_given_pairs, given_histograms
 from models.runtime import Encoder
 from tests.models.datasets.fakes import picture
 from tests.models.evaluation.pages import Page
-from tests.models.evaluation.small import random_encoder, subject_of
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return random_encoder(tmp_path_factory.mktemp("bundles") / "untrained")
+from tests.models.evaluation.small import subject_of
 
 
 @pytest.fixture(scope="module")
