@@ -69,7 +69,7 @@ class HostedEncoder:
         self._metrics = metrics = telemetry.of_encoder(self.name)
         self._images = self._bytes = 0  # admitted and not settled; under the lock
         self._lock = threading.Lock()
-        metrics.waiting_images.set_function(lambda: self._images)
+        metrics.waiting_images.set_function(lambda: self.waiting)
         metrics.waiting_bytes.set_function(lambda: self._bytes)
         self._jobs: set[Job] = set()
         self._decoding = DecodePool(
