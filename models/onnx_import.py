@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from models.drawing import draw_vehicle
+from models.engines import Embeddings, OnnxEngine
 from models.errors import BundleError, OptionError
 from models.images import Pixels, Resize
 from models.manifest import Channels, EncoderSpec, InputSpec, OnnxGraph, make_record
 from models.onnx_graph import Signature, free_batch, read_model, read_signature
-from models.runtime import Embeddings, Encoder, OnnxEngine, save_encoder
+from models.runtime import Encoder, save_encoder
 
 __all__ = ["ImportOptions", "ImportReport", "import_onnx"]
 

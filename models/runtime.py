@@ -1,131 +1,32 @@
 """A bundle on an engine and a device: pixels in, embeddings out."""
 
-import os
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import torch
 from torch import nn
 
 from models.bundle import Bundle, Reports, read_bundle, write_bundle
+from models.engines import Device, Embeddings, Engine, OnnxEngine, TorchEngine, first_line
 from models.errors import BundleError, OptionError, ShapeError
 from models.images import Pixels
-from models.manifest import EncoderSpec, InputSpec, Manifest, OnnxGraph
+from models.manifest import EncoderSpec, Manifest
 from models.networks import build_network
 
 __all__ = [
     "PARITY",
-    "Device",
-    "Embeddings",
     "Encoder",
-    "Engine",
-    "OnnxEngine",
-    "TorchEngine",
+    "check_parity",
     "load_encoder",
     "load_network",
     "relative_differences",
     "save_encoder",
 ]
 
-Embeddings = npt.NDArray[np.float32]
-Device = Literal["auto", "cpu", "cuda"]
-
 # |got - reference| / |reference|. Engines differ in the last bits; a wrong channel order or a double
 # normalisation differs by far more. 0.01 implies a cosine similarity of at least 0.99995.
 PARITY = 0.01
-
-_SECOND_FILES = "session.model_external_initializers_file_folder_path"
-
-
-class Engine(Protocol):
-    """Something that runs a network. One caller at a time."""
-
-    name: str
-    device: str
-
-    def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; B >= 1.
-
-        Raises:
-            BundleError: the network cannot run on these pixels.
-        """
-
-
-class TorchEngine:
-    """One of our architectures in PyTorch, with the normalisation of pixels inside."""
-
-    name = "pytorch"
-
-    def __init__(self, network: nn.Module, spec: InputSpec, device: Device = "auto") -> None:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise OptionError("The device cuda was asked for and no CUDA device is there. Use cpu or auto.")
-        on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-        self.device = "cuda" if on_gpu else "cpu"
-        self._network = network.to(self.device).eval()
-        self._flip = spec.channels == "bgr"
-        self._mean = torch.tensor(spec.mean, device=self.device).view(1, -1, 1, 1)
-        self._std = torch.tensor(spec.std, device=self.device).view(1, -1, 1, 1)
-
-    @torch.inference_mode()
-    def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
-        x = torch.tensor(np.ascontiguousarray(pixels), device=self.device).permute(0, 3, 1, 2)
-        x = x.flip(1) if self._flip else x
-        x = (x.float() - self._mean) / self._std  # (B, C, H, W)
-        try:
-            output: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
-        except RuntimeError as error:
-            raise BundleError(f"The network cannot be run: {_first_line(error)}.") from error
-        return output.float().cpu().numpy()
-
-
-class OnnxEngine:
-    """An ONNX graph in ONNX Runtime on the CPU."""
-
-    name = "onnxruntime"
-    device = "cpu"
-
-    def __init__(self, model: bytes, graph: OnnxGraph, spec: InputSpec, threads: int = 0) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it complains of is in its exceptions too
-        # What was hashed is what runs. A graph can name a second file for its weights, which ONNX Runtime
-        # would look for in the working directory; under this name there is never one.
-        options.add_session_config_entry(_SECOND_FILES, os.devnull)
-        try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise BundleError(f"ONNX Runtime cannot load the model: {_first_line(error)}.") from error
-        self._graph = graph
-        self._flip = spec.channels == "bgr"
-        self._mean = np.asarray(spec.mean, dtype=np.float32)
-        self._std = np.asarray(spec.std, dtype=np.float32)
-
-    def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
-        ordered = pixels[..., ::-1] if self._flip else pixels
-        scaled = (ordered.astype(np.float32) - self._mean) / self._std  # (B, H, W, C)
-        x = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if self._graph.layout == "nchw" else scaled)
-        step = self._graph.batch or len(x)
-        parts = [self._run_fixed(x[start : start + step], step) for start in range(0, len(x), step)]
-        return np.concatenate(parts)
-
-    def _run_fixed(self, x: npt.NDArray[np.float32], size: int) -> Embeddings:
-        """Run one batch, filled up to the size that the graph insists on."""
-        missing = size - len(x)
-        filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-        try:
-            (output,) = self._session.run([self._graph.output], {self._graph.input: filled})
-        except Exception as error:  # as above
-            raise BundleError(f"ONNX Runtime cannot run the model: {_first_line(error)}.") from error
-        embeddings = np.asarray(output, dtype=np.float32)
-        if embeddings.shape[:1] != (size,):
-            raise BundleError(f"The graph answers {size} picture(s) with the shape {embeddings.shape}.")
-        return embeddings.reshape(size, -1)[: len(x)]
 
 
 class Encoder:
@@ -157,7 +58,7 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
 
     Args:
         folder: the bundle's.
-        device: for PyTorch; auto takes a GPU where there is one. ONNX graphs run on the CPU.
+        device: auto takes a GPU where the bundle's engine has one.
         threads: ONNX Runtime's, 0 for one a core. PyTorch's are the process's (torch.set_num_threads).
 
     Raises:
@@ -166,7 +67,7 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
     """
     bundle = read_bundle(folder)
     engine = _engine(bundle, device, threads)
-    _check_parity(engine, bundle.manifest, bundle.inputs, bundle.outputs)
+    check_parity(engine, bundle.manifest, bundle.inputs, bundle.outputs)
     return Encoder(bundle.manifest, engine)
 
 
@@ -201,7 +102,7 @@ def save_encoder(
     else:
         raise BundleError("A state dict goes with an architecture, and the bytes of a graph with onnx.")
     outputs = _embed(engine, spec, inputs)
-    _check_parity(engine, spec, inputs, outputs)  # before an older bundle is replaced
+    check_parity(engine, spec, inputs, outputs)  # before an older bundle is replaced
     write_bundle(folder, spec, weights, (inputs, outputs), reports=reports)
     return load_encoder(folder, device="cpu")
 
@@ -210,7 +111,7 @@ def _engine(bundle: Bundle, device: Device, threads: int) -> Engine:
     """Choose the engine that the bundle is made for."""
     manifest = bundle.manifest
     if manifest.onnx is not None:
-        return OnnxEngine(bundle.weights, manifest.onnx, manifest.input, threads)
+        return OnnxEngine(bundle.weights, manifest.onnx, manifest.input, threads=threads, device=device)
     return TorchEngine(load_network(manifest, bundle.state_dict()), manifest.input, device)
 
 
@@ -226,7 +127,7 @@ def load_network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Modu
         network.load_state_dict(weights)
     except (OptionError, RuntimeError, ValueError) as error:
         raise BundleError(
-            f"The weights do not fit the architecture {spec.architecture.name!r}: {_first_line(error)}"
+            f"The weights do not fit the architecture {spec.architecture.name!r}: {first_line(error)}"
         ) from error
     return network
 
@@ -259,7 +160,7 @@ def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels) -> Embeddings:
     return unit
 
 
-def _check_parity(engine: Engine, spec: EncoderSpec, inputs: Pixels, outputs: Embeddings) -> None:
+def check_parity(engine: Engine, spec: EncoderSpec, inputs: Pixels, outputs: Embeddings) -> None:
     """Compare with the reference outputs, picture by picture."""
     got = _embed(engine, spec, inputs)
     # Negated, so that NaN in the references does not pass.
@@ -282,8 +183,3 @@ def relative_differences(got: Embeddings, expected: Embeddings) -> npt.NDArray[n
     norms = np.linalg.norm(expected.astype(np.float64), axis=1)
     quotients: npt.NDArray[np.float64] = distances / np.maximum(norms, np.finfo(np.float32).tiny)
     return quotients
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of a message that may have many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,10 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from models.bundle import find_bundle
+from models.engines import Device
 from models.errors import OptionError
 from models.images import ImageLimits
-from models.runtime import Device, Encoder, load_encoder
+from models.runtime import Encoder
 from service.api import (
     collections,
     decisions,
@@ -36,6 +38,7 @@ from service.batching import BatchLimits
 from service.cpus import available_cpus
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
+from service.engines import Engines
 from service.gallery.gallery import Gallery
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -62,12 +65,12 @@ class LoadEncoder(Protocol):
         """Return the encoder."""
 
 
-def create_app(settings: Settings, *, load: LoadEncoder = load_encoder) -> FastAPI:
+def create_app(settings: Settings, *, load: LoadEncoder | None = None) -> FastAPI:
     """Return the application; its resources are acquired when it starts and released when it stops.
 
     Args:
         settings: of the server.
-        load: makes the encoders.
+        load: makes the encoders; None is `service.engines.Engines`, as the settings have it.
     """
 
     @contextlib.asynccontextmanager
@@ -107,14 +110,18 @@ def create_app(settings: Settings, *, load: LoadEncoder = load_encoder) -> FastA
     return app
 
 
-async def _start(settings: Settings, load: LoadEncoder, stack: contextlib.AsyncExitStack) -> Services:
+async def _start(settings: Settings, load: LoadEncoder | None, stack: contextlib.AsyncExitStack) -> Services:
     """Load the encoders and open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 
     telemetry = Telemetry()
+    engines = Engines(
+        settings.data_dir / "engines", engine=settings.engine, device=settings.device, threads=threads
+    )
     hosted = HostedEncoders(
-        load=lambda folder: load(folder, device=settings.device, threads=threads),
+        load=partial(load, device=settings.device, threads=threads) if load else engines.load,
+        compare=None if load else engines.compare,
         limits=_hosting_limits(settings, threads),
         telemetry=telemetry,
     )

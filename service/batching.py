@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.engines import Embeddings
 from models.errors import LookalikeError
 from models.images import Pixels
-from models.runtime import Embeddings
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.rotation import Rotation

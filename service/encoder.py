@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from anyio import to_thread
 
+from models.engines import Embeddings
 from models.errors import ImageError
 from models.images import ImageLimits, Pixels, decode
-from models.runtime import Embeddings, Encoder
+from models.runtime import Encoder
 from service.batching import Batcher, BatchLimits
 from service.decoding import DecodePool
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from anyio import to_thread
 
+from models.errors import LookalikeError
 from models.runtime import Encoder
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import ConflictError, NotFoundError
 from service.telemetry import Telemetry
 
-__all__ = ["HostedEncoders", "Load"]
+__all__ = ["Compare", "HostedEncoders", "Load"]
 
+Compare = Callable[[Path], Awaitable[bool]]
 Load = Callable[[Path], Encoder]
 
 _logger = logging.getLogger("lookalike")
@@ -30,14 +32,18 @@ class HostedEncoders:
         load: makes an encoder of a bundle's folder, checked and warm; runs in a thread.
         limits: of each encoder.
         telemetry: where all of them are noted, by name.
+        compare: looks for a faster engine, and says if `load` takes another now; None does not look.
     """
 
-    def __init__(self, *, load: Load, limits: HostingLimits, telemetry: Telemetry) -> None:
-        self._load, self._limits, self._telemetry = load, limits, telemetry
+    def __init__(
+        self, *, load: Load, limits: HostingLimits, telemetry: Telemetry, compare: Compare | None = None
+    ) -> None:
+        self._load, self._limits, self._telemetry, self._compare = load, limits, telemetry, compare
         self._hosted: dict[str, HostedEncoder] = {}
         self._default: str | None = None
         self._changing = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()  # for faster engines
 
     @property
     def default(self) -> HostedEncoder:
@@ -79,7 +85,45 @@ class HostedEncoders:
         Raises:
             BundleError: it is damaged, cannot be run, or gives other outputs than it states.
         """
+        hosted = await self._put(folder, name)
+        assert hosted is not None, "only what is put over another may find that gone"
+        if self._compare is not None:
+            _keep(asyncio.create_task(self._look(hosted, folder, self._compare)), self._looking)
+        return hosted
+
+    def remove(self, name: str) -> None:
+        """Host an encoder no longer; it ends what it has.
+
+        Raises:
+            NotFoundError: no such encoder is hosted.
+            ConflictError: it is the default.
+        """
+        hosted = self.named(name)
+        if hosted is self.default:
+            raise ConflictError(f"{name!r} is the default encoder. Replace it instead.")
+        del self._hosted[name]
+        self._retire(hosted)
+
+    async def close(self) -> None:
+        """Stop all of them, once what runs is done."""
+        for tasks in (self._looking, self._retiring):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for hosted in self._hosted.values():
+            await hosted.close()
+
+    def failures(self) -> Mapping[str, str]:
+        """Return why encoders cannot encode any more, by their names."""
+        return {one.name: one.failure for one in self.all() if one.failure}
+
+    async def _put(
+        self, folder: Path, name: str | None, over: HostedEncoder | None = None
+    ) -> HostedEncoder | None:
+        """Load a bundle and give it its place; None where it was to be put over one that is gone by now."""
         async with self._changing:
+            if over is not None and self._hosted.get(over.name) is not over:
+                return None
             encoder = await to_thread.run_sync(self._load, folder)
             hosted = HostedEncoder(
                 encoder,
@@ -104,35 +148,22 @@ class HostedEncoders:
             self._retire(old)
         return hosted
 
-    def remove(self, name: str) -> None:
-        """Host an encoder no longer; it ends what it has.
-
-        Raises:
-            NotFoundError: no such encoder is hosted.
-            ConflictError: it is the default.
-        """
-        hosted = self.named(name)
-        if hosted is self.default:
-            raise ConflictError(f"{name!r} is the default encoder. Replace it instead.")
-        del self._hosted[name]
-        self._retire(hosted)
-
-    async def close(self) -> None:
-        """Stop all of them, once what runs is done."""
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
-        for hosted in self._hosted.values():
-            await hosted.close()
-
-    def failures(self) -> Mapping[str, str]:
-        """Return why encoders cannot encode any more, by their names."""
-        return {one.name: one.failure for one in self.all() if one.failure}
-
     def _retire(self, hosted: HostedEncoder) -> None:
-        task = asyncio.create_task(_close_when_idle(hosted))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        _keep(asyncio.create_task(_close_when_idle(hosted)), self._retiring)
+
+    async def _look(self, hosted: HostedEncoder, folder: Path, compare: Compare) -> None:
+        """Put an encoder on a faster engine, where there is one, unless another has taken its place."""
+        try:
+            if await compare(folder):
+                await self._put(folder, hosted.name, over=hosted)
+        except LookalikeError as error:
+            _logger.warning("The encoder %r stays on %s: %s", hosted.name, hosted.engine.name, error)
+
+
+def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+    """Hold a task until it ends; asyncio itself does not."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _close_when_idle(hosted: HostedEncoder) -> None:

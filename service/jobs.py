@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from models.runtime import Embeddings
+from models.engines import Embeddings
 
 __all__ = ["Job", "Result"]
 

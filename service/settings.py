@@ -37,7 +37,11 @@ class Settings(BaseSettings):
         description="Keys, with commas between them, that may replace encoders; none forbids it.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where PyTorch encoders run; auto takes a GPU where there is one."
+        "auto", description="Where encoders run; auto takes a GPU where the engine has one."
+    )
+    engine: Literal["auto", "pytorch", "onnxruntime"] = Field(
+        "auto",
+        description="What runs encoders that are no ONNX graphs; auto measures once which is faster.",
     )
     threads: int = Field(
         0, ge=0, description="Threads for computing; 0 for as many as the machine or container grants."

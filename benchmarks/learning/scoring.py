@@ -6,10 +6,10 @@ from torch import nn
 
 from models.datasets import ImageSet, load_pixels
 from models.distances import l2_normalize
+from models.engines import TorchEngine
 from models.evaluation import mean_cosines
 from models.manifest import InputSpec
 from models.metrics import retrieval_of
-from models.runtime import TorchEngine
 
 __all__ = ["score"]
 

@@ -7,9 +7,10 @@ import torch
 from models.bars import watched
 from models.datasets import ImageSet, Pictures
 from models.distances import l2_normalize
+from models.engines import Device, Embeddings, TorchEngine
 from models.errors import OptionError
 from models.networks import build_network
-from models.runtime import Device, Embeddings, Encoder, TorchEngine
+from models.runtime import Encoder
 
 __all__ = ["embed", "mean_cosines", "untrained"]
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from models.datasets import HELD_OUT, ImageSet, Pairs, detect_form, hold_out, read_dataset, read_pairs
 from models.datasets.samples import NOBODY
+from models.engines import Embeddings
 from models.errors import DatasetError, OptionError
-from models.runtime import Embeddings
 
 __all__ = [
     "PROTOCOLS",

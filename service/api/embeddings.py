@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
+from models.engines import Embeddings
 from models.errors import ImageError, OptionError
-from models.runtime import Embeddings
 from service.api.answering import answers, respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import embed_all, images_error

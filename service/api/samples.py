@@ -11,8 +11,8 @@ from fastapi import Request
 from pydantic import PlainValidator, WithJsonSchema
 from torch import Tensor
 
+from models.engines import Embeddings
 from models.errors import ImageError, NonFiniteError, ShapeError
-from models.runtime import Embeddings
 from service.api.attended import awaited
 from service.api.wire import Upload
 from service.encoder import HostedEncoder

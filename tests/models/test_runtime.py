@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from models.engines import OnnxEngine, TorchEngine
 from models.errors import OptionError, ShapeError
 from models.images import decode
 from models.manifest import InputSpec
-from models.runtime import OnnxEngine, TorchEngine, load_encoder, save_encoder
+from models.runtime import load_encoder, save_encoder
 from tests.models.encoders import ENGINES, MEAN, PICTURES, STD, network, onnx_spec, save, torch_spec
 from tests.models.onnx_graphs import by_hand, encoder_graph
 from tests.models.pictures import encoded, smooth

@@ -42,7 +42,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(bundle: Path, tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", encoder=str(bundle), threads=1)
+    return Settings(data_dir=tmp_path / "data", encoder=str(bundle), engine="pytorch", threads=1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,7 +62,8 @@ def client(settings: Settings) -> Iterator[TestClient]:
 @pytest.fixture(scope="session")
 def stateless(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A client for what keeps nothing; started once."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), encoder=str(bundle), threads=1)
+    data_dir = tmp_path_factory.mktemp("data")
+    settings = Settings(data_dir=data_dir, encoder=str(bundle), engine="pytorch", threads=1)
     with TestClient(create_app(settings)) as client:
         yield client
 

@@ -9,9 +9,10 @@ import anyio
 import numpy as np
 import pytest
 
+from models.engines import Embeddings
 from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from models.images import ImageLimits, Pixels
-from models.runtime import Embeddings, Encoder, load_encoder
+from models.runtime import Encoder, load_encoder
 from service.batching import BatchLimits
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError

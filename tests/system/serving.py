@@ -26,6 +26,8 @@ class Server:
         self.log = data_dir.parent / f"{data_dir.name}.log"
         command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
+        # Else each server would begin to export and to measure beside what the test is about.
+        environment["LOOKALIKE_ENGINE"] = "pytorch"
         self._log_file = self.log.open("w")
         self.process = subprocess.Popen(
             ["timeout", "--foreground", str(_LIFETIME_S), *command, *arguments],

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from models.engines import Device, Embeddings, Engine
 from models.images import Pixels
-from models.runtime import Device, Embeddings, Encoder, Engine, load_encoder
+from models.runtime import Encoder, load_encoder
 from service.api.state import Services
 from service.app import create_app
 from service.settings import Settings

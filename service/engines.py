@@ -1,0 +1,178 @@
+"""Which engine runs an encoder on this machine: as it is set, or as it was measured."""
+
+import asyncio
+import logging
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from anyio import to_thread
+
+from models.bundle import holds_bundle
+from models.engine_record import EngineRecord, describe, forget_others, read_record, write_record
+from models.engines import Device
+from models.errors import BundleError
+from models.fastest import MEASURED_BATCH, measure_engines
+from models.runtime import Encoder, load_encoder
+
+__all__ = ["Engines"]
+
+_logger = logging.getLogger("lookalike")
+
+_MOST_REMEMBERED = 16
+
+
+class Engines:
+    """Loads bundles for the engine that is to run them.
+
+    An architecture of ours on the CPU runs on PyTorch, or as a graph on ONNX Runtime, of which `auto` takes
+    the faster. On a GPU PyTorch runs it, and a bundle that holds a graph runs on ONNX Runtime anyway.
+
+    Args:
+        remembered: a folder for graphs and for what was measured.
+        engine: what runs architectures of ours.
+        device: auto takes a GPU where there is one.
+        threads: ONNX Runtime's. PyTorch's are the process's (torch.set_num_threads).
+    """
+
+    def __init__(
+        self,
+        remembered: Path,
+        *,
+        engine: Literal["auto", "pytorch", "onnxruntime"],
+        device: Device,
+        threads: int,
+    ) -> None:
+        self._remembered, self._engine = remembered, engine
+        self._device, self._threads = device, threads
+        self._comparing = asyncio.Lock()
+
+    def load(self, folder: Path) -> Encoder:
+        """Load a bundle and check that it gives its reference outputs.
+
+        What was not measured yet runs on PyTorch.
+
+        Raises:
+            BundleError: it is damaged, cannot be run, or gives other outputs than it states; or ONNX Runtime
+                was asked for and cannot run it.
+            OptionError: the device is not there.
+        """
+        encoder = load_encoder(folder, device=self._device, threads=self._threads)
+        if not self._may_choose(encoder):
+            return encoder
+        graph = self._home(encoder) / "onnx"
+        if self._engine == "onnxruntime":
+            if not holds_bundle(graph):
+                _export(folder, graph)
+            return self._on_onnxruntime(encoder, graph)
+        known = read_record(graph.parent, self._machine)
+        if known is None or known.fastest() == encoder.engine.name:
+            return encoder
+        try:
+            return self._on_onnxruntime(encoder, graph)
+        except BundleError as error:
+            _logger.warning("The encoder %r runs on PyTorch this time: %s", encoder.manifest.name, error)
+            shutil.rmtree(graph.parent, ignore_errors=True)  # made and measured anew next time
+            return encoder
+
+    async def compare(self, folder: Path) -> bool:
+        """Measure the engines where that was not done on this machine, and say if `load` now takes another.
+
+        It may be cancelled; then it is begun anew next time.
+        """
+        if self._engine != "auto":
+            return False
+        async with self._comparing:
+            encoder = await to_thread.run_sync(self._unmeasured, folder)
+            if encoder is None:
+                return False
+            name, home = encoder.manifest.name, self._home(encoder)
+            try:
+                await _export_beside(folder, home / "onnx")
+                record = await to_thread.run_sync(self._measure, encoder, home / "onnx")
+            except BundleError as error:
+                record = EngineRecord(machine=self._machine, refused=str(error))
+                _logger.warning("The encoder %r runs on PyTorch: %s", name, error)
+            await to_thread.run_sync(write_record, home, record)
+            await to_thread.run_sync(forget_others, self._remembered, _MOST_REMEMBERED)
+        return record.fastest() != encoder.engine.name
+
+    @cached_property
+    def _machine(self) -> str:
+        """Return where it is measured; read from the disk, in a thread, when an encoder is first loaded."""
+        return describe(self._threads)
+
+    def _may_choose(self, encoder: Encoder) -> bool:
+        on_gpu = encoder.engine.device != "cpu"
+        return not (
+            encoder.manifest.onnx is not None
+            or self._engine == "pytorch"
+            or (self._engine == "auto" and on_gpu)
+        )
+
+    def _home(self, encoder: Encoder) -> Path:
+        return self._remembered / encoder.manifest.fingerprint
+
+    def _unmeasured(self, folder: Path) -> Encoder | None:
+        """Return a bundle as PyTorch runs it, where nobody knows yet whether that is fastest."""
+        encoder = load_encoder(folder, device=self._device, threads=self._threads)
+        measured = not self._may_choose(encoder) or read_record(self._home(encoder), self._machine)
+        return None if measured else encoder
+
+    def _measure(self, encoder: Encoder, graph: Path) -> EngineRecord:
+        seconds = measure_engines([encoder, self._on_onnxruntime(encoder, graph)])
+        record = EngineRecord(machine=self._machine, seconds=seconds)
+        _logger.info(
+            "The encoder %r runs on %s from now on. Milliseconds for 1 and %d pictures: %s.",
+            encoder.manifest.name,
+            record.fastest(),
+            MEASURED_BATCH,
+            ", ".join(f"{name} {one * 1e3:.1f}, {many * 1e3:.1f}" for name, (one, many) in seconds.items()),
+        )
+        return record
+
+    def _on_onnxruntime(self, encoder: Encoder, graph: Path) -> Encoder:
+        exported = load_encoder(graph, device=self._device, threads=self._threads)
+        if exported.manifest.derived_from != encoder.manifest.fingerprint:
+            raise BundleError(f"{graph} is the graph of another encoder.")
+        return Encoder(encoder.manifest, exported.engine)
+
+
+def _command(folder: Path, graph: Path) -> list[str]:
+    """Return what makes a graph in a process of its own: what the exporter loads would stay in this one."""
+    return [
+        *(sys.executable, "-m", "service.cli", "encoder", "export"),
+        *(str(folder), "--out", str(graph), "--replace"),
+    ]
+
+
+def _export(folder: Path, graph: Path) -> None:
+    command = _command(folder, graph)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    _check(ended.returncode, ended.stderr)
+
+
+async def _export_beside(folder: Path, graph: Path) -> None:
+    """Make a graph while the server serves; where this is cancelled, the process ends with it."""
+    _logger.info("A graph for ONNX Runtime is made of %s, once, in %s.", folder, graph)
+    process = await asyncio.create_subprocess_exec(
+        *_command(folder, graph), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _, told = await process.communicate()
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    _check(process.returncode or 0, told.decode(errors="replace"))
+
+
+def _check(code: int, told: str) -> None:
+    if code:
+        last = told.strip().splitlines()[-1:] or [f"the process ended with {code}"]
+        raise BundleError(f"No graph for ONNX Runtime could be made of it: {last[0].removeprefix('Error: ')}")
