@@ -66,9 +66,15 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
         OptionError: the device is not there.
     """
     bundle = read_bundle(folder)
-    engine = _engine(bundle, device, threads)
-    check_parity(engine, bundle.manifest, bundle.inputs, bundle.outputs)
-    return Encoder(bundle.manifest, engine)
+    manifest = bundle.manifest
+    if manifest.onnx is not None:
+        engine: Engine = OnnxEngine(
+            bundle.weights, manifest.onnx, manifest.input, threads=threads, device=device
+        )
+    else:
+        engine = _on_torch(bundle, device)
+    check_parity(engine, manifest, bundle.inputs, bundle.outputs)
+    return Encoder(manifest, engine)
 
 
 def save_encoder(
@@ -107,12 +113,16 @@ def save_encoder(
     return load_encoder(folder, device="cpu")
 
 
-def _engine(bundle: Bundle, device: Device, threads: int) -> Engine:
-    """Choose the engine that the bundle is made for."""
-    manifest = bundle.manifest
-    if manifest.onnx is not None:
-        return OnnxEngine(bundle.weights, manifest.onnx, manifest.input, threads=threads, device=device)
-    return TorchEngine(load_network(manifest, bundle.state_dict()), manifest.input, device)
+def _on_torch(bundle: Bundle, device: Device) -> TorchEngine:
+    """Return an architecture of ours on PyTorch; on a GPU in half precision, where the outputs bear it."""
+    network, spec = load_network(bundle.manifest, bundle.state_dict()), bundle.manifest.input
+    engine = TorchEngine(network, spec, device, half=True)
+    if engine.device == "cuda":
+        try:
+            check_parity(engine, bundle.manifest, bundle.inputs, bundle.outputs)
+        except BundleError:
+            return TorchEngine(network, spec, device)
+    return engine
 
 
 def load_network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Module:

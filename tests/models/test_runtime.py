@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.engines import OnnxEngine, TorchEngine
+from models.engines import OnnxEngine, TorchEngine, fill_up
 from models.errors import OptionError, ShapeError
 from models.images import decode
 from models.manifest import InputSpec
@@ -120,3 +120,11 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert load_encoder(tmp_path / "b").engine.device == "cpu"
     with pytest.raises(OptionError, match="no CUDA device is there"):
         load_encoder(tmp_path / "b", device="cuda")
+
+
+@pytest.mark.parametrize(("count", "filled"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8)])
+def test_a_batch_for_a_gpu_is_filled_up_to_a_power_of_two(count: int, filled: int) -> None:
+    got = fill_up(PICTURES[:count])
+    assert got.shape == (filled, *PICTURES.shape[1:])
+    np.testing.assert_array_equal(got[:count], PICTURES[:count])
+    assert all((row == PICTURES[count - 1]).all() for row in got[count:])
