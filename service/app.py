@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -42,6 +43,11 @@ from service.engines import Engines
 from service.gallery.gallery import Gallery
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.urls.downloads import Downloads
+from service.urls.fetcher import FetchLimits, UrlFetcher
+from service.urls.hosts import AllowedHosts
+from service.urls.names import LookUp, Names, look_up
+from service.urls.networks import AllowedNetworks
 
 __all__ = ["create_app"]
 
@@ -50,7 +56,8 @@ _logger = logging.getLogger("lookalike")
 _DESCRIPTION = """Who is this, how sure are you, and what else looks like it?
 
 Embeddings, distances, triplet losses and nearest neighbours over REST. A *sample* is a vector (a
-list of numbers) or an image (a data URI or base64); every endpoint that takes one takes both.
+list of numbers) or an image (a data URI or base64, or a URL where that is
+switched on); every endpoint that takes one takes both.
 Distances: smaller is closer. Errors are problem+json and say what to do.
 """
 
@@ -65,18 +72,21 @@ class LoadEncoder(Protocol):
         """Return the encoder."""
 
 
-def create_app(settings: Settings, *, load: LoadEncoder | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up
+) -> FastAPI:
     """Return the application; its resources are acquired when it starts and released when it stops.
 
     Args:
         settings: of the server.
         load: makes the encoders; None is `service.engines.Engines`, as the settings have it.
+        resolve: looks up the names of hosts that pictures are fetched from.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.services = await _start(settings, load, stack)
+            app.state.services = await _start(settings, load, resolve, stack)
             yield
 
     app = FastAPI(
@@ -110,12 +120,18 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None) -> FastAP
     return app
 
 
-async def _start(settings: Settings, load: LoadEncoder | None, stack: contextlib.AsyncExitStack) -> Services:
+async def _start(
+    settings: Settings, load: LoadEncoder | None, resolve: LookUp, stack: contextlib.AsyncExitStack
+) -> Services:
     """Load the encoders and open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 
     telemetry = Telemetry()
+    urls = UrlFetcher(
+        await to_thread.run_sync(_downloads, settings, resolve), _fetch_limits(settings), telemetry.urls
+    )
+    stack.push_async_callback(urls.close)
     engines = Engines(
         settings.data_dir / "engines", engine=settings.engine, device=settings.device, threads=threads
     )
@@ -141,6 +157,7 @@ async def _start(settings: Settings, load: LoadEncoder | None, stack: contextlib
     return Services(
         settings=settings,
         encoders=hosted,
+        urls=urls,
         telemetry=telemetry,
         gallery=gallery,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
@@ -158,4 +175,29 @@ def _hosting_limits(settings: Settings, threads: int) -> HostingLimits:
         decoders=threads,
         waiting_images=settings.max_waiting_images,
         waiting_bytes=settings.max_waiting_bytes,
+    )
+
+
+def _fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(settings.url_at_once, settings.max_waiting_urls, settings.max_waiting_bytes)
+
+
+def _downloads(settings: Settings, resolve: LookUp) -> Downloads:
+    """Return how pictures are fetched by URL; reads the certificate authorities."""
+    context = ssl.create_default_context()
+    if settings.url_ca_file:
+        try:
+            context.load_verify_locations(settings.url_ca_file)
+        except OSError as error:  # ssl.SSLError among them
+            raise OptionError(
+                f"LOOKALIKE_URL_CA_FILE: {settings.url_ca_file} has no certificates in PEM ({error})."
+            ) from error
+    return Downloads(
+        hosts=AllowedHosts.parse(settings.url_hosts),
+        networks=AllowedNetworks.parse(settings.url_networks),
+        names=Names(resolve, at_once=settings.url_at_once),
+        context=context,
+        timeout_s=settings.url_timeout_s,
+        redirects=settings.url_redirects,
+        max_bytes=settings.max_image_bytes,
     )

@@ -20,10 +20,11 @@ models.errors.LookalikeError
     ├── NotReadyError                 starting, draining, or broken
     │   └── EncoderFailedError        the encoder hangs, broke off, or was closed
     ├── DeadlineError                 the client's deadline passed before the answer was there
-    └── StorageError                  the disk refused or holds something damaged
+    ├── StorageError                  the disk refused or holds something damaged
+    └── UrlError                      a picture's URL that gives none; an ImageError too
 """
 
-from models.errors import LookalikeError
+from models.errors import ImageError, LookalikeError
 
 __all__ = [
     "BundleRefusedError",
@@ -46,6 +47,7 @@ __all__ = [
     "TooLargeError",
     "UnauthorizedError",
     "UnsupportedMediaError",
+    "UrlError",
 ]
 
 
@@ -149,3 +151,15 @@ class DeadlineError(ServiceError):
 
 class StorageError(ServiceError):
     """The disk refused, or holds something damaged."""
+
+
+class UrlError(ServiceError, ImageError):
+    """A URL that gives no picture; in a batch, an error of its own as any other picture's.
+
+    Attributes:
+        refused: whether it was not fetched, for a reason in the URL itself or in what it redirects to.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused

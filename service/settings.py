@@ -67,6 +67,28 @@ class Settings(BaseSettings):
     max_image_pixels: Count = Field(
         50_000_000, description="Largest input picture in pixels (width x height)."
     )
+    url_hosts: str = Field(
+        "",
+        description="Hosts from which pictures are fetched by URL, with commas between them: "
+        "pictures.example.org, *.example.org, either with :PORT, or * for any public host; none switches "
+        "URLs off.",
+    )
+    url_networks: str = Field(
+        "",
+        description="Networks such as 10.1.0.0/16, with commas between them, whose addresses are allowed "
+        "though they are not public, for the hosts that are listed by name.",
+    )
+    url_ca_file: str = Field(
+        "", description="File (PEM) of certificate authorities to trust beside the system's for https URLs."
+    )
+    url_timeout_s: float = Field(
+        10, gt=0, description="Seconds that a picture's URL may take, from its look-up to its last byte."
+    )
+    url_redirects: int = Field(3, ge=0, le=20, description="Redirects that are followed, each checked again.")
+    url_at_once: Count = Field(32, description="Most pictures that are fetched by URL at once.")
+    max_waiting_urls: Count = Field(
+        1024, description="Most URLs that may wait or be fetched; more are answered 429."
+    )
     max_work_bytes: Count = Field(
         2**30, description="Most memory that one request for distances or losses may take."
     )

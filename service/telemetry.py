@@ -6,8 +6,10 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-__all__ = ["EncoderMetrics", "Rejected", "Telemetry"]
+__all__ = ["EncoderMetrics", "Fetched", "Rejected", "Telemetry", "UrlMetrics"]
 
+# No finer than what a client is told: who reads the metrics shall not learn what this machine can reach.
+Fetched = Literal["fetched", "refused", "unavailable", "too_large"]
 Rejected = Literal["queue_full", "too_many"]
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -47,11 +49,32 @@ class EncoderMetrics:
             self.wait_seconds.observe(wait)
 
 
+@dataclass(frozen=True, slots=True)
+class UrlMetrics:
+    """Pictures by URL.
+
+    Attributes:
+        outcomes: of fetches that ended.
+        seconds: that they took, from their turn on.
+        waiting: admitted and not yet answered.
+    """
+
+    outcomes: Counter
+    seconds: Histogram
+    waiting: Gauge
+
+    def note(self, outcome: Fetched, took: float) -> None:
+        """Note a fetch and the seconds it took."""
+        self.outcomes.labels(outcome).inc()
+        self.seconds.observe(took)
+
+
 class Telemetry:
     """The metrics of one server.
 
     Attributes:
         registry: what is shown.
+        urls: of pictures by URL.
     """
 
     def __init__(self) -> None:
@@ -72,6 +95,23 @@ class Telemetry:
         self._restarts = self._counter("encoder_restarts", "Threads of an encoder that were replaced.")
         self._images = self._gauge("waiting_images", "Pictures admitted and not yet answered.")
         self._bytes = self._gauge("waiting_bytes", "Their files' bytes.")
+        self.urls = UrlMetrics(
+            outcomes=Counter(
+                "lookalike_fetched_urls",
+                "Pictures by URL, by what came of them.",
+                ["outcome"],
+                registry=self.registry,
+            ),
+            seconds=Histogram(
+                "lookalike_fetch_seconds",
+                "Fetching a picture by its URL.",
+                buckets=_SECONDS,
+                registry=self.registry,
+            ),
+            waiting=Gauge(
+                "lookalike_waiting_urls", "URLs that wait or are being fetched.", registry=self.registry
+            ),
+        )
 
     def of_encoder(self, name: str) -> EncoderMetrics:
         """Return the metrics of an encoder; those of one name go on where they were."""

@@ -30,6 +30,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     science.UnsupportedImageError: (422, "unsupported-image", "Not a picture that is read"),
     science.DamagedImageError: (422, "damaged-image", "The picture cannot be decoded"),
     science.ImageTooLargeError: (413, "image-too-large", "The picture is too large"),
+    service.UrlError: (422, "url-not-fetched", "No picture came from the URL"),
     science.ImageError: (422, "invalid-image", "The picture cannot be used"),
     science.BundleError: (500, "encoder-failed", "The encoder failed"),
     service.MalformedBodyError: (400, "malformed-body", "The body cannot be read"),

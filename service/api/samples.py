@@ -14,9 +14,11 @@ from torch import Tensor
 from models.engines import Embeddings
 from models.errors import ImageError, NonFiniteError, ShapeError
 from service.api.attended import awaited
+from service.api.state import services_of
 from service.api.wire import Upload
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
+from service.urls.places import is_url
 
 __all__ = [
     "Numbers",
@@ -24,16 +26,21 @@ __all__ = [
     "Sample",
     "Samples",
     "embed_all",
+    "files_of",
     "image_bytes",
     "images_error",
     "is_image",
     "resolve",
 ]
 
+_IMAGE = (
+    "A data URI, or bare base64; or an http(s) URL, where the server fetches pictures from its host (from "
+    "none unless LOOKALIKE_URL_HOSTS is set)."
+)
 _SAMPLE_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "array", "items": {"type": "number"}, "minItems": 1, "title": "Vector"},
-        {"type": "string", "minLength": 1, "title": "Image", "description": "A data URI, or bare base64."},
+        {"type": "string", "minLength": 1, "title": "Image", "description": _IMAGE},
     ]
 }
 
@@ -76,9 +83,7 @@ Samples = Annotated[
     WithJsonSchema({"type": "array", "items": _SAMPLE_SCHEMA, "minItems": 1}),
 ]
 # One picture: a string or an Upload.
-Picture = Annotated[
-    Any, PlainValidator(_as_picture), WithJsonSchema({"type": "string", "minLength": 1, "title": "Image"})
-]
+Picture = Annotated[Any, PlainValidator(_as_picture), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][1])]
 # A vector of a request that takes no image: a list of numbers or a 1-D tensor.
 Numbers = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][0])]
 
@@ -89,17 +94,15 @@ def is_image(sample: object) -> bool:
 
 
 def image_bytes(sample: object) -> bytes:
-    """Return the file's bytes of a picture that came as a string or an upload.
+    """Return the file's bytes of a picture that came as a string or an upload, and not as a URL.
 
     Raises:
-        ImageError: a URL, or a string that is no base64.
+        ImageError: a string that is no base64.
     """
     if isinstance(sample, Upload):
         return sample.data
     assert isinstance(sample, str)
     text = sample.strip()
-    if text[:8].lower().startswith(("http://", "https://")):
-        raise ImageError("URLs are not fetched here. Send the picture itself, as a data URI or base64.")
     if text[:5].lower() == "data:":
         header, comma, text = text.partition(",")
         if not comma or not header.lower().endswith(";base64"):
@@ -160,10 +163,31 @@ async def embed_all(
     request: Request, pictures: Sequence[object], encoder: HostedEncoder
 ) -> list[Embeddings | ImageError]:
     """Return one embedding or error for each picture, in order, while the request's client waits for them."""
-    files = await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in pictures])
+    files = await files_of(request, pictures)
     good = [file for file in files if isinstance(file, bytes)]
     embedded = iter(await awaited(request, encoder.embed(good)))
     return [next(embedded) if isinstance(file, bytes) else file for file in files]
+
+
+async def files_of(request: Request, pictures: Sequence[object]) -> list[bytes | ImageError]:
+    """Return each picture's file or the error that it is, URLs fetched, while the request's client waits.
+
+    Raises:
+        ClientDisconnect, DeadlineError: nobody waits any more.
+        OverloadedError, TooLargeError: too much is being fetched, or would be.
+    """
+    urls = [_url(picture) for picture in pictures]
+    wanted = [url for url in urls if url is not None]
+    fetching = services_of(request).urls.fetch(wanted, request.state.request_id)
+    fetched = iter(await awaited(request, fetching))
+    sent = [picture for picture, url in zip(pictures, urls, strict=True) if url is None]
+    files = iter(await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in sent]))
+    return [next(files) if url is None else next(fetched) for url in urls]
+
+
+def _url(picture: object) -> str | None:
+    text = picture.strip() if isinstance(picture, str) else ""
+    return text if is_url(text) else None
 
 
 def _file_or_error(picture: object) -> bytes | ImageError:

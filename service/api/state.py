@@ -18,8 +18,9 @@ from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.urls.fetcher import UrlFetcher
 
-__all__ = ["Services", "ServicesDep"]
+__all__ = ["Services", "ServicesDep", "services_of"]
 
 Result = TypeVar("Result")
 
@@ -35,6 +36,7 @@ class Services:
     Attributes:
         settings: as it was started.
         encoders: the hosted encoders.
+        urls: fetches pictures by URL.
         telemetry: what is counted and timed.
         gallery: the collections on disk.
         numeric: how many large distance and loss computations run at once.
@@ -44,6 +46,7 @@ class Services:
 
     settings: Settings
     encoders: HostedEncoders
+    urls: UrlFetcher
     telemetry: Telemetry
     gallery: Gallery
     numeric: CapacityLimiter
@@ -134,9 +137,10 @@ class Services:
         return await to_thread.run_sync(work, limiter=self.storage)
 
 
-def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """Return what the request's server works with."""
     services: Services = request.app.state.services
     return services
 
 
-ServicesDep = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(services_of)]
