@@ -77,7 +77,7 @@ class EmbeddingsRequest(RequestBody):
         json_schema_extra={"examples": [{"input": [TINY_PNG], "encoding_format": "float"}]}
     )
 
-    input: Inputs = Field(description="One picture or a list: data URIs or base64.")
+    input: Inputs = Field(description="One picture or a list: data URIs, base64, or URLs where they are on.")
     model: str | None = Field(None, description="An encoder's name; the hosted one if left out.")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64 is little-endian float32."

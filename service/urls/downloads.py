@@ -64,8 +64,7 @@ class Downloads:
             request_id: under which the log says what went wrong.
 
         Raises:
-            UrlError: it may not be fetched, for a reason that is in the URL.
-            UrlError: nothing came. One sentence for every cause that lies in the network.
+            UrlError: it may not be fetched, or nothing came: one sentence for every cause in the network.
             ImageTooLargeError: more bytes than a picture may have.
         """
         if not self.hosts.entries:

@@ -132,14 +132,19 @@ class UrlFetcher:
         try:
             file = await self._downloads.download(url, take, errand.request_id)
         except ImageError as error:
-            self._take(errand, -size)
+            errand.bytes -= size
+            self._bytes -= size
             self._metrics.note(_outcome(error), time.perf_counter() - started)
             return error
         self._metrics.note("fetched", time.perf_counter() - started)
         return file
 
     def _take(self, errand: _Errand, count: int) -> None:
-        """Count bytes that came; negative where they are let go."""
+        """Count bytes that came.
+
+        Raises:
+            TooLargeError, OverloadedError: they are too many.
+        """
         errand.bytes += count
         self._bytes += count
         limit = self._limits.bytes

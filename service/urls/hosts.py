@@ -91,13 +91,15 @@ def plain_host(text: str) -> Host:
     """
     if text.startswith("["):
         return IPv6Address(_unbracketed(text))
+    if len(text) > _LONGEST_NAME + 1:
+        raise ValueError("too long for a host's name")
     if not text.isascii():
         text = idna.encode(text, uts46=True).decode()  # IDNAError is a ValueError
     name = text.lower().removesuffix(".")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return IPv4Address(name)
-    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+    if not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"{name!r} is no host's name")
     return name
 

@@ -106,7 +106,7 @@ def test_one_bad_picture_among_good_ones_is_named_by_its_position(
         ({"input": "hello, world"}, "invalid-image", "base64"),
         ({"input": "aGVsbG8gd29ybGQ="}, "unsupported-image", "text"),
         ({"input": "\u8101\x05l"}, "invalid-image", "base64"),
-        ({"input": "https://example.com/a.png"}, "invalid-image", "URLs are not fetched"),
+        ({"input": "https://example.com/a.png"}, "url-not-fetched", "URLs are not fetched"),
         ({"input": "data:image/png,abc"}, "invalid-image", "base64"),
         ({"input": "aGk=", "dimensions": 5}, "invalid-option", "16 dimensions"),
         ({"input": "aGk=", "colour": 1}, "invalid-fields", "there are input, model"),

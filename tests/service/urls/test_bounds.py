@@ -73,7 +73,7 @@ def endless(start: bytes, piece: bytes) -> Callable[[], Iterator[bytes]]:
 
 CHUNK = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
 TOO_LARGE: dict[str, bytes | Callable[[], Iterator[bytes]]] = {
-    "declared": endless(answer(headers="Content-Length: 50001\r\n", length=False), b""),
+    "declared": trickle(answer(headers="Content-Length: 50001\r\n", length=False), b"x"),
     "endless": endless(answer(length=False), b"x" * 65_536),
     "chunked": endless(answer(headers="Transfer-Encoding: chunked\r\n", length=False), CHUNK),
     "by one": answer(b"x" * (LIMIT + 1), length=False),
