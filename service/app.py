@@ -72,9 +72,7 @@ class LoadEncoder(Protocol):
         """Return the encoder."""
 
 
-def create_app(
-    settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up
-) -> FastAPI:
+def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
     """Return the application; its resources are acquired when it starts and released when it stops.
 
     Args:
