@@ -27,7 +27,7 @@ RUN /opt/lookalike/bin/python -m pip uninstall --quiet --yes uv pip \
     && find torch/bin -type f ! -name torch_shm_manager -delete \
     && find . -type d -name tests -prune -exec rm -rf {} + \
     && find . -type d -name __pycache__ -prune -exec rm -rf {} + \
-    && /opt/lookalike/bin/python -c "import service.app, service.cli, service.cli.losses, models.drawing, models.onnx_import, models.onnx_export, models.training"
+    && /opt/lookalike/bin/python -c "import service.app, service.cli, service.cli.losses, models.drawing, models.importing, models.onnx_export, models.training"
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="Lookalike" \

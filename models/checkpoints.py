@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.errors import BundleError
 
-__all__ = ["CheckpointReport", "Mismatch", "load_checkpoint"]
+__all__ = ["CheckpointReport", "Mismatch", "fill_network", "load_checkpoint", "read_state_dict"]
 
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "backbone.", "model.")
@@ -89,7 +89,20 @@ def load_checkpoint(network: nn.Module, path: Path) -> CheckpointReport:
         BundleError: the file cannot be read, is no checkpoint, would need code to run, holds NaN or infinity
             where it fits, or nothing in it fits.
     """
-    tensors = _state_dict(path)
+    return fill_network(network, read_state_dict(path), path)
+
+
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> CheckpointReport:
+    """Load what fits of a checkpoint's tensors, as `load_checkpoint` does.
+
+    Args:
+        network: is changed in place, or not at all where this raises.
+        tensors: by name.
+        path: where they come from, for messages.
+
+    Raises:
+        BundleError: NaN or infinity where it fits, or nothing fits.
+    """
     places = network.state_dict()  # shares memory with the network
     chosen, unexpected = _assign(places, tensors)
     fitting = {name: tensor for name, tensor in chosen.items() if tensor.shape == places[name].shape}
@@ -150,8 +163,15 @@ def _bare(name: str) -> str:
     return name
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a file, by name."""
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file, by name; nothing in it is executed.
+
+    Args:
+        path: as `load_checkpoint` takes it.
+
+    Raises:
+        BundleError: the file cannot be read, is no checkpoint, or would need code to run.
+    """
     try:
         path.open("rb").close()  # what fails later is damaged, not absent
     except OSError as error:
@@ -191,6 +211,11 @@ def _unpickle(path: Path) -> Any:
             "it, save its weights alone: torch.save(model.state_dict(), path)."
         ) from error
     except Exception as error:  # a damaged pickle fails in as many ways as pickle has instructions
+        if "TorchScript" in str(error):
+            raise BundleError(
+                f"{path} is a TorchScript archive, which holds code, so it is refused. Save its weights "
+                "alone, torch.save(model.state_dict(), path), or export it as ONNX."
+            ) from error
         raise BundleError(f"{path} is no checkpoint, or a damaged one ({type(error).__name__}).") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from models.errors import BundleError, OptionError
 
-__all__ = ["Signature", "free_batch", "read_model", "read_signature"]
+__all__ = ["Signature", "free_batch", "normalises_pixels", "read_model", "read_signature"]
 
 _OLDEST_OPSET = 7
 
@@ -99,6 +99,36 @@ def read_signature(model: Any, output: str | None = None) -> Signature:
     return Signature(name, _choose_output(model, output), layout, batch, depth, height, width)
 
 
+def normalises_pixels(model: Any, input_name: str) -> bool:
+    """Say whether a graph begins by normalising pixels from 0 to 255 itself.
+
+    It then subtracts a constant that is larger than any pixel from 0 to 1, and multiplies or divides by
+    another. ArcFace's of MXNet and FastReID's exports do.
+    """
+    from onnx import numpy_helper  # noqa: PLC0415 - as in read_model
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    first = _consumer(model, input_name)
+    if first is None or first.op_type not in ("Sub", "Add"):
+        return False
+    mean = next((constants[name] for name in first.input if name in constants), None)
+    second = _consumer(model, first.output[0])
+    return (
+        mean is not None
+        and abs(numpy_helper.to_array(mean)).max() > 1
+        and second is not None
+        and second.op_type in ("Mul", "Div")
+        and any(name in constants for name in second.input)
+    )
+
+
 def free_batch(model: Any, input_name: str) -> bytes:
     """Return the graph with an open batch dimension, in its declarations and in its reshapes.
 
@@ -115,6 +145,15 @@ def free_batch(model: Any, input_name: str) -> bytes:
             dims[0].dim_param = "batch"
     _open_reshapes(graph)
     return bytes(freed.SerializeToString())
+
+
+def _consumer(model: Any, name: str) -> Any | None:
+    """Return the node that takes a tensor, behind those that do not compute; None if not just one does."""
+    consumers = [node for node in model.graph.node if name in node.input]
+    if len(consumers) != 1:
+        return None
+    node = consumers[0]
+    return _consumer(model, node.output[0]) if node.op_type in ("Cast", "Identity", "Transpose") else node
 
 
 def _choose_output(model: Any, wanted: str | None) -> str:

@@ -196,7 +196,7 @@ check_outside
 inside "$name" lookalike draw --out /tmp/drawn --identities 3 --views 2 >/dev/null || fail "cannot draw"
 line=$(api enrol /tmp/drawn)
 ok "$line"
-onnx=$(inside "$name" python -c 'import models.onnx_import, onnx; print(onnx.__version__)') ||
+onnx=$(inside "$name" python -c 'import models.importing, onnx; print(onnx.__version__)') ||
     fail "cannot import encoders"
 ok "can import encoders, with onnx $onnx"
 stop "first container"

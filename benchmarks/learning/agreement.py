@@ -21,7 +21,7 @@ from benchmarks.real_sets import FACES, PERSONS
 from models.datasets import read_pairs
 from models.evaluation import Evaluation, EvaluationOptions, Subject, evaluate, read_subject
 from models.evaluation.face_pairs import measure_pairs
-from models.onnx_import import ImportOptions, import_onnx
+from models.importing import ImportOptions, import_onnx
 
 __all__ = ["TASKS", "Task", "compare_faces", "compare_persons", "our_retrieval", "our_verification"]
 

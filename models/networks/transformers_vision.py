@@ -3,13 +3,16 @@
 import importlib
 import inspect
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.errors import OptionError
 
-__all__ = ["FAMILIES", "TransformersVision", "plain_config"]
+__all__ = ["FAMILIES", "LoadedBackbone", "TransformersVision", "plain_config"]
 
 # A bundle's manifest may come from anywhere, and some model types of the library fetch files or run another
 # library's code; these build plain torch layers from numbers.
@@ -30,27 +33,67 @@ FAMILIES = (
 _OURS = ("_attn_implementation", "_name_or_path", "attn_implementation", "auto_map", "dtype", "torch_dtype")
 
 
+_WITH_REGISTERS = ("dinov2_with_registers", "dinov3_vit")
+# Tokens before those of the patches: of the class, of a distillation; registers come behind these.
+_SPECIAL_TOKENS = {
+    "clip_vision_model": 1,
+    "deit": 2,
+    "dinov2": 1,
+    "dinov2_with_registers": 1,
+    "dinov3_vit": 1,
+    "vit": 1,
+}
+
+
+class LoadedBackbone(NamedTuple):
+    """What a public state dict did to a backbone: names that it lacks, and names that have no place."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
 class TransformersVision(nn.Module):
-    """A vision backbone of the `transformers` library: its pooled output, and a linear layer if D differs.
+    """A vision backbone of the `transformers` library: one vector of it, and a linear layer if D differs.
 
     Args:
         config: the JSON of a vision configuration, as in a config.json; its `model_type` is in `FAMILIES`.
         dimension: D of the embeddings; None takes the backbone's width.
         channels: of the pictures, 3 or 1.
+        pooling: the vector: "pooled" is what the library calls the pooled output; "cls" the class token of
+            the last layer; "mean" the mean over the patches' tokens, or over the positions.
+        projected: whether the linear layer is there whatever D is, without a bias, as CLIP's projection.
 
     Raises:
-        OptionError: `transformers` is not installed, or the configuration is none that can be built.
+        OptionError: `transformers` is not installed, the configuration is none that can be built, or its
+            family has no such vector.
     """
 
-    def __init__(self, config: str, dimension: int | None = None, *, channels: int = 3) -> None:
+    def __init__(
+        self,
+        config: str,
+        dimension: int | None = None,
+        *,
+        channels: int = 3,
+        pooling: str = "pooled",
+        projected: bool = False,
+    ) -> None:
         super().__init__()
-        self.backbone = _build(_parse(config), channels)
+        values = _parse(config)
+        self.pooling = _check_pooling(pooling, values["model_type"])
+        self.backbone = _build(values, channels)
+        self._special = _SPECIAL_TOKENS.get(values["model_type"], 0)
+        if values["model_type"] in _WITH_REGISTERS:
+            self._special += self.backbone.config.num_register_tokens
+        if pooling != "pooled" and getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None  # a layer of its own, which then decides nothing
         for name, parameter in self.backbone.named_parameters():
             if name.endswith("mask_token"):  # for pre-training alone: no gradient reaches it here
                 parameter.requires_grad_(False)
         width = _width(self.backbone.config)
         self.dimension = width if dimension is None else dimension
-        self.embedding = nn.Identity() if self.dimension == width else nn.Linear(width, self.dimension)
+        self.embedding: nn.Module = nn.Identity()
+        if projected or self.dimension != width:
+            self.embedding = nn.Linear(width, self.dimension, bias=not projected)
         # Pictures of another size than the configuration's: some do it by themselves, others when told to.
         option = "interpolate_pos_encoding"
         self._options = (
@@ -59,9 +102,47 @@ class TransformersVision(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, D) embeddings of (B, channels, H, W) pictures."""
-        pooled = self.backbone(pixel_values=x, **self._options).pooler_output
-        embedding: Tensor = self.embedding(pooled.flatten(1))
+        output = self.backbone(pixel_values=x, **self._options)
+        if self.pooling == "pooled":
+            vector = output.pooler_output.flatten(1)
+        elif self.pooling == "cls":
+            vector = output.last_hidden_state[:, 0]
+        else:
+            hidden = output.last_hidden_state
+            grid = hidden.ndim == 4  # (B, C, H, W), else (B, tokens, C)
+            vector = hidden.mean(dim=(2, 3)) if grid else hidden[:, self._special :].mean(dim=1)
+        embedding: Tensor = self.embedding(vector)
         return embedding
+
+    def load_public(self, tensors: Mapping[str, Tensor]) -> LoadedBackbone:
+        """Load the backbone from a public state dict, with a head perhaps, and older names.
+
+        Where something is missing, the backbone is left as it is.
+
+        Raises:
+            OptionError: the library cannot make these tensors fit.
+        """
+        with _quiet():
+            try:
+                model, found = type(self.backbone).from_pretrained(
+                    None,
+                    config=self.backbone.config,
+                    state_dict=dict(tensors),
+                    output_loading_info=True,
+                    dtype=torch.float32,
+                )
+            except Exception as error:  # the library's checks raise many types
+                reason = " ".join(str(error).split())[:300]
+                raise OptionError(f"The weights do not fit their config.json: {reason}") from error
+        places, weights = self.backbone.state_dict(), model.state_dict()
+        missing = tuple(
+            name
+            for name in sorted(found["missing_keys"])
+            if name in places and not name.endswith("mask_token")  # for pre-training alone
+        )
+        if not missing:
+            self.backbone.load_state_dict({name: weights[name] for name in places})
+        return LoadedBackbone(missing, tuple(sorted(found["unexpected_keys"])))
 
 
 def plain_config(config: str) -> str:
@@ -71,6 +152,30 @@ def plain_config(config: str) -> str:
         OptionError: it is none, or of a model type that is not in `FAMILIES`.
     """
     return json.dumps(_parse(config))
+
+
+def _check_pooling(pooling: str, family: str) -> str:
+    """Return the name of a vector that the family has."""
+    known = ("pooled", "cls", "mean") if family in _SPECIAL_TOKENS else ("pooled", "mean")
+    if pooling not in known:
+        message = f"pooling of a {family} must be {' or '.join(known)}, not {pooling!r}."
+        raise OptionError(message, argument="pooling")
+    return pooling
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's bars and reports off the terminal: what they say is said by us."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _parse(config: str) -> dict[str, Any]:

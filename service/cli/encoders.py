@@ -12,11 +12,15 @@ from service.cli.operating import use
 from service.cli.options import Command, numbers, size
 from service.cli.reports import show_json
 
-__all__ = ["NAME", "bundle_options", "draw", "encoder", "name_of"]
+__all__ = ["NAME", "PRESETS", "TAKES", "bundle_options", "draw", "encoder", "name_of"]
 
 # As models.manifest has it, without the torch that comes with it; a test compares the two.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _REPLACING = "--replace"
+
+# As models.importing has them, likewise.
+PRESETS = ("insightface", "arcface", "osnet", "fastreid", "imagenet")
+TAKES = ("pooled", "cls", "mean", "projected", "after-neck", "before-neck")
 
 _AT_LEAST_1 = click.IntRange(min=1)
 _SEED = click.IntRange(min=0, max=2**63 - 1)
@@ -69,9 +73,10 @@ def encoder() -> None:
 
 
 @encoder.command(name="import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", metavar="FILE|FOLDER", type=click.Path(path_type=Path, exists=True))
 @bundle_options
-@click.option("--size", metavar="HEIGHTxWIDTH", help="Input size, where the graph leaves it open.")
+@click.option("--preset", type=click.Choice(PRESETS), help="A family's numbers, for what nothing else says.")
+@click.option("--size", metavar="HEIGHTxWIDTH", help="Input size, where the encoder leaves it open.")
 @click.option("--mean", metavar="N[,N,N]", help="Subtracted from the pixels, one for all or one a channel.")
 @click.option("--std", metavar="N[,N,N]", help="The pixels are then divided by it.")
 @click.option(
@@ -88,37 +93,38 @@ def encoder() -> None:
 @click.option(
     "--metric",
     type=click.Choice(["cosine", "euclidean"]),
-    default="cosine",
-    show_default=True,
-    help="The distance to compare embeddings by.",
+    help="The distance to compare embeddings by.  [default: the preset's, else cosine]",
 )
 @click.option(
     "--resize",
     type=click.Choice(["bilinear", "bicubic"]),
-    default="bilinear",
-    show_default=True,
-    help="How pictures are resized.",
+    help="How pictures are resized.  [default: the file's, the preset's, else bilinear]",
 )
-@click.option("--output", help="The embedding's name, where the graph has several outputs.")
+@click.option("--output", help="The embedding's name, where an ONNX graph has several outputs.")
+@click.option("--take", type=click.Choice(TAKES), help="What of the network is the embedding.")
 @_REPLACE
 def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
-    """Make a bundle from the plain ONNX encoder FILE.
+    """Make a bundle from an encoder that comes from elsewhere.
 
-    What the graph says is read from it; what it does not say is asked for by options, all at once.
+    FILE is an ONNX graph, or a PyTorch state dict (.pth, .pt, .safetensors) of OSNet, FastReID or
+    torchvision's ResNet-50; FOLDER a vision model of Hugging Face (with the extra `transformers`). What they
+    say is read from them; what is then missing is asked for by options, all at once.
 
     \b
-    Faces (ArcFace, MobileFaceNet):  --mean 127.5 --std 128 --channels rgb --normalize
-    Persons (OSNet, ImageNet):       --mean 123.675,116.28,103.53 --std 58.395,57.12,57.375
-                                     --channels rgb --normalize
+    lookalike encoder import w600k_r50.onnx --preset insightface --out bundles/face
+    lookalike encoder import osnet_x1_0_msmt17.pth --out bundles/person
+    lookalike encoder import market_bot_R50.pth --out bundles/person
+    lookalike encoder import dinov2-small/ --take cls --out bundles/picture
+    lookalike encoder import other.onnx --mean 127.5 --std 128 --channels rgb --normalize --out bundles/other
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
-    from models.onnx_import import ImportOptions, import_onnx  # noqa: PLC0415 - as in serve
+    from models.importing import ImportOptions, import_encoder  # noqa: PLC0415 - as in serve
 
     _check_new(out, replace=replace)
     given["name"] = given["name"] or name_of(out)
     given["size"] = size(given["size"])
     given["mean"], given["std"] = numbers("--mean", given["mean"]), numbers("--std", given["std"])
     given["pixel_max"] = int(given["pixel_max"])
-    report = import_onnx(file, out, ImportOptions(**given))
+    report = import_encoder(file, out, ImportOptions(**given))
     for note in report.notes:
         click.echo(note)
     manifest = report.encoder.manifest

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 
+from models import importing
 from models.bundle import add_measurements, read_bundle
 from models.runtime import load_encoder
+from service.cli import encoders as commands
 from tests.models.bundles import REPORTS, contents, make_calibration
 from tests.models.encoders import MEAN, PICTURES, STD, network, save
+from tests.models.importing.published import osnet_shapes, random_weights
+from tests.models.onnx_graphs import save_graph
 from tests.service.cli.commands import answer, refusal, run
 
 EVALUATION: dict[str, Any] = {
@@ -99,6 +104,25 @@ def test_export_and_import_replace_where_that_is_asked_for(bundle: Path, tmp_pat
     replaced = run(*again, "--no-normalize", "--replace")
     assert replaced.exit_code == 0, replaced.output
     assert read_bundle(out).manifest.input.mean == (1.0, 1.0, 1.0)
+
+
+def test_import_takes_a_graph_by_its_preset_and_a_state_dict_by_its_names(tmp_path: Path) -> None:
+    graph = save_graph(tmp_path / "face.onnx", size=("h", "w"))
+    result = run("encoder", "import", graph, "--preset", "arcface", "--out", tmp_path / "face")
+    assert result.exit_code == 0, result.output
+    assert "mean 127.5,127.5,127.5 and std 128,128,128" in result.output
+    torch.save(random_weights(osnet_shapes((16, 64, 96, 128))), tmp_path / "osnet.pth")
+    size = ("--size", "64x32", "--licence", "MIT")
+    result = run("encoder", "import", tmp_path / "osnet.pth", "--out", tmp_path / "person", *size)
+    assert result.exit_code == 0, result.output
+    assert "It is OSNet x0.25 with torchreid's names" in result.output
+    assert "lookalike serve --encoder" in result.output
+    assert read_bundle(tmp_path / "person").manifest.licence == "MIT"
+
+
+def test_the_choices_of_import_are_the_importers() -> None:
+    assert tuple(importing.PRESETS) == commands.PRESETS
+    assert commands.TAKES == importing.TAKES
 
 
 def test_export_asks_where_to(bundle: Path) -> None:

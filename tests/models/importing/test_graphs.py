@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from models.drawing import draw_vehicle
 from models.errors import BundleError, OptionError
 from models.images import Pixels
-from models.onnx_import import ImportOptions, ImportReport, import_onnx
+from models.importing import ImportOptions, ImportReport, import_onnx
 from models.runtime import load_encoder
 from tests.data import real_data
 from tests.models.onnx_graphs import Head, by_hand, encoder_graph, save_graph
