@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.engines import Embeddings, OnnxEngine
 from models.errors import BundleError, OptionError
 from models.images import Pixels
 from models.importing.options import ImportOptions, ImportReport
@@ -13,7 +14,6 @@ from models.importing.preparation import Preparation, described, reference_input
 from models.importing.presets import stated
 from models.manifest import EncoderSpec, InputSpec, OnnxGraph, make_record
 from models.onnx_graph import Signature, free_batch, normalises_pixels, read_model, read_signature
-from models.engines import Embeddings, OnnxEngine
 from models.runtime import save_encoder
 
 __all__ = ["import_onnx"]
