@@ -5,6 +5,7 @@ import logging
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +73,14 @@ class LoadEncoder(Protocol):
         """Return the encoder."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seams:
+    """What tests put in the place of the real thing; see `create_app`."""
+
+    load: LoadEncoder | None
+    resolve: LookUp
+
+
 def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
     """Return the application; its resources are acquired when it starts and released when it stops.
 
@@ -80,11 +89,12 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         load: makes the encoders; None is `service.engines.Engines`, as the settings have it.
         resolve: looks up the names of hosts that pictures are fetched from.
     """
+    telemetry = Telemetry()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.services = await _start(settings, load, resolve, stack)
+            app.state.services = await _start(settings, _Seams(load, resolve), telemetry, stack)
             yield
 
     app = FastAPI(
@@ -97,7 +107,10 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
     )
     app.state.drain = threading.Event()  # set from a signal's handler
     app.add_middleware(
-        RequestMiddleware, max_body_bytes=settings.max_body_bytes, deadline_ms=settings.deadline_ms
+        RequestMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        metrics=telemetry.requests,
+        deadline_ms=settings.deadline_ms,
     )
     modules = (
         encoders,
@@ -119,20 +132,20 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
 
 
 async def _start(
-    settings: Settings, load: LoadEncoder | None, resolve: LookUp, stack: contextlib.AsyncExitStack
+    settings: Settings, seams: _Seams, telemetry: Telemetry, stack: contextlib.AsyncExitStack
 ) -> Services:
     """Load the encoders and open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 
-    telemetry = Telemetry()
     urls = UrlFetcher(
-        await to_thread.run_sync(_downloads, settings, resolve), _fetch_limits(settings), telemetry.urls
+        await to_thread.run_sync(_downloads, settings, seams.resolve), _fetch_limits(settings), telemetry.urls
     )
     stack.push_async_callback(urls.close)
     engines = Engines(
         settings.data_dir / "engines", engine=settings.engine, device=settings.device, threads=threads
     )
+    load = seams.load
     hosted = HostedEncoders(
         load=partial(load, device=settings.device, threads=threads) if load else engines.load,
         compare=None if load else engines.compare,

@@ -13,6 +13,7 @@ from models.errors import LookalikeError
 from models.images import Pixels
 from service.errors import EncoderFailedError
 from service.jobs import Job
+from service.pace import Pace
 from service.rotation import Rotation
 from service.telemetry import EncoderMetrics
 
@@ -24,6 +25,7 @@ _logger = logging.getLogger("lookalike")
 
 _MOST_ABANDONED = 3  # threads that hang for ever; each holds its engine's memory
 _LOOKS_PER_TIMEOUT = 8
+_AIMED = 0.8  # of the target: batches of one size do not all take the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +49,21 @@ class BatchSize:
 
     Args:
         most: never more.
-        target_s: that a batch should take at most, where one picture does not take longer.
+        target_s: that a batch should take at most, where one picture does not take longer; four fifths of it
+            are aimed at.
 
     Attributes:
         now: from 1 to `most`.
     """
 
     def __init__(self, most: int, target_s: float) -> None:
-        self._most, self._target_s = most, target_s
-        self.now = most
+        self._most, self._aim_s = most, _AIMED * target_s
+        self.now = 1  # nothing is known yet
 
     def note(self, count: int, took_s: float) -> None:
         """Take note of a batch: fewer after one that took too long, up to twice as many after a full one."""
-        fitting = int(count * self._target_s / took_s) if took_s > 0 else self._most
-        if took_s > self._target_s:
+        fitting = int(count * self._aim_s / took_s) if took_s > 0 else self._most
+        if took_s > self._aim_s:
             self.now = max(1, min(self.now, fitting))
         elif count == self.now:
             self.now = min(self._most, max(fitting, self.now), 2 * self.now)
@@ -91,6 +94,7 @@ class Batcher:
         renew: loads the encoder once more, in place of one that hangs.
         limits: of a batch.
         metrics: where waits, sizes and times are noted.
+        pace: where it is noted how fast pictures are encoded.
         room: called, in the encoder's thread, when pictures were taken and others may be decoded.
     """
 
@@ -101,10 +105,11 @@ class Batcher:
         renew: Callable[[], Encode],
         limits: BatchLimits,
         metrics: EncoderMetrics,
+        pace: Pace,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._encode, self._renew = encode, renew
-        self._limits, self._metrics, self._room = limits, metrics, room
+        self._limits, self._metrics, self._pace, self._room = limits, metrics, pace, room
         self._waiting: Rotation[Job, _Picture] = Rotation()
         self._running: _Taken = []
         self._since = 0.0
@@ -225,6 +230,7 @@ class Batcher:
             return
         took = time.perf_counter() - started
         self._metrics.note_batch(took, [started - picture.came for _, picture in batch])
+        self._pace.note(len(batch), min(job.came for job, _ in batch))
         self._size.note(len(batch), took)
         for (job, picture), row in zip(batch, rows, strict=True):
             job.settle(picture.position, row)

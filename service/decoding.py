@@ -90,9 +90,10 @@ class DecodePool:
             job, position = taken
             try:
                 self._decode_one(job, position)
-            except Exception as error:  # handed to whoever waits for the picture
+            except BaseException as error:  # handed to whoever waits for the picture; the thread goes on
                 _logger.exception("A picture could not be decoded.")
-                job.settle(position, error)
+                unheard = EncoderFailedError(f"A decoder broke off: {type(error).__name__}.")
+                job.settle(position, error if isinstance(error, Exception) else unheard)
             finally:
                 self._done(job)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from service.batching import Batcher, BatchLimits
 from service.decoding import DecodePool
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError
 from service.jobs import Job, Result
+from service.pace import Pace
 from service.telemetry import Telemetry
 
 __all__ = ["HostedEncoder", "HostingLimits"]
+
+# Of the time that a request has left, what others may take before it has its turn. The rest is for its own
+# pictures, and for how far an estimate may be off.
+_SHARE = 0.5
+_LONGEST_RETRY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,8 @@ class HostedEncoder:
         self._lock = threading.Lock()
         metrics.waiting_images.set_function(lambda: self.waiting)
         metrics.waiting_bytes.set_function(lambda: self._bytes)
+        self._pace = Pace()
+        metrics.expected_wait.set_function(lambda: self._images * self._pace.seconds)
         self._jobs: set[Job] = set()
         self._decoding = DecodePool(
             self._decode, threads=limits.decoders, ahead=2 * limits.batch.most, metrics=metrics
@@ -81,6 +90,7 @@ class HostedEncoder:
             renew=lambda: reload().encode,
             limits=limits.batch,
             metrics=metrics,
+            pace=self._pace,
             room=self._decoding.wake,
         )
         self._decoding.start(self._batcher)
@@ -100,10 +110,45 @@ class HostedEncoder:
         """Return how many pictures were admitted and are not settled yet."""
         return self._images
 
-    async def embed(self, images: Sequence[bytes]) -> list[Embeddings | ImageError]:
+    def wait_before(self, images: int) -> float:
+        """Return how many seconds other pictures take before a request with so many has all its turns.
+
+        Requests have turns: before one with a single picture there is at most one of each of the others.
+        """
+        return min(self._images, images * len(self._jobs)) * self._pace.seconds
+
+    def refuse_late(self, deadline: float, images: int = 1) -> None:
+        """Refuse pictures where others take half of the time that is left, and say when to come back.
+
+        Args:
+            deadline: by the event loop's clock; infinity for none.
+            images: of the request.
+
+        Raises:
+            OverloadedError: so much is waiting already.
+        """
+        if deadline == math.inf:
+            return
+        left = max(0.0, deadline - asyncio.get_running_loop().time())
+        wait = self.wait_before(images)
+        if wait > _SHARE * left:
+            self._telemetry.rejected(self.name, "too_late", images)
+            raise OverloadedError(
+                f"About {wait:.1f} seconds of other pictures come before these, too much for a deadline in "
+                f"{left:.1f} seconds. Give it more time, or try again shortly.",
+                retry_after_s=_whole_seconds(wait - _SHARE * left),
+            )
+
+    async def embed(
+        self, images: Sequence[bytes], *, deadline: float = math.inf
+    ) -> list[Embeddings | ImageError]:
         """Return one (D,) float32 embedding a picture, or the error that it is.
 
         Where the caller is cancelled, what has not begun is dropped.
+
+        Args:
+            images: the files.
+            deadline: after which nobody waits for them, by the event loop's clock; it is cancelled then.
 
         Raises:
             TooLargeError: more pictures than may ever wait.
@@ -113,7 +158,7 @@ class HostedEncoder:
         """
         if not images:
             return []
-        results = await self._run(images)
+        results = await self._run(images, deadline)
         embeddings: list[Embeddings | ImageError] = []
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, ImageError):
@@ -143,10 +188,11 @@ class HostedEncoder:
         await to_thread.run_sync(self._decoding.close)
         await to_thread.run_sync(self._batcher.close)
 
-    async def _run(self, images: Sequence[bytes]) -> list[Result]:
+    async def _run(self, images: Sequence[bytes], deadline: float) -> list[Result]:
         """Admit pictures as a job and wait until all are settled."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
+        self.refuse_late(deadline, len(images))
         self._admit(images)
         job = Job(
             images,
@@ -159,6 +205,9 @@ class HostedEncoder:
             await done
         except asyncio.CancelledError:
             self._drop(job)
+            self._telemetry.rejected(
+                self.name, "deadline" if loop.time() >= deadline else "left", len(images)
+            )
             raise
         finally:
             self._jobs.discard(job)
@@ -184,7 +233,8 @@ class HostedEncoder:
         raise OverloadedError(
             f"{waiting:,} pictures are waiting and {count:,} more would exceed the limit of "
             f"{limits.waiting_images:,}, or that of {limits.waiting_bytes:,} bytes. Try again shortly, "
-            "or send fewer at once."
+            "or send fewer at once.",
+            retry_after_s=_whole_seconds(min(count, waiting) * self._pace.seconds),
         )
 
     def _release(self, size: int) -> None:
@@ -211,6 +261,11 @@ class HostedEncoder:
             resize=spec.resize,
             limits=self._limits.images,
         )
+
+
+def _whole_seconds(wait: float) -> int:
+    """Return when to come back, as Retry-After has it."""
+    return min(_LONGEST_RETRY_S, max(1, math.ceil(wait)))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:

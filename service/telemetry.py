@@ -6,11 +6,28 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-__all__ = ["EncoderMetrics", "Fetched", "Rejected", "Telemetry", "UrlMetrics"]
+__all__ = [
+    "CLIENT_LEFT",
+    "EncoderMetrics",
+    "Fetched",
+    "Rejected",
+    "RequestMetrics",
+    "Telemetry",
+    "UrlMetrics",
+]
 
 # No finer than what a client is told: who reads the metrics shall not learn what this machine can reach.
 Fetched = Literal["fetched", "refused", "unavailable", "too_large"]
-Rejected = Literal["queue_full", "too_many"]
+Rejected = Literal["queue_full", "too_many", "too_late", "deadline", "left"]
+
+CLIENT_LEFT = 499  # as nginx logs it; nobody is there to be answered
+_REASONS = {
+    413: "too_large",
+    429: "overloaded",
+    CLIENT_LEFT: "left",
+    503: "unavailable",
+    504: "deadline",
+}
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -29,6 +46,7 @@ class EncoderMetrics:
         failed_batches: that raised, halves of one among them.
         restarts: of the encoder's thread.
         waiting_images, waiting_bytes: admitted and not yet answered.
+        expected_wait: until all of these are, in seconds.
     """
 
     decode_seconds: Histogram
@@ -40,6 +58,7 @@ class EncoderMetrics:
     restarts: Counter
     waiting_images: Gauge
     waiting_bytes: Gauge
+    expected_wait: Gauge
 
     def note_batch(self, took: float, waits: Sequence[float]) -> None:
         """Note a batch that was encoded, and how long each of its pictures waited for it, in seconds."""
@@ -69,17 +88,43 @@ class UrlMetrics:
         self.seconds.observe(took)
 
 
+class RequestMetrics:
+    """What becomes of requests, whatever they ask for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.running = Gauge("lookalike_running_requests", "Requests being served.", registry=registry)
+        self._rejected = Counter(
+            "lookalike_rejected_requests",
+            "Requests by the reason why they were not served: overloaded (429), too_large (413), unavailable "
+            "(503), deadline (504), left (the client, before its answer was whole).",
+            ["reason"],
+            registry=registry,
+        )
+
+    def note(self, status: int) -> None:
+        """Count a request that ended with this status, where it was rejected."""
+        if reason := _REASONS.get(status):
+            self._rejected.labels(reason).inc()
+
+
 class Telemetry:
     """The metrics of one server.
 
     Attributes:
         registry: what is shown.
         urls: of pictures by URL.
+        requests: see `RequestMetrics`.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._rejected = self._counter("rejected_images", "Pictures that were not admitted.", "reason")
+        self.requests = RequestMetrics(self.registry)
+        self._rejected = self._counter(
+            "rejected_images",
+            "Pictures without an answer, by reason: queue_full, too_many and too_late were not admitted, of "
+            "deadline and left the deadline passed or the client left before.",
+            "reason",
+        )
         self._dropped = self._counter("dropped_images", "Admitted pictures that nobody waited for any more.")
         self._decode = self._seconds("decode", "Decoding a picture.")
         self._wait = self._seconds("encode_wait", "A decoded picture's wait for its batch.")
@@ -95,6 +140,7 @@ class Telemetry:
         self._restarts = self._counter("encoder_restarts", "Threads of an encoder that were replaced.")
         self._images = self._gauge("waiting_images", "Pictures admitted and not yet answered.")
         self._bytes = self._gauge("waiting_bytes", "Their files' bytes.")
+        self._expected = self._gauge("expected_wait_seconds", "Until all of these are answered.")
         self.urls = UrlMetrics(
             outcomes=Counter(
                 "lookalike_fetched_urls",
@@ -125,10 +171,11 @@ class Telemetry:
             restarts=self._restarts.labels(name),
             waiting_images=self._images.labels(name),
             waiting_bytes=self._bytes.labels(name),
+            expected_wait=self._expected.labels(name),
         )
 
     def rejected(self, encoder: str, reason: Rejected, images: int) -> None:
-        """Count pictures that were not admitted."""
+        """Count pictures that were not admitted, or that nobody waits for any more."""
         self._rejected.labels(encoder, reason).inc(images)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from models.interruption import checkpoint, interruptible
 from service.errors import DeadlineError
 
-__all__ = ["attended", "awaited"]
+__all__ = ["attended", "awaited", "deadline_of"]
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,12 @@ class _Wish:
             )
         if self.unwanted:
             raise ClientDisconnect
+
+
+def deadline_of(request: Request) -> float:
+    """Return until when a request's answer is wanted, by the event loop's clock; infinity for ever."""
+    deadline: float = getattr(request.state, "deadline", math.inf)
+    return deadline
 
 
 async def attended(request: Request, work: Callable[[], Result], limiter: CapacityLimiter) -> Result:
@@ -101,8 +107,7 @@ async def _wanted(request: Request, wish: _Wish, work: Awaitable[Result]) -> Res
 
 async def _watch(request: Request, wish: _Wish, scope: CancelScope) -> None:
     """Wait for the client to leave, or for its deadline; after the body nothing else comes from it."""
-    deadline: float = getattr(request.state, "deadline", math.inf)
-    with CancelScope(deadline=deadline) as patience:
+    with CancelScope(deadline=deadline_of(request)) as patience:
         while (await request.receive())["type"] != "http.disconnect":
             pass
     wish.late = patience.cancelled_caught

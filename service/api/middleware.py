@@ -15,22 +15,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
+from service.api.admission import refuse_late_pictures
 from service.api.problems import problem_of
-from service.errors import InvalidFieldsError, NotReadyError, TooLargeError
+from service.errors import InvalidFieldsError, NotReadyError, OverloadedError, TooLargeError
+from service.telemetry import CLIENT_LEFT, RequestMetrics
 
 __all__ = ["RequestMiddleware"]
 
 _logger = logging.getLogger("lookalike.access")
 _DEADLINE = "X-Deadline-Ms"
-_CLIENT_LEFT = 499  # as nginx logs it
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class RequestMiddleware:
-    """Give each request an id and a deadline, cap its body while it streams, and log it when answered."""
+    """Give each request an id and a deadline, cap its body; log and count what it came to."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, deadline_ms: int = 0) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, metrics: RequestMetrics, deadline_ms: int = 0
+    ) -> None:
+        self._app, self._metrics = app, metrics
         self._max_body_bytes = max_body_bytes
         self._deadline_ms = deadline_ms
 
@@ -56,13 +59,15 @@ class RequestMiddleware:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
+        self._metrics.running.inc()
         try:
             scope["state"]["deadline"] = self._deadline(headers)
+            refuse_late_pictures(scope, headers)
             await self._app(scope, self._capped(headers, receive), send_with_id)
-        except InvalidFieldsError as error:
+        except (InvalidFieldsError, OverloadedError) as error:
             await problem_of(Request(scope), error)(scope, receive, send_with_id)
         except ClientDisconnect:
-            status = _CLIENT_LEFT  # nobody is there to be answered
+            status = CLIENT_LEFT
         except asyncio.CancelledError:  # so uvicorn ends what outlasts the grace of a shutdown
             if status:
                 raise
@@ -72,6 +77,8 @@ class RequestMiddleware:
             status = status or HTTPStatus.INTERNAL_SERVER_ERROR  # which is answered outside of this
             raise
         finally:
+            self._metrics.running.dec()
+            self._metrics.note(status)
             elapsed_ms = (time.perf_counter() - started) * 1000
             _logger.info(
                 "%s %s -> %d in %.1f ms [%s]",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.engines import Embeddings
 from models.errors import ImageError, NonFiniteError, ShapeError
-from service.api.attended import awaited
+from service.api.attended import awaited, deadline_of
 from service.api.state import services_of
 from service.api.wire import Upload
 from service.encoder import HostedEncoder
@@ -165,7 +165,7 @@ async def embed_all(
     """Return one embedding or error for each picture, in order, while the request's client waits for them."""
     files = await files_of(request, pictures)
     good = [file for file in files if isinstance(file, bytes)]
-    embedded = iter(await awaited(request, encoder.embed(good)))
+    embedded = iter(await awaited(request, encoder.embed(good, deadline=deadline_of(request))))
     return [next(embedded) if isinstance(file, bytes) else file for file in files]
 
 

@@ -12,6 +12,7 @@ import pytest
 from models.errors import BundleError
 from service.batching import Batcher, BatchLimits, BatchSize, Encode
 from service.errors import EncoderFailedError
+from service.pace import Pace
 from service.telemetry import Telemetry
 from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, numbers, occupy, send
 
@@ -36,6 +37,7 @@ def start() -> Iterator[Start]:
                 renew=renew,
                 limits=BatchLimits(most, target_s, timeout_s),
                 metrics=Telemetry().of_encoder("tiny"),
+                pace=Pace(),
             )
             stack.callback(batcher.close)
             return batcher
@@ -52,12 +54,16 @@ def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
 
     assert numbers(first.results()) == [1]
     assert [numbers(one.results()) for one in others] == [[value] for value in range(2, 14)]
-    assert encoder.sizes == [1, 8, 4]
+    assert encoder.sizes == [1, 2, 4, 6]  # nothing is known of larger ones before
 
 
 def test_a_long_request_takes_turns_with_short_ones(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder, most=4)
+    send(batcher, *range(9)).results()
+    encoder.firsts.clear()
+    while encoder.entered.acquire(blocking=False):
+        pass
     long = occupy(encoder, batcher, *range(100))
     short = [send(batcher, value) for value in (201, 202)]
     encoder.free.set()
@@ -95,16 +101,20 @@ def test_wrong_rows_are_an_error_and_not_somebody_elses_embedding(start: Start) 
 
 
 def test_batches_become_as_small_as_their_time_asks_for_and_grow_again() -> None:
-    size = BatchSize(64, 0.05)
+    size = BatchSize(64, 0.05)  # of which 40 ms are aimed at
+    assert size.now == 1
+    for expected in (2, 4, 8, 16, 32, 64, 64):
+        size.note(size.now, 0.01)
+        assert size.now == expected
     size.note(64, 0.64)  # 10 ms each
-    assert size.now == 5
+    assert size.now == 4
     size.note(1, 0.01)  # not full: says nothing of larger ones
-    assert size.now == 5
-    size.note(5, 0.01)
-    assert size.now == 10
+    assert size.now == 4
+    size.note(4, 0.01)
+    assert size.now == 8
     for _ in range(5):
         size.note(size.now, size.now * 0.001)
-    assert size.now == 50
+    assert size.now == 40
     size.note(1, 0.2)  # one picture alone takes too long
     assert size.now == 1
     size.note(1, 0.2)

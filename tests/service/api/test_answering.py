@@ -15,6 +15,7 @@ from models.errors import InterruptedWorkError
 from models.interruption import interruptible
 from service.api.answering import render
 from service.api.middleware import RequestMiddleware
+from service.telemetry import Telemetry
 from tests.service.api.wires import SAFETENSORS
 
 LARGE = np.random.default_rng(0).normal(size=(300, 500)).astype(np.float32)  # several pieces
@@ -23,7 +24,7 @@ LARGE = np.random.default_rng(0).normal(size=(300, 500)).astype(np.float32)  # s
 def app_answering(answer: dict[str, Any]) -> FastAPI:
     """Return an application with one route, which gives this answer."""
     app = FastAPI()
-    app.add_middleware(RequestMiddleware, max_body_bytes=1000)
+    app.add_middleware(RequestMiddleware, max_body_bytes=1000, metrics=Telemetry().requests)
 
     @app.get("/")
     def give(request: Request) -> Response:

@@ -75,6 +75,9 @@ def test_pictures_that_are_not_embedded_in_time_are_answered_504(
         )
         assert later.status_code == 200
         assert app.state.services.encoder.busy is False
+        text = client.get("/metrics").text
+        assert 'lookalike_rejected_images_total{encoder="tiny",reason="deadline"} 3.0' in text
+        assert 'lookalike_rejected_requests_total{reason="deadline"} 1.0' in text
 
 
 def test_an_enrolment_that_is_late_writes_nothing(settings: Settings, picture: Callable[..., bytes]) -> None:
@@ -100,6 +103,7 @@ def test_a_computation_that_is_late_ends(settings: Settings) -> None:
     with TestClient(app) as client:
         assert_problem(client.post("/v1/losses/batch", **request), 504, "deadline-passed")
         assert app.state.services.numeric.borrowed_tokens == 0
+        assert 'rejected_requests_total{reason="deadline"} 1.0' in client.get("/metrics").text
 
 
 def test_the_pictures_of_clients_that_leave_are_dropped_and_counted(
@@ -139,6 +143,9 @@ def test_the_pictures_of_clients_that_leave_are_dropped_and_counted(
             async with httpx2.AsyncClient(transport=transport, base_url="http://test") as asking:
                 text = (await asking.get("/metrics")).text
                 assert 'lookalike_dropped_images_total{encoder="tiny"} 50.0' in text
+                assert 'lookalike_rejected_images_total{encoder="tiny",reason="left"} 51.0' in text
+                assert 'lookalike_rejected_requests_total{reason="left"} 51.0' in text
+                assert "lookalike_running_requests 1.0" in text  # this one
 
     asyncio.run(scenario())
 
