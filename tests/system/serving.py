@@ -21,7 +21,7 @@ _LIFETIME_S = 600
 class Server:
     """A started `lookalike serve`; its log is the file beside its data."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, lifetime_s: int = _LIFETIME_S) -> None:
         self.data_dir = data_dir
         self.log = data_dir.parent / f"{data_dir.name}.log"
         command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)]
@@ -30,7 +30,7 @@ class Server:
         environment["LOOKALIKE_ENGINE"] = "pytorch"
         self._log_file = self.log.open("w")
         self.process = subprocess.Popen(
-            ["timeout", "--foreground", str(_LIFETIME_S), *command, *arguments],
+            ["timeout", "--foreground", str(lifetime_s), *command, *arguments],
             stdout=self._log_file,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -56,7 +56,7 @@ class Server:
         """End it as a power cut would: SIGKILL."""
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid(), signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
         self._log_file.close()
@@ -64,7 +64,7 @@ class Server:
     def ask_to_stop(self) -> None:
         """Send it SIGTERM, as an operator would."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid(), signal.SIGTERM)
+            os.kill(self.pid, signal.SIGTERM)
 
     def stop(self) -> int:
         """Ask it to stop; return the exit code."""
@@ -77,16 +77,17 @@ class Server:
         self._log_file.close()
         return code
 
-    def _pid(self) -> int:
+    @property
+    def pid(self) -> int:
         """Return the server's pid, below that of the `timeout` that bounds its life."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0]) if children else self.process.pid
 
 
 @contextlib.contextmanager
-def running_server(data_dir: Path, *arguments: str) -> Iterator[Server]:
-    """Start a server and stop it afterwards."""
-    server = Server(data_dir, *arguments)
+def running_server(data_dir: Path, *arguments: str, lifetime_s: int = _LIFETIME_S) -> Iterator[Server]:
+    """Start a server and stop it afterwards, or when its time is over."""
+    server = Server(data_dir, *arguments, lifetime_s=lifetime_s)
     try:
         yield server
     finally:

@@ -16,9 +16,10 @@ from PIL import Image
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from models.engines import Device, Embeddings, Engine
 from models.errors import BundleError
 from models.images import Pixels
-from models.runtime import Device, Embeddings, Encoder, Engine, load_encoder
+from models.runtime import Encoder, load_encoder
 from service.app import create_app
 from service.settings import Settings
 from tests.service.api.wires import assert_problem, data_uri

@@ -1,0 +1,1 @@
+"""Stress the running server, check every answer, and write what it bears: `make bench-hosting`."""
