@@ -102,6 +102,7 @@ class HostedEncoders:
         if hosted is self.default:
             raise ConflictError(f"{name!r} is the default encoder. Replace it instead.")
         del self._hosted[name]
+        self._telemetry.forget_queue(name)
         self._retire(hosted)
 
     async def close(self) -> None:

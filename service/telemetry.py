@@ -174,6 +174,11 @@ class Telemetry:
             expected_wait=self._expected.labels(name),
         )
 
+    def forget_queue(self, name: str) -> None:
+        """Show no queue of an encoder that is hosted no longer; what shows it would keep its weights."""
+        for gauge in (self._images, self._bytes, self._expected):
+            gauge.remove(name)
+
     def rejected(self, encoder: str, reason: Rejected, images: int) -> None:
         """Count pictures that were not admitted, or that nobody waits for any more."""
         self._rejected.labels(encoder, reason).inc(images)

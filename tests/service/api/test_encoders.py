@@ -162,8 +162,10 @@ def test_shipped_ones_are_known_by_name(client: TestClient) -> None:
     answer = client.put("/v1/encoders/cars", json={"bundle": "vehicle"}, headers=KEY)
     assert answer.status_code == 201
     assert names(client) == ["tiny", "cars"]
+    assert 'lookalike_waiting_images{encoder="cars"} 0.0' in client.get("/metrics").text
     assert client.delete("/v1/encoders/cars", headers=KEY).status_code == 204
     assert names(client) == ["tiny"]
+    assert 'lookalike_waiting_images{encoder="cars"}' not in client.get("/metrics").text
 
 
 def test_the_default_and_what_is_not_there_cannot_be_removed(client: TestClient) -> None:
