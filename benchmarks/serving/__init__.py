@@ -1,0 +1,1 @@
+"""The hosted encoder under load, beside other model servers and a loop without any."""
