@@ -100,7 +100,7 @@ class Server:
                 *(one.format(port=start.port) for one in arguments),
             ]
         options = {"port": start.port, "data-dir": start.work / "data", "threads": start.threads}
-        options["encoder"] = self._bundle(start)
+        options |= {"encoder": self._bundle(start), "engine": self.engine}
         given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         return [start.python, "-m", "service.cli", "serve", *given]
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from models.engines import Embeddings
 from models.errors import ImageError, OptionError
-from service.api.answering import answers, respond
+from service.api.answering import answers, render, respond
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import embed_all, images_error
 from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, Model, ModelsAnswer
@@ -19,6 +19,9 @@ from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 
 __all__ = ["router"]
+
+# As few embeddings are written faster than a thread is woken.
+_INLINE = 8
 
 router = APIRouter(prefix="/v1", tags=["encoders"], responses=PROBLEM_RESPONSES)
 
@@ -70,7 +73,7 @@ async def create_embeddings(
     ]
     usage = {"prompt_tokens": 0, "total_tokens": 0}
     answer = {"object": "list", "model": encoder.name, "data": data, "usage": usage}
-    return await respond(request, answer)
+    return render(request, answer) if len(data) <= _INLINE else await respond(request, answer)
 
 
 def _check_inputs(inputs: list[object]) -> None:

@@ -178,16 +178,27 @@ async def files_of(request: Request, pictures: Sequence[object]) -> list[bytes |
     """
     urls = [_url(picture) for picture in pictures]
     wanted = [url for url in urls if url is not None]
+    if not wanted:
+        return await _files(pictures)
     fetching = services_of(request).urls.fetch(wanted, request.state.request_id)
     fetched = iter(await awaited(request, fetching))
     sent = [picture for picture, url in zip(pictures, urls, strict=True) if url is None]
-    files = iter(await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in sent]))
+    files = iter(await _files(sent))
     return [next(files) if url is None else next(fetched) for url in urls]
 
 
 def _url(picture: object) -> str | None:
-    text = picture.strip() if isinstance(picture, str) else ""
-    return text if is_url(text) else None
+    """Return a picture's URL; None where it is something else, which may be long and is not copied."""
+    if isinstance(picture, str) and is_url(picture[:64].lstrip()):
+        return picture.strip()
+    return None
+
+
+async def _files(pictures: Sequence[object]) -> list[bytes | ImageError]:
+    """Return the files of pictures or the errors that they are; bytes need no thread to be looked at."""
+    if all(isinstance(picture, Upload) for picture in pictures):
+        return [_file_or_error(picture) for picture in pictures]
+    return await to_thread.run_sync(lambda: [_file_or_error(picture) for picture in pictures])
 
 
 def _file_or_error(picture: object) -> bytes | ImageError:

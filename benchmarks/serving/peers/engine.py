@@ -116,7 +116,7 @@ def _onnxruntime(folder: Path, threads: int) -> Encode:
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda inputs: session.run(None, {name: inputs})[0]  # type: ignore[no-any-return]
+    return lambda inputs: session.run(None, {name: inputs})[0]
 
 
 def _pytorch(folder: Path, threads: int) -> Encode:

@@ -59,6 +59,6 @@ if __name__ == "__main__":
         runtime_env={"env_vars": variables},
     )
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Embedding.bind(), route_prefix="/embed")
+    serve.run(Embedding.bind(), route_prefix="/embed")  # type: ignore[attr-defined]  # the decorator gives it
     while True:
         time.sleep(3600)
