@@ -68,7 +68,7 @@ class Tree:
     def end(self) -> None:
         """Ask the first to stop, and end what is left."""
         others = [pid for pid in self.pids() if pid != self._process.pid]
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

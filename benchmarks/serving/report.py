@@ -152,7 +152,15 @@ def _beside(summary: Summary, clients: int, ours: Cell, limit: float) -> list[st
         (f"at least {_BESIDE_SLOW} times each of them that is under {_SLOW} of the loop", slow, _BESIDE_SLOW),
         (f"at least {_BESIDE_EAGER} times their eager PyTorch", eager, _BESIDE_EAGER),
     ]
-    lines = []
+    unknown = [
+        peer.title
+        for is_eager, speeds in ((False, same), (True, eager))
+        for peer in summary.peers(eager=is_eager)
+        if peer.title not in speeds
+    ]
+    lines = (
+        [f"{clients} clients, not compared, for want of figures: {', '.join(unknown)}."] if unknown else []
+    )
     for aim, speeds, least in aims:
         if speeds:
             ratios = {title: ours.images_per_s / speed for title, speed in speeds.items()}

@@ -222,6 +222,15 @@ def test_every_aim_is_judged_by_its_ratio(changed: dict[str, float], missed: lis
     assert all(any(text in line for text in missed) for line in lines)
 
 
+def test_a_peer_without_figures_is_named_beside_the_verdicts() -> None:
+    whole = summary()
+    assert not any("not compared" in line for line in verdicts(whole))
+    ray = next(one for one in SERVERS if one.title == "Ray Serve")
+    servers = {one.key: [server_record(90.0)] for one in SERVERS if one is not ray}
+    lines = verdicts(Summary([limit_record(1.0)], servers))
+    assert lines[1] == "8 clients, not compared, for want of figures: Ray Serve."
+
+
 def test_the_section_says_what_failed_and_what_was_not_measured() -> None:
     whole = summary(refused=2)
     text = render(

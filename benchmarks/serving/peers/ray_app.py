@@ -4,7 +4,6 @@ python -m benchmarks.serving.peers.ray_app PORT
 """
 
 import asyncio
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -48,15 +47,12 @@ class Embedding:
 
 
 if __name__ == "__main__":
-    # Ray gives its workers one thread of OpenMP unless it is told how many.
-    variables = {name: os.environ[name] for name in os.environ if name.startswith("PEER_")}
-    variables["OMP_NUM_THREADS"] = str(threads_granted())
     ray.init(
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=200 << 20,
-        runtime_env={"env_vars": variables},
+        _node_ip_address="127.0.0.1",
     )
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(Embedding.bind(), route_prefix="/embed")  # type: ignore[attr-defined]  # the decorator gives it
