@@ -5,6 +5,7 @@ A bundle holds
     manifest.json             what it is, for what, how good, and how pictures become its input
     weights.safetensors       for one of our architectures, or
     model.onnx                for ONNX Runtime
+    detector.onnx             finds the faces in photographs, where it is for photographs of faces
     references.safetensors    a few inputs and the outputs that they must give on any engine
     evaluation.json           how it was measured, in full, for programs; may be missing
     report.html               the same for people, with or without pictures of the set; may be missing
@@ -37,6 +38,7 @@ from models.bundle_folder import (
     replace_folder,
 )
 from models.errors import BundleError
+from models.faces import DETECTOR
 from models.images import Pixels
 from models.manifest import (
     FORMAT,
@@ -79,6 +81,7 @@ class Bundle(BaseModel):
         inputs: (n, H, W, C) uint8 reference inputs, n >= 1.
         outputs: (n, D) float32, what they must give.
         reports: the bytes of those reports that the manifest names and that are there.
+        detector: the bytes of the face detector's graph, or None.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -88,6 +91,7 @@ class Bundle(BaseModel):
     inputs: Pixels
     outputs: npt.NDArray[np.float32]
     reports: dict[str, bytes]
+    detector: bytes | None = None
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights by parameter name, for a PyTorch architecture.
@@ -146,6 +150,7 @@ def read_bundle(folder: Path) -> Bundle:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         weights = (folder / manifest.weights_file).read_bytes()
         references = (folder / REFERENCES).read_bytes()
+        detector = (folder / manifest.detector.file).read_bytes() if manifest.detector else None
         reports = {
             str(name): (folder / name).read_bytes()
             for name in manifest.reports_sha256
@@ -164,11 +169,20 @@ def read_bundle(folder: Path) -> Bundle:
         ) from error
     _verify(folder / manifest.weights_file, weights, manifest.weights_sha256)
     _verify(folder / REFERENCES, references, manifest.references_sha256)
+    if manifest.detector is not None and detector is not None:
+        _verify(folder / manifest.detector.file, detector, manifest.detector.sha256)
     for name, sha256 in manifest.reports_sha256.items():
         if name in reports:
             _verify(folder / name, reports[name], sha256)
     inputs, outputs = _read_references(folder / REFERENCES, references, manifest)
-    return Bundle(manifest=manifest, weights=weights, inputs=inputs, outputs=outputs, reports=reports)
+    return Bundle(
+        manifest=manifest,
+        weights=weights,
+        inputs=inputs,
+        outputs=outputs,
+        reports=reports,
+        detector=detector,
+    )
 
 
 def write_bundle(
@@ -178,6 +192,7 @@ def write_bundle(
     references: tuple[Pixels, npt.NDArray[np.float32]],
     *,
     reports: Reports | None = None,
+    detector: bytes | None = None,
 ) -> Manifest:
     """Write a bundle, complete or not at all.
 
@@ -187,6 +202,7 @@ def write_bundle(
         weights: a state dict for a PyTorch architecture, or the file's bytes.
         references: inputs (n, H, W, C) uint8 and the outputs (n, D) float32 that they give.
         reports: files to put beside them, by name.
+        detector: the graph that the spec's `detector` is about; None where it has none.
 
     Raises:
         OptionError: a report of another name.
@@ -207,7 +223,7 @@ def write_bundle(
     )
     text = json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n"
     files = {manifest.weights_file: raw, REFERENCES: reference_bytes, MANIFEST: text.encode()}
-    replace_folder(folder, {**files, **beside})
+    replace_folder(folder, files | ({} if detector is None else {DETECTOR: detector}) | dict(beside))
     return manifest
 
 
@@ -242,6 +258,7 @@ def add_measurements(
         bundle.weights,
         (bundle.inputs, bundle.outputs),
         reports=bundle.reports if reports is None else reports,
+        detector=bundle.detector,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.errors import BundleError
+from models.faces.spec import DETECTOR
 from models.manifest import FORMAT, REPORT_NAMES
 
 __all__ = [
@@ -41,7 +42,7 @@ def check_destination(folder: Path) -> None:
     # Many things have a manifest.json (web pages, browser extensions), so its content decides.
     if not holds_bundle(folder):
         raise BundleError(f"{folder} exists and is no bundle. Name a new folder with --out.")
-    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, *REPORT_NAMES})
+    others = sorted(names - {MANIFEST, REFERENCES, WEIGHTS, GRAPH, DETECTOR, *REPORT_NAMES})
     if others:
         raise BundleError(
             f"{folder} is a bundle that also holds {', '.join(others[:3])}; to replace it would lose that. "

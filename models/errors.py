@@ -11,7 +11,10 @@
     ├── ImageError (ValueError)       bytes that do not become a picture
     │   ├── UnsupportedImageError     not a JPEG, PNG or WebP
     │   ├── DamagedImageError         truncated or corrupt
-    │   └── ImageTooLargeError        more bytes or pixels than allowed
+    │   ├── ImageTooLargeError        more bytes or pixels than allowed
+    │   ├── NoFaceError               a photograph without a face
+    │   ├── SeveralFacesError         a photograph with several, where exactly one was asked for
+    │   └── LowQualityError           a picture below the limits of where it was to go
     ├── InterruptedWorkError          a computation that was told to stop
     ├── BundleError                   an encoder on disk that cannot be trusted or run
     └── DatasetError                  a dataset that is not what it should be
@@ -29,10 +32,13 @@ __all__ = [
     "InputError",
     "InterruptedWorkError",
     "LookalikeError",
+    "LowQualityError",
+    "NoFaceError",
     "NoTripletError",
     "NonFiniteError",
     "OptionError",
     "OverflowedError",
+    "SeveralFacesError",
     "ShapeError",
     "UnsupportedImageError",
 ]
@@ -106,6 +112,18 @@ class ImageTooLargeError(ImageError):
         super().__init__(message)
         self.limit = limit
         self.got = got
+
+
+class NoFaceError(ImageError):
+    """A photograph in which no face was found."""
+
+
+class SeveralFacesError(ImageError):
+    """A photograph with several faces, where exactly one was asked for."""
+
+
+class LowQualityError(ImageError):
+    """A picture whose size, sharpness, brightness or detector score is beyond a limit."""
 
 
 class InterruptedWorkError(LookalikeError):

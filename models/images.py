@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 
-__all__ = ["ImageLimits", "Pixels", "Resize", "decode", "sniff"]
+__all__ = ["ImageLimits", "Pixels", "Resize", "decode", "shorter_side", "sniff"]
 
 Pixels = npt.NDArray[np.uint8]
 Resize = Literal["bilinear", "bicubic"]
@@ -137,6 +137,12 @@ def decode(
             "It may be truncated: send the whole file again."
         ) from error
     return np.asarray(flat, dtype=np.uint8).reshape(flat.height, flat.width, -1)
+
+
+def shorter_side(data: bytes) -> int:
+    """Return the shorter side in pixels of a picture that `decode` has taken; only its header is read."""
+    with _OPEN[sniff(data)](BytesIO(data)) as image:
+        return min(image.size)
 
 
 def sniff(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:

@@ -17,6 +17,7 @@ from pydantic import (
 
 from models.calibration import Calibration
 from models.errors import OptionError
+from models.faces.spec import DetectorSpec
 from models.images import Resize
 
 __all__ = [
@@ -117,7 +118,9 @@ class EncoderSpec(_Record):
         evaluation: how good it is: dataset, split, figures and the counts behind them.
         calibration: the record of a `models.calibration.Calibration`, under `metric`.
         training: the command and configuration that made it.
-        derived_from: the fingerprint of the encoder whose network and weights this is for another engine.
+        derived_from: the fingerprint of the encoder whose network and weights this is for another engine, or
+            with a detector.
+        detector: finds the faces in photographs, which are then aligned; None where pictures are crops.
     """
 
     name: Name
@@ -134,6 +137,7 @@ class EncoderSpec(_Record):
     calibration: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     derived_from: Sha256 | None = None
+    detector: DetectorSpec | None = None
 
     @field_validator("calibration")
     @classmethod
@@ -147,6 +151,13 @@ class EncoderSpec(_Record):
     def _one_engine(self) -> "EncoderSpec":
         if (self.architecture is None) == (self.onnx is None):
             raise ValueError("exactly one of architecture and onnx must be given")
+        return self
+
+    @model_validator(mode="after")
+    def _square_for_faces(self) -> "EncoderSpec":
+        if self.detector is not None and self.input.height != self.input.width:
+            size = f"{self.input.height} x {self.input.width}"
+            raise ValueError(f"faces are aligned to a square template, and the encoder's input is {size}")
         return self
 
     @model_validator(mode="after")
@@ -168,10 +179,17 @@ class Manifest(EncoderSpec):
 
     @property
     def fingerprint(self) -> str:
-        """Return the sha256 of weights and preprocessing: equal fingerprints, comparable embeddings."""
+        """Return the sha256 of weights and preprocessing: equal fingerprints, comparable embeddings.
+
+        A detector decides where a face's landmarks are, so it counts; its thresholds only decide which faces
+        are found.
+        """
         decisive = self.model_dump(
             mode="json", include={"weights_sha256", "architecture", "onnx", "input", "dimension", "normalize"}
         )
+        if self.detector is not None:
+            aligning = {"kind", "sha256", "height", "width"}
+            decisive["detector"] = self.detector.model_dump(mode="json", include=aligning)
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

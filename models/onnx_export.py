@@ -103,7 +103,8 @@ def write_exported(export: OnnxExport, out: Path) -> Encoder:
     stated = source.manifest.model_dump(include=set(EncoderSpec.model_fields))
     stated.update(architecture=None, onnx=_GRAPH, derived_from=source.manifest.fingerprint)
     spec = make_record(EncoderSpec, **stated)
-    write_bundle(out, spec, export.graph, (source.inputs, source.outputs), reports=source.reports)
+    references = (source.inputs, source.outputs)
+    write_bundle(out, spec, export.graph, references, reports=source.reports, detector=source.detector)
     return load_encoder(out, device="cpu")
 
 

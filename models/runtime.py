@@ -10,6 +10,7 @@ from torch import nn
 from models.bundle import Bundle, Reports, read_bundle, write_bundle
 from models.engines import Device, Embeddings, Engine, OnnxEngine, TorchEngine, first_line
 from models.errors import BundleError, OptionError, ShapeError
+from models.faces import FaceFinder, open_finder
 from models.images import Pixels
 from models.manifest import EncoderSpec, Manifest
 from models.networks import build_network
@@ -30,11 +31,15 @@ PARITY = 0.01
 
 
 class Encoder:
-    """A bundle ready to run: (B, H, W, C) pixels in, (B, D) embeddings out. One caller at a time."""
+    """A bundle ready to run: (B, H, W, C) pixels in, (B, D) embeddings out. One caller at a time.
 
-    def __init__(self, manifest: Manifest, engine: Engine) -> None:
+    Before that, `faces` finds and aligns those of a photograph; None where pictures are crops.
+    """
+
+    def __init__(self, manifest: Manifest, engine: Engine, faces: FaceFinder | None = None) -> None:
         self.manifest = manifest
         self.engine = engine
+        self.faces = faces
 
     def encode(self, pixels: Pixels) -> Embeddings:
         """Return the embeddings of decoded pictures.
@@ -74,7 +79,9 @@ def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> 
     else:
         engine = _on_torch(bundle, device)
     check_parity(engine, manifest, bundle.inputs, bundle.outputs)
-    return Encoder(manifest, engine)
+    given = manifest.input
+    faces = open_finder(bundle.detector, manifest.detector, given.height, grey=given.channels == "grey")
+    return Encoder(manifest, engine, faces)
 
 
 def save_encoder(

@@ -68,6 +68,7 @@ def _identity(card: Mapping[str, Any]) -> Facts:
         ("input", f"{given['height']} x {given['width']}, {given['channels']}, {given['resize']}"),
         ("pixels", f"minus {_listed(given['mean'])}, divided by {_listed(given['std'])}"),
         ("dimension", str(card["dimension"])),
+        ("detector", _detector(card["detector"]) if card["detector"] else ""),
         ("normalised", "yes" if card["normalize"] else "no"),
         ("metric", card["metric"]),
         ("fingerprint", card["fingerprint"]),
@@ -75,6 +76,11 @@ def _identity(card: Mapping[str, Any]) -> Facts:
         ("reports", ", ".join(card["reports"])),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _detector(detector: Mapping[str, Any]) -> str:
+    size = f"{detector['height']} x {detector['width']}"
+    return f"{detector['kind']}, {size}, score {detector['score_threshold']:g}, faces: {detector['faces']}"
 
 
 def _network(architecture: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from service.cli.cards import card, show_card
+from service.cli.detectors import add_detector_command
 from service.cli.operating import use
 from service.cli.options import Command, numbers, size
 from service.cli.reports import show_json
@@ -189,6 +190,7 @@ def show(bundle: str, as_json: bool) -> None:
         show_card(shown)
 
 
+encoder.add_command(add_detector_command)
 encoder.add_command(use)
 
 
