@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from models.errors import ImageError
 from models.images import Pixels
@@ -24,7 +24,7 @@ class DecodePool:
     A picture that cannot be decoded is settled with its error, and never waits for the encoder.
 
     Args:
-        decode: one file; raises ImageError.
+        decode: the picture at a position of a job, into its crops; raises ImageError.
         threads: how many decode at once.
         ahead: how many decoded pictures of one request may wait; of all requests together four times as many,
             for pixels are many times larger than files.
@@ -32,7 +32,12 @@ class DecodePool:
     """
 
     def __init__(
-        self, decode: Callable[[bytes], Pixels], *, threads: int, ahead: int, metrics: EncoderMetrics
+        self,
+        decode: Callable[[Job, int], Sequence[Pixels]],
+        *,
+        threads: int,
+        ahead: int,
+        metrics: EncoderMetrics,
     ) -> None:
         self._decode, self._metrics = decode, metrics
         self._ahead, self._ahead_in_all = ahead, 4 * ahead
@@ -105,12 +110,14 @@ class DecodePool:
             return
         started = time.perf_counter()
         try:
-            pixels = self._decode(job.files[position])
+            crops = self._decode(job, position)
         except ImageError as error:
             job.settle(position, error)
             return
         self._metrics.decode_seconds.observe(time.perf_counter() - started)
-        self._batcher.put(job, position, pixels)
+        places = [position] if len(crops) == 1 else job.divide(position, len(crops))
+        for place, pixels in zip(places, crops, strict=True):
+            self._batcher.put(job, place, pixels)
 
     def _next(self) -> tuple[Job, int] | None:
         """Wait for a picture that may be decoded now; None once the pool is closed."""

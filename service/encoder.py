@@ -11,17 +11,18 @@ import numpy as np
 from anyio import to_thread
 
 from models.engines import Embeddings
-from models.errors import ImageError
-from models.images import ImageLimits, Pixels, decode
+from models.errors import ImageError, NoFaceError, OptionError, SeveralFacesError
+from models.faces import FaceChoice, measure
+from models.images import ImageLimits, Pixels, decode, shorter_side
 from models.runtime import Encoder
 from service.batching import Batcher, BatchLimits
 from service.decoding import DecodePool
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError
-from service.jobs import Job, Result
+from service.jobs import Job, Look, View
 from service.pace import Pace
 from service.telemetry import Telemetry
 
-__all__ = ["HostedEncoder", "HostingLimits"]
+__all__ = ["HostedEncoder", "HostingLimits", "Seen"]
 
 # Of the time that a request has left, what others may take before it has its turn. The rest is for its own
 # pictures, and for how far an estimate may be off.
@@ -45,6 +46,37 @@ class HostingLimits:
     decoders: int
     waiting_images: int
     waiting_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a picture came to.
+
+    Attributes:
+        embeddings: (D,) float32 each: of the picture, or of those of its faces that were asked for.
+        view: what is in it; under `one`, several faces without an embedding.
+    """
+
+    embeddings: list[Embeddings]
+    view: View
+
+    def one(self) -> Embeddings:
+        """Return the embedding of the picture, or of the largest face that was asked for.
+
+        Raises:
+            NoFaceError, SeveralFacesError: there is none.
+        """
+        if self.embeddings:
+            return self.embeddings[0]
+        count = len(self.view.faces or ())
+        if count:
+            raise SeveralFacesError(
+                f"There are {count} faces in it and exactly one was asked for. Crop the picture, or take "
+                "the largest face (faces: largest)."
+            )
+        raise NoFaceError(
+            "No face was found in it. Send a picture that shows one, upright and not too small."
+        )
 
 
 class HostedEncoder:
@@ -73,6 +105,7 @@ class HostedEncoder:
         self.manifest = encoder.manifest
         self.name = name or encoder.manifest.name
         self.engine = encoder.engine
+        self.faces = encoder.faces
         self._limits, self._telemetry = limits, telemetry
         self._metrics = metrics = telemetry.of_encoder(self.name)
         self._images = self._bytes = 0  # admitted and not settled; under the lock
@@ -142,29 +175,58 @@ class HostedEncoder:
     async def embed(
         self, images: Sequence[bytes], *, deadline: float = math.inf
     ) -> list[Embeddings | ImageError]:
-        """Return one (D,) float32 embedding a picture, or the error that it is.
+        """Return one (D,) float32 embedding a picture, or the error that it is; of faces the largest one's.
+
+        Args:
+            images: the files.
+            deadline: as in `see`.
+
+        Raises:
+            TooLargeError, OverloadedError, EncoderFailedError, BundleError: as `see`.
+        """
+        return [_one(seen) for seen in await self.see(images, Look(), deadline=deadline)]
+
+    async def see(
+        self, images: Sequence[bytes], look: Look, *, deadline: float = math.inf
+    ) -> list[Seen | ImageError]:
+        """Return what each picture came to, or the error that it is.
 
         Where the caller is cancelled, what has not begun is dropped.
 
         Args:
             images: the files.
+            look: how they are looked at.
             deadline: after which nobody waits for them, by the event loop's clock; it is cancelled then.
 
         Raises:
+            OptionError: faces are to be chosen, and the encoder finds none.
             TooLargeError: more pictures than may ever wait.
             OverloadedError: too much is waiting already.
             EncoderFailedError: the encoder failed, hangs or was closed.
             BundleError: the encoder gave NaN or infinity.
         """
+        if look.faces is not None and self.faces is None:
+            raise OptionError(
+                f"The encoder {self.name!r} has no face detector: each picture is one crop. "
+                "Leave `faces` out.",
+                argument="faces",
+            )
         if not images:
             return []
-        results = await self._run(images, deadline)
-        embeddings: list[Embeddings | ImageError] = []
-        for result in results:
-            if isinstance(result, Exception) and not isinstance(result, ImageError):
+        job = await self._run(images, look, deadline)
+        all_seen: list[Seen | ImageError] = []
+        for position, result in enumerate(job.crops()):
+            if isinstance(result, ImageError):
+                all_seen.append(result)
+            elif isinstance(result, Exception):
                 raise result
-            embeddings.append(result)
-        return embeddings
+            else:
+                all_seen.append(Seen(result, job.views.get(position) or View()))
+        return all_seen
+
+    def chosen(self, look: Look) -> FaceChoice | None:
+        """Return which faces of a picture count; None where the encoder does not look for faces."""
+        return None if self.faces is None else look.faces or self.faces.usual
 
     async def check(self) -> None:
         """Encode a grey picture, as one is encoded for a client.
@@ -188,8 +250,8 @@ class HostedEncoder:
         await to_thread.run_sync(self._decoding.close)
         await to_thread.run_sync(self._batcher.close)
 
-    async def _run(self, images: Sequence[bytes], deadline: float) -> list[Result]:
-        """Admit pictures as a job and wait until all are settled."""
+    async def _run(self, images: Sequence[bytes], look: Look, deadline: float) -> Job:
+        """Admit pictures as a job and return it when all are settled."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self.refuse_late(deadline, len(images))
@@ -198,6 +260,7 @@ class HostedEncoder:
             images,
             settled=self._release,
             done=lambda job: _tell(loop, done),
+            look=look,
         )
         self._jobs.add(job)
         self._decoding.add(job)
@@ -211,7 +274,7 @@ class HostedEncoder:
             raise
         finally:
             self._jobs.discard(job)
-        return job.results()
+        return job
 
     def _admit(self, images: Sequence[bytes]) -> None:
         count, size = len(images), sum(map(len, images))
@@ -251,16 +314,27 @@ class HostedEncoder:
         for position in left:
             job.settle(position, EncoderFailedError("Nobody waited for it."))
 
-    def _decode(self, data: bytes) -> Pixels:
-        """Decode at the encoder's size."""
-        spec = self.manifest.input
-        return decode(
-            data,
-            (spec.height, spec.width),
-            grey=spec.channels == "grey",
-            resize=spec.resize,
-            limits=self._limits.images,
-        )
+    def _decode(self, job: Job, position: int) -> Sequence[Pixels]:
+        """Decode a picture at the encoder's size, or in full where the faces in it are to be found."""
+        data, spec, limits = job.files[position], self.manifest.input, self._limits.images
+        if self.faces is not None:
+            found = self.faces.find(decode(data, limits=limits), job.look.faces)
+            job.views[position] = View(faces=found.faces)
+            return found.crops
+        grey, size = spec.channels == "grey", (spec.height, spec.width)
+        pixels = decode(data, size, grey=grey, resize=spec.resize, limits=limits)
+        if job.look.quality:
+            job.views[position] = View(quality=measure(pixels, shorter_side(data)))
+        return [pixels]
+
+
+def _one(seen: Seen | ImageError) -> Embeddings | ImageError:
+    if isinstance(seen, ImageError):
+        return seen
+    try:
+        return seen.one()
+    except ImageError as error:
+        return error
 
 
 def _whole_seconds(wait: float) -> int:

@@ -16,6 +16,7 @@ from service.api.gallery_schemas import (
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.state import Services, ServicesDep
 from service.api.wire import accepts, body
+from service.encoder import HostedEncoder
 from service.errors import CollectionDroppedError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.gallery import Gallery
@@ -78,6 +79,7 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
             metric=wanted.metric or "euclidean",
             index_type=wanted.index.type,
             fields=wanted.fields,
+            quality=_quality(wanted, None),
         )
     hosted = services.encoders.named(wanted.encoder)
     manifest = hosted.manifest
@@ -94,7 +96,30 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
         fields=wanted.fields,
         encoder=hosted.name,
         fingerprint=manifest.fingerprint,
+        quality=_quality(wanted, hosted),
     )
+
+
+def _quality(wanted: CollectionRequest, hosted: HostedEncoder | None) -> dict[str, float]:
+    """Return the limits on the quality of its pictures.
+
+    Raises:
+        OptionError: it takes no pictures, or no detector gives the scores that are limited.
+    """
+    limits = wanted.quality.limits()
+    if limits and hosted is None:
+        raise OptionError(
+            "A collection of vectors only has no pictures to measure. "
+            "Leave `quality` out, or name an encoder.",
+            argument="quality",
+        )
+    if "min_score" in limits and hosted is not None and hosted.faces is None:
+        raise OptionError(
+            f"The encoder {hosted.name!r} has no face detector, so there is no score to limit. "
+            "Leave `min_score` out.",
+            argument="quality",
+        )
+    return limits
 
 
 def _describe_all(gallery: Gallery) -> list[dict[str, Any]]:
@@ -114,6 +139,7 @@ def _describe(collection: Collection) -> dict[str, Any]:
         "encoder": config.encoder,
         "fingerprint": config.fingerprint,
         "fields": dict(config.fields),
+        "quality": dict(config.quality),
         "keep_images": False,
         "index": {"type": config.index_type, "state": "ready"},
         "items": stats.items,

@@ -1,22 +1,24 @@
 """Embeddings of pictures, in the shape of OpenAI's."""
 
 import base64
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from models.engines import Embeddings
 from models.errors import ImageError, OptionError
 from service.api.answering import answers, render, respond
+from service.api.faces import seen_fields
 from service.api.problems import PROBLEM_RESPONSES
-from service.api.samples import embed_all, images_error
+from service.api.samples import images_error, see_all
 from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, Model, ModelsAnswer
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
-from service.encoder import HostedEncoder
+from service.encoder import HostedEncoder, Seen
 from service.errors import InvalidFieldsError
+from service.jobs import Look
 
 __all__ = ["router"]
 
@@ -58,19 +60,18 @@ async def create_embeddings(
             argument="dimensions",
         )
     _check_inputs(wanted.input)
-    results = await embed_all(request, wanted.input, encoder)
-    errors = [
-        (pointer_of("input", index), result)
-        for index, result in enumerate(results)
-        if isinstance(result, ImageError)
-    ]
+    look = Look(wanted.faces, quality="quality" in wanted.include)
+    results = await see_all(request, wanted.input, encoder, look)
+    several = encoder.chosen(look) == "all"
+    errors: list[tuple[str, ImageError]] = []
+    data: list[dict[str, Any]] = []
+    for index, seen in enumerate(results):
+        try:
+            data += _rows(index, seen, wanted.encoding_format, several=several)
+        except ImageError as error:
+            errors.append((pointer_of("input", index), error))
     if errors:
         raise images_error(errors, len(results))
-    data = [
-        {"object": "embedding", "index": index, "embedding": _encoded(result, wanted.encoding_format)}
-        for index, result in enumerate(results)
-        if isinstance(result, np.ndarray)
-    ]
     usage = {"prompt_tokens": 0, "total_tokens": 0}
     answer = {"object": "list", "model": encoder.name, "data": data, "usage": usage}
     return render(request, answer) if len(data) <= _INLINE else await respond(request, answer)
@@ -86,6 +87,23 @@ def _check_inputs(inputs: list[object]) -> None:
             pointer = pointer_of("input", index)
             message = "It is no picture. Give a data URI or base64; vectors are embedded already."
             raise InvalidFieldsError(f"{pointer}: {message}", [(pointer, message)])
+
+
+def _rows(
+    index: int, seen: Seen | ImageError, encoding_format: str, *, several: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield a picture's entries of the answer: one, or where several are asked for one for each face.
+
+    Raises:
+        ImageError: the picture's own; or it has no embedding and must have one.
+    """
+    if isinstance(seen, ImageError):
+        raise seen
+    if not several:
+        seen.one()
+    for number, embedding in enumerate(seen.embeddings):
+        row = {"object": "embedding", "index": index, "embedding": _encoded(embedding, encoding_format)}
+        yield row | seen_fields(seen.view, number)
 
 
 def _encoded(embedding: Embeddings, encoding_format: str) -> Embeddings | str:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Response
 
 from models.bundle import find_bundle, shipped_bundles
 from models.errors import BundleError
+from models.faces import DetectorSpec
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.schemas import EncoderAnswer, EncoderName, EncodersAnswer, HostRequest
 from service.api.security import OperatorDep
@@ -93,6 +94,18 @@ def _describe(hosted: HostedEncoder) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint,
         "engine": hosted.engine.name,
         "device": hosted.engine.device,
+        "detector": _describe_detector(manifest.detector),
         "evaluation": manifest.evaluation,
         "calibration": manifest.calibration,
+    }
+
+
+def _describe_detector(detector: DetectorSpec | None) -> dict[str, Any] | None:
+    if detector is None:
+        return None
+    return {
+        "kind": detector.kind,
+        "input_size": {"height": detector.height, "width": detector.width},
+        "score_threshold": detector.score_threshold,
+        "faces": detector.faces,
     }

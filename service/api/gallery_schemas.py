@@ -1,7 +1,6 @@
 """Requests and answers about collections and items."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,8 +17,9 @@ from pydantic import (
 )
 from torch import Tensor
 
+from service.api.item_rows import rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer, FaceAnswer, QualityAnswer, RequestBody
 from service.api.validation import sentence_of
 from service.gallery.fields import FieldType
 
@@ -68,10 +68,27 @@ NotKept = Annotated[
 ]
 
 
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class IndexRequest(RequestBody):
     """How the collection is searched: flat compares with every item, exactly."""
 
     type: Literal["flat"] = "flat"
+
+
+class QualityLimits(RequestBody):
+    """What a picture must meet to be enrolled; for each there is a measure in `include: ["quality"]`."""
+
+    min_size: int | None = Field(None, ge=1, description="Pixels of the shorter side, as it came.")
+    min_sharpness: Limit | None = Field(None, description="Variance of the Laplacian.")
+    min_brightness: Limit | None = Field(None, le=255, description="Mean of the grey picture.")
+    max_brightness: Limit | None = Field(None, le=255, description="Likewise.")
+    min_score: Limit | None = Field(None, le=1, description="The detector's, where there is one.")
+
+    def limits(self) -> dict[str, float]:
+        """Return those that are given, by name."""
+        return {name: float(limit) for name, limit in self.model_dump(exclude_none=True).items()}
 
 
 class CollectionRequest(RequestBody):
@@ -93,6 +110,7 @@ class CollectionRequest(RequestBody):
     fields: dict[str, FieldType] = Field({}, max_length=64, description="Declared metadata fields.")
     keep_images: NotKept = Field(False, description="Pictures are not kept, only their embeddings.")
     encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
+    quality: QualityLimits = Field(QualityLimits(), description="What pictures must meet to be enrolled.")
 
 
 class IndexState(Answer):
@@ -111,6 +129,7 @@ class CollectionAnswer(Answer):
     encoder: str | None
     fingerprint: str | None
     fields: dict[str, str]
+    quality: dict[str, float]
     keep_images: bool
     index: IndexState
     items: int
@@ -184,6 +203,10 @@ class ItemsRequest(RequestBody):
     on_error: Literal["continue", "abort"] = Field(
         "continue", description="Whether the good items are written where others are rejected."
     )
+    faces: Literal["largest", "one"] | None = Field(
+        None, description="Which face of a photograph is enrolled, where the encoder has a face detector."
+    )
+    include: list[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
 
     @model_validator(mode="before")
     @classmethod
@@ -194,10 +217,10 @@ class ItemsRequest(RequestBody):
         columns = {name: fields[name] for name in ("image", "id", "identity", "metadata") if name in fields}
         rest = {name: value for name, value in fields.items() if name not in columns}
         if "image" in columns:
-            return {**rest, "items": _rows_of_form(columns)}
+            return {**rest, "items": rows_of_form(columns)}
         if isinstance(fields.get("vector"), Tensor):
             others = {name: value for name, value in fields.items() if name != "vector"}
-            return {**others, "items": _rows_of_tensor(fields["vector"], fields.get("items"))}
+            return {**others, "items": rows_of_tensor(fields["vector"], fields.get("items"))}
         return fields
 
 
@@ -208,6 +231,8 @@ class WrittenItem(Answer):
     identity: str | None
     status: Literal["created", "replaced", "rejected"]
     reason: str | None = None
+    face: FaceAnswer | None = None
+    quality: QualityAnswer | None = None
 
 
 class ItemsAnswer(Answer):
@@ -254,36 +279,3 @@ class DeletedAnswer(Answer):
     """How many items were deleted."""
 
     deleted: int
-
-
-def _rows_of_form(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one item a file; a single identity or metadata is for all of them."""
-    images = columns["image"]
-    if not isinstance(images, list):
-        raise ValueError("image takes files in a form, or comes inside items in JSON")
-    rows: list[dict[str, Any]] = [{"image": image} for image in images]
-    for name in ("id", "identity", "metadata"):
-        if name not in columns:
-            continue
-        values = columns[name] if isinstance(columns[name], list) else [columns[name]]
-        if len(values) == 1 and (name != "id" or len(rows) == 1):
-            values = values * len(rows)
-        if len(values) != len(rows):
-            raise ValueError(f"{len(values)} values of {name} came with {len(rows)} images; give one each")
-        for row, value in zip(rows, values, strict=True):
-            row[name] = value
-    return rows
-
-
-def _rows_of_tensor(vectors: Tensor, items: Any) -> Sequence[Any]:
-    """Return one item a row of the (N, D) tensor, with what the metadata says about each."""
-    if vectors.ndim != 2:
-        raise ValueError(f"the tensor vector must be (N, D); it is {tuple(vectors.shape)}")
-    if items is None:
-        items = [{} for _ in vectors]
-    if not isinstance(items, list) or len(items) != len(vectors):
-        raise ValueError(f"the tensor vector has {len(vectors)} rows, so items must have as many entries")
-    return [
-        {**item, "vector": vector} if isinstance(item, dict) else item
-        for item, vector in zip(items, vectors, strict=True)
-    ]

@@ -1,16 +1,18 @@
 """Items: enrolled, read, listed, deleted."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from torch import Tensor
 
-from models.errors import ImageError, InputError, ShapeError
+from models.errors import ImageError, InputError, LowQualityError, ShapeError
+from models.faces import shortfall
 from service.api.answering import answers, respond
+from service.api.faces import seen_fields
 from service.api.gallery_schemas import (
     BadItem,
     CollectionName,
@@ -23,10 +25,11 @@ from service.api.gallery_schemas import (
     ItemsRequest,
 )
 from service.api.problems import PROBLEM_RESPONSES, problem_of
-from service.api.samples import embed_all
+from service.api.samples import see_all
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
+from service.encoder import Seen
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import (
     ANOTHER_REJECTED,
@@ -37,6 +40,7 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.filters import parse_filter
+from service.jobs import Look
 
 __all__ = ["router"]
 
@@ -52,6 +56,14 @@ class Fault:
     field: str | None
     reason: str
     kind: type[Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An item's vector, or why it has none, and what the answer says of its picture."""
+
+    vector: Vectors | Fault
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 @router.post(
@@ -72,15 +84,16 @@ async def upsert_items(
     Where none could be kept the answer is a problem, which has `items` too.
     """
     target = services.gallery.get(collection)
-    vectors = await _vectors(request, wanted.items, target, services)
+    ready = await _ready_items(request, wanted, target, services)
+    vectors = [one.vector for one in ready]
     abort = wanted.on_error == "abort"
     if abort and any(isinstance(vector, Fault) for vector in vectors):
         written = [_not_written(item, vector) for item, vector in zip(wanted.items, vectors, strict=True)]
     else:
         written = await services.store(lambda: _write(target, wanted.items, vectors, all_or_none=abort))
     if all(one.status == "rejected" for one in written):
-        return problem_of(request, _rejection(written, vectors), extensions=_tally(written))
-    return await respond(request, _tally(written))
+        return problem_of(request, _rejection(written, vectors), extensions=_tally(written, ready))
+    return await respond(request, _tally(written, ready))
 
 
 @router.get("", response_model=ItemsPage, response_model_exclude_none=False)
@@ -144,16 +157,19 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
     return {"deleted": deleted}
 
 
-async def _vectors(
-    request: Request, items: Sequence[ItemBody | BadItem], target: Collection, services: Services
-) -> list[Vectors | Fault]:
+async def _ready_items(
+    request: Request, wanted: ItemsRequest, target: Collection, services: Services
+) -> list[_Ready]:
     """Return each item's vector, or why it has none: pictures embedded, numbers as float32."""
+    items: Sequence[ItemBody | BadItem] = wanted.items
+    limits = target.config.quality
     pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
     ready = await services.store(lambda: [_ready(item) for item in items])
-    if not pictures:
-        return [one for one in ready if one is not None]
-    embedded = iter(await embed_all(request, pictures, services.encoder_of(target)))
-    return [_picture(next(embedded)) if one is None else one for one in ready]
+    if not pictures and wanted.faces is None:
+        return [_Ready(one) for one in ready if one is not None]
+    look = Look(wanted.faces, quality=bool(limits) or "quality" in wanted.include)
+    seen = iter(await see_all(request, pictures, services.encoder_of(target), look))
+    return [_picture(next(seen), limits) if one is None else _Ready(one) for one in ready]
 
 
 def _ready(item: ItemBody | BadItem) -> Vectors | Fault | None:
@@ -163,8 +179,18 @@ def _ready(item: ItemBody | BadItem) -> Vectors | Fault | None:
     return None if item.image is not None else _numbers(item.vector)
 
 
-def _picture(embedded: Vectors | ImageError) -> Vectors | Fault:
-    return Fault("image", str(embedded), type(embedded)) if isinstance(embedded, ImageError) else embedded
+def _picture(seen: Seen | ImageError, limits: Mapping[str, float]) -> _Ready:
+    """Return the embedding of a picture, or of the face in it, where it is good enough."""
+    if isinstance(seen, ImageError):
+        return _Ready(Fault("image", str(seen), type(seen)))
+    try:
+        embedding = seen.one()
+    except ImageError as error:
+        return _Ready(Fault("image", str(error), type(error)))
+    faces, fields = seen.view.faces, seen_fields(seen.view, 0)
+    quality = faces[0].quality if faces else seen.view.quality
+    reason = None if quality is None else shortfall(quality, limits)
+    return _Ready(embedding if reason is None else Fault("image", reason, LowQualityError), fields)
 
 
 def _numbers(vector: object) -> Vectors | Fault:
@@ -226,13 +252,14 @@ def _rejection(written: Sequence[Written], vectors: Sequence[Vectors | Fault]) -
     return InvalidFieldsError(f"{pointer}: {reason}{others if len(written) > 1 else ''}", errors, kind=kind)
 
 
-def _tally(written: Sequence[Written]) -> dict[str, Any]:
-    """Return what became of the items, and how many became what."""
+def _tally(written: Sequence[Written], ready: Sequence[_Ready]) -> dict[str, Any]:
+    """Return what became of the items, what their pictures showed, and how many became what."""
     counts = Counter(one.status for one in written)
     items = [
         {"id": one.id, "identity": one.identity, "status": one.status}
         | ({"reason": one.reason} if one.reason else {})
-        for one in written
+        | made.seen
+        for one, made in zip(written, ready, strict=True)
     ]
     return {"items": items, **{status: counts[status] for status in ("created", "replaced", "rejected")}}
 

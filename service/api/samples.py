@@ -1,8 +1,8 @@
 """Samples: vectors or pictures, wherever an endpoint takes one, by the same code."""
 
 import base64
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from models.errors import ImageError, NonFiniteError, ShapeError
 from service.api.attended import awaited, deadline_of
 from service.api.state import services_of
 from service.api.wire import Upload
-from service.encoder import HostedEncoder
+from service.encoder import HostedEncoder, Seen
 from service.errors import InvalidFieldsError
+from service.jobs import Look
 from service.urls.places import is_url
 
 __all__ = [
@@ -31,7 +32,10 @@ __all__ = [
     "images_error",
     "is_image",
     "resolve",
+    "see_all",
 ]
+
+Found = TypeVar("Found")
 
 _IMAGE = (
     "A data URI, or bare base64; or an http(s) URL, where the server fetches pictures from its host (from "
@@ -163,10 +167,30 @@ async def embed_all(
     request: Request, pictures: Sequence[object], encoder: HostedEncoder
 ) -> list[Embeddings | ImageError]:
     """Return one embedding or error for each picture, in order, while the request's client waits for them."""
+    return await _for_files(
+        request, pictures, lambda files: encoder.embed(files, deadline=deadline_of(request))
+    )
+
+
+async def see_all(
+    request: Request, pictures: Sequence[object], encoder: HostedEncoder, look: Look
+) -> list[Seen | ImageError]:
+    """Return what each picture came to, or its error, in order, while the request's client waits for it."""
+    return await _for_files(
+        request, pictures, lambda files: encoder.see(files, look, deadline=deadline_of(request))
+    )
+
+
+async def _for_files(
+    request: Request,
+    pictures: Sequence[object],
+    work: Callable[[list[bytes]], Awaitable[list[Found | ImageError]]],
+) -> list[Found | ImageError]:
+    """Return what the work gives for the files of the pictures, each at the place of its picture."""
     files = await files_of(request, pictures)
     good = [file for file in files if isinstance(file, bytes)]
-    embedded = iter(await awaited(request, encoder.embed(good, deadline=deadline_of(request))))
-    return [next(embedded) if isinstance(file, bytes) else file for file in files]
+    found = iter(await awaited(request, work(good)))
+    return [next(found) if isinstance(file, bytes) else file for file in files]
 
 
 async def files_of(request: Request, pictures: Sequence[object]) -> list[bytes | ImageError]:

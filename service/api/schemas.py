@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
+from models.faces import FaceChoice
 from service.api.samples import Sample
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "EncoderAnswer",
     "EncoderName",
     "EncodersAnswer",
+    "FaceAnswer",
+    "Faces",
     "HealthAnswer",
     "HostRequest",
     "Model",
     "ModelsAnswer",
+    "QualityAnswer",
     "RequestBody",
     "VerifyAnswer",
     "VerifyRequest",
@@ -45,6 +49,35 @@ class Answer(BaseModel):
 EncoderName = Annotated[
     str, Path(description="The encoder's name.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 ]
+
+
+Faces = Annotated[
+    FaceChoice | None,
+    Field(
+        description="Which faces of a photograph count, where the encoder has a face detector; its own "
+        "choice if left out. one: there must be exactly one."
+    ),
+]
+
+
+class QualityAnswer(Answer):
+    """How good a picture is to recognise somebody by."""
+
+    size: int = Field(description="The shorter side of the face, or of the picture, in pixels as it came.")
+    sharpness: float = Field(description="Variance of the Laplacian at the encoder's size; low is blurred.")
+    brightness: float = Field(description="Mean of the grey picture, 0 to 255.")
+
+
+class FaceAnswer(Answer):
+    """A face in a photograph, in pixels of the upright picture."""
+
+    box: list[float] = Field(description="Left, top, right, bottom.")
+    landmarks: list[list[float]] = Field(
+        description="x, y of the eye on the picture's left, the other, the nose, the corner of the mouth on "
+        "the picture's left, the other."
+    )
+    score: float = Field(description="The detector's, 0 to 1.")
+    quality: QualityAnswer
 
 
 def _one_or_many(value: object) -> object:
@@ -83,15 +116,19 @@ class EmbeddingsRequest(RequestBody):
         "float", description="base64 is little-endian float32."
     )
     dimensions: int | None = Field(None, description="Must be the encoder's own dimension if given.")
+    faces: Faces = None
+    include: list[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
     user: str | None = Field(None, description="Taken for compatibility, and not used.")
 
 
 class Embedding(Answer):
-    """One picture's embedding."""
+    """The embedding of a picture, or of a face in it; `index` is that of the picture in the input."""
 
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
+    face: FaceAnswer | None = None
+    quality: QualityAnswer | None = None
 
 
 class Usage(Answer):
@@ -153,6 +190,15 @@ class EncoderInput(Answer):
     width: int
 
 
+class DetectorAnswer(Answer):
+    """What finds the faces in photographs."""
+
+    kind: str
+    input_size: EncoderInput
+    score_threshold: float
+    faces: FaceChoice = Field(description="Which faces count unless a request says so.")
+
+
 class EncoderAnswer(Answer):
     """A hosted encoder."""
 
@@ -167,6 +213,7 @@ class EncoderAnswer(Answer):
     fingerprint: str = Field(description="sha256 of weights and preprocessing.")
     engine: str
     device: str
+    detector: DetectorAnswer | None = Field(description="null where a picture is one crop.")
     evaluation: dict[str, Any] | None = Field(description="Dataset, split and figures, with their counts.")
     calibration: dict[str, Any] | None = Field(
         description="Thresholds by false acceptance rate, with the pairs that they were measured on."

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import Sample
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody
 from service.api.validation import validate
 from service.api.wire import Upload
 
@@ -88,7 +88,10 @@ class SearchRequest(RequestBody):
     max_distance: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None, description="Only matches at most this far (inclusive)."
     )
-    include: list[Literal["metadata", "vector"]] = Field(default=["metadata"])
+    include: list[Literal["metadata", "vector", "quality"]] = Field(
+        default=["metadata"], description="Of the matches; quality is that of the query's picture."
+    )
+    faces: Faces = None
     exact: bool = Field(False, description="Compare with every item; a flat index always does.")
 
 
@@ -103,12 +106,16 @@ class MatchAnswer(Answer):
 
 
 class SearchResult(Answer):
-    """One query's matches, nearest first."""
+    """One query's matches, nearest first; where all faces of photographs count, those of one face."""
 
     decision: Literal["match", "unknown", "ambiguous"] | None = Field(
         description="null until the collection is calibrated."
     )
     matches: list[MatchAnswer]
+    faces: list[FaceAnswer] | None = Field(None, description="Of a photograph: the one searched with.")
+    reason: str | None = Field(None, description="Why a photograph was not searched with.")
+    query: int | None = Field(None, description="The query's position, where all faces count.")
+    quality: QualityAnswer | None = None
 
 
 class SearchAnswer(Answer):

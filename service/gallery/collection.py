@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from models.faces import LIMITS
 from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
@@ -50,6 +51,7 @@ class CollectionConfig:
         fields: declared metadata fields and their types.
         encoder: the name of the encoder of its images, or None where it takes vectors only.
         fingerprint: that encoder's fingerprint, or None likewise.
+        quality: limits that its pictures must meet, by the names in `models.faces.LIMITS`.
 
     Raises:
         InvalidFieldsError: a value that no collection can have.
@@ -61,6 +63,7 @@ class CollectionConfig:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     encoder: str | None = None
     fingerprint: str | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong: list[tuple[str, str]] = []
@@ -78,6 +81,11 @@ class CollectionConfig:
                 wrong.append((pointer, "must have another name: this one is reserved, empty or too long"))
             if kind not in get_args(FieldType):
                 wrong.append((pointer, f"must be one of {', '.join(get_args(FieldType))}"))
+        wrong += [
+            (f"/quality/{name}", f"must be one of {', '.join(LIMITS)}, and a finite number")
+            for name, limit in self.quality.items()
+            if name not in LIMITS or not math.isfinite(limit)
+        ]
         if wrong:
             sentence = "; ".join(f"{pointer} {detail}" for pointer, detail in wrong)
             raise InvalidFieldsError(f"The collection cannot be made so: {sentence}.", wrong)

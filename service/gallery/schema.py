@@ -98,7 +98,8 @@ def stored_item(values: Sequence[Any]) -> StoredItem:
 
 def config_to_json(config: CollectionConfig) -> str:
     """Return the configuration as JSON; the order of its fields is that of their columns."""
-    return orjson.dumps(dataclasses.asdict(dataclasses.replace(config, fields=dict(config.fields)))).decode()
+    plain = dataclasses.replace(config, fields=dict(config.fields), quality=dict(config.quality))
+    return orjson.dumps(dataclasses.asdict(plain)).decode()
 
 
 def config_from_json(text: str) -> CollectionConfig:

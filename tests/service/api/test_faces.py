@@ -1,0 +1,287 @@
+"""Photographs of faces through the API: found, chosen, measured, enrolled and searched with."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+from starlette.testclient import TestClient
+
+from models.detector_import import DetectorOptions, add_detector
+from models.runtime import Encoder, load_encoder, save_encoder
+from service.app import create_app
+from service.settings import Settings
+from tests.models.encoders import onnx_spec
+from tests.models.faces.detectors import file_of, photograph, retinaface_graph
+from tests.models.onnx_graphs import encoder_graph
+from tests.service.api.wires import assert_problem
+
+SIDE = 32
+ANNA, BEN, CARLA = (3, 3, "blue", 250), (1, 6, "red", 10), (6, 6, "red", 130)
+
+
+def sent(*faces: tuple[int, int, str, int], scale: int = 1) -> str:
+    return base64.b64encode(file_of(photograph(*faces, scale=scale))).decode()
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An encoder of crops, and the same with a detector, which takes photographs."""
+    folder = tmp_path_factory.mktemp("bundles")
+    raw = encoder_graph(size=(SIDE, SIDE)).SerializeToString()
+    inputs = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.uint8)
+    save_encoder(folder / "crops", onnx_spec(height=SIDE, width=SIDE), raw, inputs)
+    (folder / "d.onnx").write_bytes(retinaface_graph())
+    add_detector(folder / "crops", folder / "d.onnx", folder / "photos", DetectorOptions(name="photos"))
+    return {"crops": folder / "crops", "photos": folder / "photos"}
+
+
+@pytest.fixture(scope="module")
+def encoder(bundles: dict[str, Path]) -> Encoder:
+    return load_encoder(bundles["photos"])
+
+
+@pytest.fixture
+def faces(bundles: dict[str, Path], tmp_path: Path) -> Iterator[TestClient]:
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        encoder=str(bundles["photos"]),
+        encoders=f"crops={bundles['crops']}",
+        threads=1,
+    )
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def by_hand(encoder: Encoder, *faces: tuple[int, int, str, int]) -> list[list[float]]:
+    assert encoder.faces is not None
+    crops = encoder.faces.find(photograph(*faces), "all").crops
+    return [encoder.encode(crop[None])[0].tolist() for crop in crops]
+
+
+def embed(client: TestClient, *pictures: str, **fields: Any) -> list[dict[str, Any]]:
+    answer = client.post("/v1/embeddings", json={"input": list(pictures), **fields})
+    assert answer.status_code == 200, answer.text
+    data: list[dict[str, Any]] = answer.json()["data"]
+    return data
+
+
+def test_the_largest_face_is_embedded_unless_told_otherwise(faces: TestClient, encoder: Encoder) -> None:
+    largest, other = embed(faces, sent(BEN, ANNA), sent(CARLA))
+    np.testing.assert_allclose(largest["embedding"], by_hand(encoder, ANNA, BEN)[0], atol=1e-5)
+    np.testing.assert_allclose(other["embedding"], by_hand(encoder, CARLA)[0], atol=1e-5)
+    np.testing.assert_allclose(largest["face"]["box"], [12, 12, 44, 44], atol=0.02)
+    assert np.shape(largest["face"]["landmarks"]) == (5, 2)
+    assert largest["face"]["score"] > 0.9
+    assert largest["face"]["quality"].keys() == {"size", "sharpness", "brightness"}
+    assert (largest["face"]["quality"]["size"], other["face"]["quality"]["size"]) == (32, 16)
+
+
+def test_all_faces_are_rows_with_the_index_of_their_picture(faces: TestClient, encoder: Encoder) -> None:
+    data = embed(faces, sent(BEN), sent(), sent(BEN, ANNA, CARLA), faces="all")
+    assert [row["index"] for row in data] == [0, 2, 2, 2]
+    expected = by_hand(encoder, BEN) + by_hand(encoder, BEN, ANNA, CARLA)
+    np.testing.assert_allclose([row["embedding"] for row in data], expected, atol=1e-5)
+    assert [row["face"]["quality"]["size"] for row in data] == [16, 32, 16, 16]
+
+
+def test_all_faces_come_as_one_tensor_too(faces: TestClient) -> None:
+    answer = faces.post(
+        "/v1/embeddings",
+        json={"input": [sent(BEN, ANNA), sent(CARLA)], "faces": "all"},
+        headers={"Accept": "application/x-safetensors"},
+    )
+    assert load(answer.content)["embedding"].shape == (3, 5)
+
+
+def test_a_picture_that_must_have_an_embedding_and_has_none_is_named(faces: TestClient) -> None:
+    answer = faces.post("/v1/embeddings", json={"input": [sent(BEN), sent()]})
+    problem = assert_problem(answer, 422, "no-face")
+    assert [error["pointer"] for error in problem["errors"]] == ["/input/1"]
+    answer = faces.post("/v1/embeddings", json={"input": [sent(BEN, ANNA), sent(BEN)], "faces": "one"})
+    problem = assert_problem(answer, 422, "several-faces")
+    assert [error["pointer"] for error in problem["errors"]] == ["/input/0"]
+    assert "There are 2 faces in it" in problem["detail"]
+
+
+def test_an_encoder_of_crops_refuses_the_choice_and_measures_when_asked(faces: TestClient) -> None:
+    fields = {"input": [sent(ANNA)], "model": "crops"}
+    assert_problem(faces.post("/v1/embeddings", json={**fields, "faces": "all"}), 422, "invalid-option")
+    (plain,) = embed(faces, sent(ANNA), model="crops")
+    assert plain.keys() == {"object", "index", "embedding"}
+    (measured,) = embed(faces, sent(ANNA, scale=2), model="crops", include=["quality"])
+    assert measured["quality"]["size"] == 128
+    assert "face" not in measured
+
+
+def test_enrolment_rejects_what_has_no_face_or_several_and_keeps_the_rest(faces: TestClient) -> None:
+    faces.put("/v1/collections/people")
+    items = [
+        {"id": "anna", "image": sent(ANNA)},
+        {"id": "nobody", "image": sent()},
+        {"id": "both", "image": sent(ANNA, BEN)},
+        {"id": "given", "vector": [1, 0, 0, 0, 0]},
+    ]
+    answer = faces.post("/v1/collections/people/items", json={"items": items, "faces": "one"}).json()
+    assert [item["status"] for item in answer["items"]] == ["created", "rejected", "rejected", "created"]
+    assert "No face was found" in answer["items"][1]["reason"]
+    assert "2 faces" in answer["items"][2]["reason"]
+    np.testing.assert_allclose(answer["items"][0]["face"]["box"], [12, 12, 44, 44], atol=0.02)
+    assert not {"face", "quality"} & answer["items"][3].keys()
+    again = faces.post("/v1/collections/people/items", json={"items": items[2:3]}).json()
+    assert again["created"] == 1  # by its largest face
+    alone = faces.post("/v1/collections/people/items", json={"items": items[1:2]})
+    assert_problem(alone, 422, "no-face")
+    several = faces.post("/v1/collections/people/items", json={"items": items, "faces": "all"})
+    assert_problem(several, 422, "invalid-fields")
+
+
+def enrolled(client: TestClient) -> None:
+    client.put("/v1/collections/people")
+    items = [
+        {"id": name, "identity": name, "image": sent(face)}
+        for name, face in (("anna", ANNA), ("ben", BEN), ("carla", CARLA))
+    ]
+    assert client.post("/v1/collections/people/items", json={"items": items}).json()["created"] == 3
+
+
+def search(client: TestClient, *queries: Any, **fields: Any) -> list[dict[str, Any]]:
+    answer = client.post("/v1/collections/people/search", json={"queries": list(queries), "k": 1, **fields})
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+def test_a_photograph_is_searched_with_by_its_face_and_one_without_is_an_empty_answer(
+    faces: TestClient,
+) -> None:
+    enrolled(faces)
+    found, empty, stored, vector = search(
+        faces, sent(ANNA, BEN), sent(), {"id": "ben"}, {"sample": [1, 0, 0, 0, 0]}
+    )
+    assert found["matches"][0]["id"] == "anna"
+    assert found["matches"][0]["distance"] == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(found["faces"][0]["box"], [12, 12, 44, 44], atol=0.02)
+    assert (empty["matches"], empty["decision"], empty["faces"]) == ([], None, [])
+    assert "No face was found" in empty["reason"]
+    for result in (stored, vector):
+        assert result.keys() == {"decision", "matches"}
+        assert len(result["matches"]) == 1
+    (nothing,) = search(faces, sent())
+    assert nothing["matches"] == []
+
+
+def test_every_face_of_a_photograph_is_searched_with_where_all_are_asked_for(faces: TestClient) -> None:
+    enrolled(faces)
+    results = search(faces, {"id": "anna"}, sent(), sent(CARLA, ANNA), faces="all", k=3)
+    assert [result["query"] for result in results] == [0, 1, 2, 2]
+    assert [result["matches"][0]["id"] for result in results[2:]] == ["anna", "carla"]
+    assert [len(result["matches"]) for result in results] == [2, 0, 3, 3]
+    assert [len(result.get("faces", [])) for result in results] == [0, 0, 1, 1]
+    (several,) = search(faces, sent(CARLA, ANNA), faces="one")
+    assert several["matches"] == []
+    assert len(several["faces"]) == 2
+    assert "2 faces" in several["reason"]
+
+
+def test_a_picture_that_cannot_be_decoded_is_an_error_of_the_search(faces: TestClient) -> None:
+    enrolled(faces)
+    queries = [sent(ANNA), base64.b64encode(b"text" * 9).decode()]
+    answer = faces.post("/v1/collections/people/search", json={"queries": queries})
+    problem = assert_problem(answer, 422, "unsupported-image")
+    assert [error["pointer"] for error in problem["errors"]] == ["/queries/1"]
+
+
+def test_a_search_among_crops_refuses_the_choice_and_tells_quality(faces: TestClient) -> None:
+    faces.put("/v1/collections/people", json={"encoder": "crops"})
+    answer = faces.post("/v1/collections/people/search", json={"queries": [sent(ANNA)], "faces": "one"})
+    assert_problem(answer, 422, "invalid-option")
+    answer = faces.post("/v1/collections/people/search", json={"queries": [[1, 0, 0, 0, 0]], "faces": "one"})
+    assert_problem(answer, 422, "invalid-option")
+    (result,) = search(faces, sent(ANNA), include=["quality"])
+    assert result["quality"]["size"] == 64
+
+
+def test_verify_and_distances_compare_faces_and_refuse_pictures_without(faces: TestClient) -> None:
+    pair = {"a": sent(ANNA, BEN), "b": sent(ANNA), "threshold": 0.01}
+    verdict = faces.post("/v1/verify", json=pair).json()
+    assert verdict["verified"]
+    assert_problem(faces.post("/v1/verify", json={**pair, "b": sent()}), 422, "no-face")
+    answer = faces.post("/v1/distances", json={"x": [sent(ANNA), sent()]})
+    problem = assert_problem(answer, 422, "no-face")
+    assert [error["pointer"] for error in problem["errors"]] == ["/x/1"]
+
+
+def test_pictures_below_a_collections_limits_are_rejected_with_figure_and_limit(faces: TestClient) -> None:
+    limits = {"min_size": 20, "max_brightness": 200, "min_score": 0.5}
+    made = faces.put("/v1/collections/strict", json={"quality": limits})
+    assert (made.status_code, made.json()["quality"]) == (201, limits)
+    assert faces.put("/v1/collections/strict", json={"quality": limits}).status_code == 200
+    other = faces.put("/v1/collections/strict", json={"quality": {**limits, "min_size": 21}})
+    assert_problem(other, 409, "conflict")
+    items = [
+        {"id": "large", "image": sent(ANNA)},
+        {"id": "small", "image": sent(BEN)},
+        {"id": "near", "image": sent(BEN, scale=2)},
+        {"id": "vector", "vector": [1, 0, 0, 0, 0]},
+    ]
+    answer = faces.post("/v1/collections/strict/items", json={"items": items}).json()
+    assert [item["status"] for item in answer["items"]] == ["created", "rejected", "created", "created"]
+    assert "its size is 16 and at least 20 is wanted (min_size)" in answer["items"][1]["reason"]
+    assert answer["items"][1]["face"]["quality"]["size"] == 16
+    alone = faces.post("/v1/collections/strict/items", json={"items": items[1:2]})
+    assert_problem(alone, 422, "low-quality")
+
+
+def test_limits_hold_for_crops_too_but_not_for_scores_that_they_lack(faces: TestClient) -> None:
+    wanted = {"encoder": "crops", "quality": {"min_sharpness": 1.0}}
+    assert faces.put("/v1/collections/crops", json=wanted).status_code == 201
+    items = [{"id": "plain", "image": sent()}, {"id": "good", "image": sent(ANNA)}]
+    fields = {"items": items, "include": ["quality"]}
+    answer = faces.post("/v1/collections/crops/items", json=fields).json()
+    assert [item["status"] for item in answer["items"]] == ["rejected", "created"]
+    assert "its sharpness is 0 and at least 1 is wanted" in answer["items"][0]["reason"]
+    assert answer["items"][1]["quality"]["size"] == 64
+    for refused in (
+        {"encoder": "crops", "quality": {"min_score": 0.5}},
+        {"dimension": 3, "quality": {"min_size": 5}},
+    ):
+        assert_problem(faces.put("/v1/collections/x", json=refused), 422, "invalid-option")
+    unknown = faces.put("/v1/collections/x", json={"quality": {"blur": 5}})
+    assert_problem(unknown, 422, "invalid-fields")
+
+
+def test_limits_are_there_after_a_restart(bundles: dict[str, Path], tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", encoder=str(bundles["photos"]), threads=1)
+    with TestClient(create_app(settings)) as client:
+        client.put("/v1/collections/strict", json={"quality": {"min_size": 20}})
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/v1/collections/strict").json()["quality"] == {"min_size": 20}
+        answer = client.post("/v1/collections/strict/items", json={"items": [{"image": sent(BEN)}]})
+        assert_problem(answer, 422, "low-quality")
+
+
+def test_the_detector_is_told_with_the_encoder(faces: TestClient) -> None:
+    found = {one["name"]: one["detector"] for one in faces.get("/v1/encoders").json()["encoders"]}
+    assert found["crops"] is None
+    assert found["photos"] == {
+        "kind": "retinaface",
+        "input_size": {"height": 64, "width": 64},
+        "score_threshold": 0.6,
+        "faces": "largest",
+    }
+
+
+def test_many_photographs_at_once_are_told_apart(faces: TestClient, encoder: Encoder) -> None:
+    choices = [(), (ANNA,), (BEN, ANNA), (CARLA, BEN), (ANNA, BEN, CARLA)]
+    wanted = [choices[number % 5] for number in range(60)]
+    data = embed(faces, *(sent(*one) for one in wanted), faces="all")
+    assert [row["index"] for row in data] == [
+        number for number, one in enumerate(wanted) for _ in range(len(one))
+    ]
+    known = {one: by_hand(encoder, *one) for one in choices}
+    expected = [embedding for one in wanted for embedding in known[one]]
+    np.testing.assert_allclose([row["embedding"] for row in data], expected, atol=1e-5)
