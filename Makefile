@@ -23,7 +23,7 @@ OMNIGLOT := --val-split "" --network character_net --channels grey --size 64x64 
 	--description "Handwritten characters of any alphabet, dark on light; a residual network of 0.93 million parameters that centres and scales what is drawn." \
 	--intended-use "Telling drawn characters and symbols apart from one example each. Not for reading text, and not for identifying writers."
 
-.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest bench-reranking bench-retrieval bench-learning bench-serving bench-hosting train-encoders train-vehicle train-omniglot image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest bench-reranking bench-retrieval bench-photographs bench-learning bench-serving bench-hosting train-encoders train-vehicle train-omniglot image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -97,6 +97,9 @@ bench-reranking: setup ## Measure k-reciprocal re-ranking against the dense form
 
 bench-retrieval: setup ## Measure CMC and mAP of 20,000 x 20,000 beside the scripts of the field, into docs/benchmarks.md
 	$(BIN)/python -m benchmarks.retrieval
+
+bench-photographs: setup ## Measure faces in photographs beside their aligned crops, into docs/benchmarks.md
+	$(BIN)/python -m benchmarks.photographs
 
 bench-learning: setup ## Compare our training with pytorch-metric-learning's losses on Market-1501, into docs/benchmarks.md (THREADS=1 for one thread)
 	$(BIN)/python -m benchmarks.learning $(if $(THREADS),--threads $(THREADS))
