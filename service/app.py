@@ -20,6 +20,7 @@ from models.engines import Device
 from models.errors import OptionError
 from models.images import ImageLimits
 from models.runtime import Encoder
+from service.admission import WaitingLimits
 from service.api import (
     collections,
     decisions,
@@ -184,8 +185,7 @@ def _hosting_limits(settings: Settings, threads: int) -> HostingLimits:
         ),
         images=ImageLimits(settings.max_image_bytes, settings.max_image_pixels),
         decoders=threads,
-        waiting_images=settings.max_waiting_images,
-        waiting_bytes=settings.max_waiting_bytes,
+        waiting=WaitingLimits(settings.max_waiting_images, settings.max_waiting_bytes),
     )
 
 

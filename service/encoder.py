@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import math
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from anyio import to_thread
@@ -15,19 +14,15 @@ from models.errors import ImageError, NoFaceError, OptionError, SeveralFacesErro
 from models.faces import FaceChoice, measure
 from models.images import ImageLimits, Pixels, decode, shorter_side
 from models.runtime import Encoder
+from service.admission import Admission, WaitingLimits
 from service.batching import Batcher, BatchLimits
 from service.decoding import DecodePool
-from service.errors import EncoderFailedError, OverloadedError, TooLargeError
+from service.errors import EncoderFailedError
 from service.jobs import Job, Look, View
 from service.pace import Pace
 from service.telemetry import Telemetry
 
 __all__ = ["HostedEncoder", "HostingLimits", "Seen"]
-
-# Of the time that a request has left, what others may take before it has its turn. The rest is for its own
-# pictures, and for how far an estimate may be off.
-_SHARE = 0.5
-_LONGEST_RETRY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +33,13 @@ class HostingLimits:
         batch: of its batches.
         images: of each picture.
         decoders: threads that decode.
-        waiting_images, waiting_bytes: that may have been admitted and not be answered yet.
+        waiting: what may have been admitted and not be answered yet.
     """
 
     batch: BatchLimits
     images: ImageLimits
     decoders: int
-    waiting_images: int
-    waiting_bytes: int
+    waiting: WaitingLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,11 @@ class HostedEncoder:
         reload: loads it once more, where it hangs.
         limits: see `HostingLimits`.
         telemetry: where all of it is noted, under the encoder's name.
+
+    Attributes:
+        manifest, engine, faces: the encoder's.
+        name: by which it is hosted.
+        admission: counts what waits, and refuses.
     """
 
     def __init__(
@@ -108,13 +107,15 @@ class HostedEncoder:
         self.faces = encoder.faces
         self._limits, self._telemetry = limits, telemetry
         self._metrics = metrics = telemetry.of_encoder(self.name)
-        self._images = self._bytes = 0  # admitted and not settled; under the lock
-        self._lock = threading.Lock()
-        metrics.waiting_images.set_function(lambda: self.waiting)
-        metrics.waiting_bytes.set_function(lambda: self._bytes)
-        self._pace = Pace()
-        metrics.expected_wait.set_function(lambda: self._images * self._pace.seconds)
         self._jobs: set[Job] = set()
+        pace = Pace()
+        self.admission = Admission(
+            self.name,
+            limits=limits.waiting,
+            pace=pace,
+            requests=lambda: len(self._jobs),
+            telemetry=telemetry,
+        )
         self._decoding = DecodePool(
             self._decode, threads=limits.decoders, ahead=2 * limits.batch.most, metrics=metrics
         )
@@ -123,7 +124,7 @@ class HostedEncoder:
             renew=lambda: reload().encode,
             limits=limits.batch,
             metrics=metrics,
-            pace=self._pace,
+            pace=pace,
             room=self._decoding.wake,
         )
         self._decoding.start(self._batcher)
@@ -141,36 +142,7 @@ class HostedEncoder:
     @property
     def waiting(self) -> int:
         """Return how many pictures were admitted and are not settled yet."""
-        return self._images
-
-    def wait_before(self, images: int) -> float:
-        """Return how many seconds other pictures take before a request with so many has all its turns.
-
-        Requests have turns: before one with a single picture there is at most one of each of the others.
-        """
-        return min(self._images, images * len(self._jobs)) * self._pace.seconds
-
-    def refuse_late(self, deadline: float, images: int = 1) -> None:
-        """Refuse pictures where others take half of the time that is left, and say when to come back.
-
-        Args:
-            deadline: by the event loop's clock; infinity for none.
-            images: of the request.
-
-        Raises:
-            OverloadedError: so much is waiting already.
-        """
-        if deadline == math.inf:
-            return
-        left = max(0.0, deadline - asyncio.get_running_loop().time())
-        wait = self.wait_before(images)
-        if wait > _SHARE * left:
-            self._telemetry.rejected(self.name, "too_late", images)
-            raise OverloadedError(
-                f"About {wait:.1f} seconds of other pictures come before these, too much for a deadline in "
-                f"{left:.1f} seconds. Give it more time, or try again shortly.",
-                retry_after_s=_whole_seconds(wait - _SHARE * left),
-            )
+        return self.admission.images
 
     async def embed(
         self, images: Sequence[bytes], *, deadline: float = math.inf
@@ -184,7 +156,8 @@ class HostedEncoder:
         Raises:
             TooLargeError, OverloadedError, EncoderFailedError, BundleError: as `see`.
         """
-        return [_one(seen) for seen in await self.see(images, Look(), deadline=deadline)]
+        look = self.for_one(Look())
+        return [_one(seen) for seen in await self.see(images, look, deadline=deadline)]
 
     async def see(
         self, images: Sequence[bytes], look: Look, *, deadline: float = math.inf
@@ -228,6 +201,10 @@ class HostedEncoder:
         """Return which faces of a picture count; None where the encoder does not look for faces."""
         return None if self.faces is None else look.faces or self.faces.usual
 
+    def for_one(self, look: Look) -> Look:
+        """Return how to look where a picture is to give one embedding: of all faces the largest counts."""
+        return replace(look, faces="largest") if self.chosen(look) == "all" else look
+
     async def check(self) -> None:
         """Encode a grey picture, as one is encoded for a client.
 
@@ -254,11 +231,11 @@ class HostedEncoder:
         """Admit pictures as a job and return it when all are settled."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self.refuse_late(deadline, len(images))
-        self._admit(images)
+        self.admission.refuse_late(deadline, len(images))
+        self.admission.admit(images)
         job = Job(
             images,
-            settled=self._release,
+            settled=self.admission.release,
             done=lambda job: _tell(loop, done),
             look=look,
         )
@@ -275,36 +252,6 @@ class HostedEncoder:
         finally:
             self._jobs.discard(job)
         return job
-
-    def _admit(self, images: Sequence[bytes]) -> None:
-        count, size = len(images), sum(map(len, images))
-        limits, name = self._limits, self.name
-        if count > limits.waiting_images or size > limits.waiting_bytes:
-            self._telemetry.rejected(name, "too_many", count)
-            raise TooLargeError(
-                f"{count:,} pictures of {size:,} bytes came at once; at most {limits.waiting_images:,} "
-                f"(LOOKALIKE_MAX_WAITING_IMAGES) of {limits.waiting_bytes:,} bytes "
-                "(LOOKALIKE_MAX_WAITING_BYTES) are taken. Send them in several requests."
-            )
-        with self._lock:
-            waiting = self._images
-            if waiting + count <= limits.waiting_images and self._bytes + size <= limits.waiting_bytes:
-                self._images += count
-                self._bytes += size
-                return
-        self._telemetry.rejected(name, "queue_full", count)
-        raise OverloadedError(
-            f"{waiting:,} pictures are waiting and {count:,} more would exceed the limit of "
-            f"{limits.waiting_images:,}, or that of {limits.waiting_bytes:,} bytes. Try again shortly, "
-            "or send fewer at once.",
-            retry_after_s=_whole_seconds(min(count, waiting) * self._pace.seconds),
-        )
-
-    def _release(self, size: int) -> None:
-        """Take a settled picture off the count."""
-        with self._lock:
-            self._images -= 1
-            self._bytes -= size
 
     def _drop(self, job: Job) -> None:
         """Forget what of a job has not begun; nobody waits for it."""
@@ -335,11 +282,6 @@ def _one(seen: Seen | ImageError) -> Embeddings | ImageError:
         return seen.one()
     except ImageError as error:
         return error
-
-
-def _whole_seconds(wait: float) -> int:
-    """Return when to come back, as Retry-After has it."""
-    return min(_LONGEST_RETRY_S, max(1, math.ceil(wait)))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:

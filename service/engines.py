@@ -139,7 +139,7 @@ class Engines:
         exported = load_encoder(graph, device=self._device, threads=self._threads)
         if exported.manifest.derived_from != encoder.manifest.fingerprint:
             raise BundleError(f"{graph} is the graph of another encoder.")
-        return Encoder(encoder.manifest, exported.engine)
+        return Encoder(encoder.manifest, exported.engine, encoder.faces)
 
 
 def _command(folder: Path, graph: Path) -> list[str]:

@@ -60,6 +60,22 @@ class Job:
         views: what is in the pictures, by position; set by who decodes, before the picture is settled.
     """
 
+    __slots__ = (
+        "_done",
+        "_left",
+        "_lock",
+        "_missing",
+        "_owners",
+        "_parts",
+        "_results",
+        "_settled",
+        "came",
+        "files",
+        "look",
+        "views",
+        "wanted",
+    )
+
     def __init__(
         self,
         files: Sequence[bytes],

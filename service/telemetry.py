@@ -38,7 +38,7 @@ class EncoderMetrics:
     """The stages of one encoder.
 
     Attributes:
-        decode_seconds: of a picture.
+        decode_seconds: of a picture, finding its faces included.
         wait_seconds: of a decoded picture, for its batch.
         batch_size: pictures of a batch.
         encode_seconds: of a batch.
@@ -126,7 +126,7 @@ class Telemetry:
             "reason",
         )
         self._dropped = self._counter("dropped_images", "Admitted pictures that nobody waited for any more.")
-        self._decode = self._seconds("decode", "Decoding a picture.")
+        self._decode = self._seconds("decode", "Decoding a picture, and finding the faces in it.")
         self._wait = self._seconds("encode_wait", "A decoded picture's wait for its batch.")
         self._encode = self._seconds("encode", "Encoding a batch.")
         self._sizes = Histogram(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 from PIL import Image
 
@@ -109,7 +110,7 @@ class Detector:
         size = (spec.height, spec.width)
         if self._graph.size not in (None, size):
             raise BundleError(
-                f"The detector takes inputs of {self._graph.size}, and the manifest says {size}."
+                f"The detector's input is {self._graph.size} (height, width), and the manifest says {size}."
             )
         self._reader: Reader = _READERS[spec.kind](size)
         self.find(np.zeros((spec.height, spec.width, 3), dtype=np.uint8))
@@ -171,11 +172,11 @@ def usual_score(kind: DetectorKind) -> float:
     return _USUAL_SCORES[kind]
 
 
-def _real(found: Detections) -> "np.typing.NDArray[np.bool_]":
+def _real(found: Detections) -> npt.NDArray[np.bool_]:
     """Say which faces have an area, and landmarks that do not lie on one point."""
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     spread = np.ptp(found.landmarks, axis=1).max(axis=1) if len(found) else np.empty(0)
-    real: np.typing.NDArray[np.bool_] = (sides >= 1).all(axis=1) & (spread > 0.5)
+    real: npt.NDArray[np.bool_] = (sides >= 1).all(axis=1) & (spread > 0.5)
     return real
 
 

@@ -31,5 +31,5 @@ def refuse_late_pictures(scope: Scope, headers: Headers) -> None:
     if scope["path"] != _ALWAYS_PICTURES and not media_type.startswith(_PICTURE_BODIES):
         return
     services: Services = scope["app"].state.services
-    quickest = min(services.encoders.all(), key=lambda one: one.wait_before(1))
-    quickest.refuse_late(scope["state"]["deadline"])
+    quickest = min(services.encoders.all(), key=lambda one: one.admission.wait_before(1))
+    quickest.admission.refuse_late(scope["state"]["deadline"])

@@ -167,8 +167,9 @@ async def _ready_items(
     ready = await services.store(lambda: [_ready(item) for item in items])
     if not pictures and wanted.faces is None:
         return [_Ready(one) for one in ready if one is not None]
-    look = Look(wanted.faces, quality=bool(limits) or "quality" in wanted.include)
-    seen = iter(await see_all(request, pictures, services.encoder_of(target), look))
+    encoder = services.encoder_of(target)
+    look = encoder.for_one(Look(wanted.faces, quality=bool(limits) or "quality" in wanted.include))
+    seen = iter(await see_all(request, pictures, encoder, look))
     return [_picture(next(seen), limits) if one is None else _Ready(one) for one in ready]
 
 

@@ -9,9 +9,10 @@ import pytest
 from models.bundle import add_measurements, read_bundle
 from models.detector_import import DetectorOptions, add_detector
 from models.errors import BundleError, OptionError
+from models.onnx_export import export_onnx, write_exported
 from models.runtime import load_encoder, save_encoder
 from tests.models.bundles import REPORTS, contents, edit_manifest
-from tests.models.encoders import onnx_spec
+from tests.models.encoders import network, onnx_spec, torch_spec
 from tests.models.faces.detectors import photograph, retinaface_graph, stub_graph
 from tests.models.onnx_graphs import encoder_graph
 
@@ -71,6 +72,16 @@ def test_measuring_later_keeps_the_detector(crops: Path, detector: Path, tmp_pat
     measured = add_measurements(tmp_path / "photos", evaluation={"rank_1": 1.0})
     assert measured.fingerprint == made.manifest.fingerprint
     assert load_encoder(tmp_path / "photos").faces is not None
+
+
+def test_an_export_for_onnx_runtime_keeps_the_detector(detector: Path, tmp_path: Path) -> None:
+    inputs = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.uint8)
+    save_encoder(tmp_path / "net", torch_spec(height=SIDE, width=SIDE), network().state_dict(), inputs)
+    by_torch = add_detector(tmp_path / "net", detector, tmp_path / "photos", DetectorOptions())
+    exported = write_exported(export_onnx(tmp_path / "photos"), tmp_path / "exported")
+    assert exported.engine.name == "onnxruntime"
+    assert exported.faces is not None
+    assert exported.manifest.detector == by_torch.manifest.detector
 
 
 def test_another_detector_can_take_its_place(crops: Path, detector: Path, tmp_path: Path) -> None:

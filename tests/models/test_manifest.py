@@ -60,7 +60,7 @@ def test_a_field_that_does_not_fit_is_named(tmp_path: Path, change: dict[str, An
 
 def test_a_manifest_from_before_these_fields_is_read_with_the_same_fingerprint(tmp_path: Path) -> None:
     written = write(tmp_path / "b")
-    new = ("calibration", "derived_from", "reports_sha256")
+    new = ("calibration", "derived_from", "detector", "reports_sha256")
     edit_manifest(tmp_path / "b", lambda content: [content.pop(name) for name in new])
     assert read_bundle(tmp_path / "b").manifest == written
     # What this bundle's fingerprint was when the format was made: collections remember it.

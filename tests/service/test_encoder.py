@@ -13,6 +13,7 @@ from models.engines import Embeddings
 from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from models.images import ImageLimits, Pixels
 from models.runtime import Encoder, load_encoder
+from service.admission import WaitingLimits
 from service.batching import BatchLimits
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError
@@ -45,8 +46,7 @@ def host(bundle: Path) -> Iterator[Host]:
                 batch=BatchLimits(4, 1.0, timeout_s),
                 images=ImageLimits(max_pixels=max_pixels),
                 decoders=2,
-                waiting_images=waiting_images,
-                waiting_bytes=waiting_bytes,
+                waiting=WaitingLimits(waiting_images, waiting_bytes),
             ),
             telemetry=telemetry or Telemetry(),
         )

@@ -19,6 +19,7 @@ from models.engine_record import EngineRecord, describe, read_record, write_reco
 from models.errors import BundleError
 from models.images import ImageLimits
 from models.runtime import Encoder, load_encoder
+from service.admission import WaitingLimits
 from service.batching import BatchLimits
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
@@ -190,7 +191,7 @@ def test_encoders_used_least_recently_are_forgotten(bundle: Path, tmp_path: Path
 
 @asynccontextmanager
 async def hosting(load: Callable[[Path], Encoder], compare: Any) -> AsyncIterator[HostedEncoders]:
-    limits = HostingLimits(BatchLimits(4, 1.0, 20), ImageLimits(), 1, 100, 10_000_000)
+    limits = HostingLimits(BatchLimits(4, 1.0, 20), ImageLimits(), 1, WaitingLimits(100, 10_000_000))
     hosted = HostedEncoders(load=load, limits=limits, telemetry=Telemetry(), compare=compare)
     try:
         yield hosted

@@ -61,7 +61,7 @@ def busy(scenario: Callable[..., Any], settings: Settings, picture: Callable[...
             hold.free.set()
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*waiting)
-            assert encoder.wait_before(1) == 0
+            assert encoder.admission.wait_before(1) == 0
 
     asyncio.run(serve())
 
@@ -70,7 +70,7 @@ def test_late_pictures_are_refused_and_told_when_to_come_back(
     settings: Settings, picture: Callable[..., bytes]
 ) -> None:
     async def scenario(app: FastAPI, client: httpx2.AsyncClient) -> None:
-        wait = app.state.services.encoder.wait_before(1)
+        wait = app.state.services.encoder.admission.wait_before(1)
         assert wait == pytest.approx(6 * SLOW_S, rel=0.5)
         headers = {"X-Deadline-Ms": str(int(1000 * wait))}  # of which half may pass before they have a turn
         answer = await client.post("/v1/embeddings", json={"input": data_uri(picture())}, headers=headers)
@@ -126,11 +126,11 @@ def test_one_picture_waits_for_a_turn_of_a_bulk_and_not_for_all_of_it(
 ) -> None:
     async def scenario(app: FastAPI, client: httpx2.AsyncClient) -> None:
         encoder: HostedEncoder = app.state.services.encoder
-        before = encoder.wait_before(1)
+        before = encoder.admission.wait_before(1)
         bulk = asyncio.create_task(encoder.embed([picture()] * 50))
         await until(lambda: encoder.waiting == 56)
-        assert encoder.wait_before(1) == pytest.approx(before * 7 / 6)
-        assert encoder.wait_before(50) == pytest.approx(before * 56 / 6)
+        assert encoder.admission.wait_before(1) == pytest.approx(before * 7 / 6)
+        assert encoder.admission.wait_before(50) == pytest.approx(before * 56 / 6)
         bulk.cancel()
         await asyncio.gather(bulk, return_exceptions=True)
 

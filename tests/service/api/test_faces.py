@@ -1,9 +1,7 @@
-"""Photographs of faces through the API: found, chosen, measured, enrolled and searched with."""
+"""Photographs of faces through the API: found, chosen, enrolled and searched with."""
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,68 +9,18 @@ from safetensors.numpy import load
 from starlette.testclient import TestClient
 
 from models.detector_import import DetectorOptions, add_detector
-from models.runtime import Encoder, load_encoder, save_encoder
+from models.runtime import Encoder
 from service.app import create_app
 from service.settings import Settings
-from tests.models.encoders import onnx_spec
-from tests.models.faces.detectors import file_of, photograph, retinaface_graph
-from tests.models.onnx_graphs import encoder_graph
+from tests.models.faces.detectors import file_of, photograph
+from tests.service.api.photographs import ANNA, BEN, CARLA, by_hand, embed, enrol, search, sent
 from tests.service.api.wires import assert_problem
 
-SIDE = 32
-ANNA, BEN, CARLA = (3, 3, "blue", 250), (1, 6, "red", 10), (6, 6, "red", 130)
 
-
-def sent(*faces: tuple[int, int, str, int], scale: int = 1) -> str:
-    return base64.b64encode(file_of(photograph(*faces, scale=scale))).decode()
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An encoder of crops, and the same with a detector, which takes photographs."""
-    folder = tmp_path_factory.mktemp("bundles")
-    raw = encoder_graph(size=(SIDE, SIDE)).SerializeToString()
-    inputs = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.uint8)
-    save_encoder(folder / "crops", onnx_spec(height=SIDE, width=SIDE), raw, inputs)
-    (folder / "d.onnx").write_bytes(retinaface_graph())
-    add_detector(folder / "crops", folder / "d.onnx", folder / "photos", DetectorOptions(name="photos"))
-    return {"crops": folder / "crops", "photos": folder / "photos"}
-
-
-@pytest.fixture(scope="module")
-def encoder(bundles: dict[str, Path]) -> Encoder:
-    return load_encoder(bundles["photos"])
-
-
-@pytest.fixture
-def faces(bundles: dict[str, Path], tmp_path: Path) -> Iterator[TestClient]:
-    settings = Settings(
-        data_dir=tmp_path / "data",
-        encoder=str(bundles["photos"]),
-        encoders=f"crops={bundles['crops']}",
-        threads=1,
-    )
-    with TestClient(create_app(settings)) as client:
-        yield client
-
-
-def by_hand(encoder: Encoder, *faces: tuple[int, int, str, int]) -> list[list[float]]:
-    assert encoder.faces is not None
-    crops = encoder.faces.find(photograph(*faces), "all").crops
-    return [encoder.encode(crop[None])[0].tolist() for crop in crops]
-
-
-def embed(client: TestClient, *pictures: str, **fields: Any) -> list[dict[str, Any]]:
-    answer = client.post("/v1/embeddings", json={"input": list(pictures), **fields})
-    assert answer.status_code == 200, answer.text
-    data: list[dict[str, Any]] = answer.json()["data"]
-    return data
-
-
-def test_the_largest_face_is_embedded_unless_told_otherwise(faces: TestClient, encoder: Encoder) -> None:
+def test_the_largest_face_is_embedded_unless_told_otherwise(faces: TestClient, face_encoder: Encoder) -> None:
     largest, other = embed(faces, sent(BEN, ANNA), sent(CARLA))
-    np.testing.assert_allclose(largest["embedding"], by_hand(encoder, ANNA, BEN)[0], atol=1e-5)
-    np.testing.assert_allclose(other["embedding"], by_hand(encoder, CARLA)[0], atol=1e-5)
+    np.testing.assert_allclose(largest["embedding"], by_hand(face_encoder, ANNA, BEN)[0], atol=1e-5)
+    np.testing.assert_allclose(other["embedding"], by_hand(face_encoder, CARLA)[0], atol=1e-5)
     np.testing.assert_allclose(largest["face"]["box"], [12, 12, 44, 44], atol=0.02)
     assert np.shape(largest["face"]["landmarks"]) == (5, 2)
     assert largest["face"]["score"] > 0.9
@@ -80,10 +28,10 @@ def test_the_largest_face_is_embedded_unless_told_otherwise(faces: TestClient, e
     assert (largest["face"]["quality"]["size"], other["face"]["quality"]["size"]) == (32, 16)
 
 
-def test_all_faces_are_rows_with_the_index_of_their_picture(faces: TestClient, encoder: Encoder) -> None:
+def test_all_faces_are_rows_with_the_index_of_their_picture(faces: TestClient, face_encoder: Encoder) -> None:
     data = embed(faces, sent(BEN), sent(), sent(BEN, ANNA, CARLA), faces="all")
     assert [row["index"] for row in data] == [0, 2, 2, 2]
-    expected = by_hand(encoder, BEN) + by_hand(encoder, BEN, ANNA, CARLA)
+    expected = by_hand(face_encoder, BEN) + by_hand(face_encoder, BEN, ANNA, CARLA)
     np.testing.assert_allclose([row["embedding"] for row in data], expected, atol=1e-5)
     assert [row["face"]["quality"]["size"] for row in data] == [16, 32, 16, 16]
 
@@ -139,26 +87,10 @@ def test_enrolment_rejects_what_has_no_face_or_several_and_keeps_the_rest(faces:
     assert_problem(several, 422, "invalid-fields")
 
 
-def enrolled(client: TestClient) -> None:
-    client.put("/v1/collections/people")
-    items = [
-        {"id": name, "identity": name, "image": sent(face)}
-        for name, face in (("anna", ANNA), ("ben", BEN), ("carla", CARLA))
-    ]
-    assert client.post("/v1/collections/people/items", json={"items": items}).json()["created"] == 3
-
-
-def search(client: TestClient, *queries: Any, **fields: Any) -> list[dict[str, Any]]:
-    answer = client.post("/v1/collections/people/search", json={"queries": list(queries), "k": 1, **fields})
-    assert answer.status_code == 200, answer.text
-    results: list[dict[str, Any]] = answer.json()["results"]
-    return results
-
-
 def test_a_photograph_is_searched_with_by_its_face_and_one_without_is_an_empty_answer(
     faces: TestClient,
 ) -> None:
-    enrolled(faces)
+    enrol(faces)
     found, empty, stored, vector = search(
         faces, sent(ANNA, BEN), sent(), {"id": "ben"}, {"sample": [1, 0, 0, 0, 0]}
     )
@@ -175,7 +107,7 @@ def test_a_photograph_is_searched_with_by_its_face_and_one_without_is_an_empty_a
 
 
 def test_every_face_of_a_photograph_is_searched_with_where_all_are_asked_for(faces: TestClient) -> None:
-    enrolled(faces)
+    enrol(faces)
     results = search(faces, {"id": "anna"}, sent(), sent(CARLA, ANNA), faces="all", k=3)
     assert [result["query"] for result in results] == [0, 1, 2, 2]
     assert [result["matches"][0]["id"] for result in results[2:]] == ["anna", "carla"]
@@ -188,7 +120,7 @@ def test_every_face_of_a_photograph_is_searched_with_where_all_are_asked_for(fac
 
 
 def test_a_picture_that_cannot_be_decoded_is_an_error_of_the_search(faces: TestClient) -> None:
-    enrolled(faces)
+    enrol(faces)
     queries = [sent(ANNA), base64.b64encode(b"text" * 9).decode()]
     answer = faces.post("/v1/collections/people/search", json={"queries": queries})
     problem = assert_problem(answer, 422, "unsupported-image")
@@ -215,53 +147,33 @@ def test_verify_and_distances_compare_faces_and_refuse_pictures_without(faces: T
     assert [error["pointer"] for error in problem["errors"]] == ["/x/1"]
 
 
-def test_pictures_below_a_collections_limits_are_rejected_with_figure_and_limit(faces: TestClient) -> None:
-    limits = {"min_size": 20, "max_brightness": 200, "min_score": 0.5}
-    made = faces.put("/v1/collections/strict", json={"quality": limits})
-    assert (made.status_code, made.json()["quality"]) == (201, limits)
-    assert faces.put("/v1/collections/strict", json={"quality": limits}).status_code == 200
-    other = faces.put("/v1/collections/strict", json={"quality": {**limits, "min_size": 21}})
-    assert_problem(other, 409, "conflict")
-    items = [
-        {"id": "large", "image": sent(ANNA)},
-        {"id": "small", "image": sent(BEN)},
-        {"id": "near", "image": sent(BEN, scale=2)},
-        {"id": "vector", "vector": [1, 0, 0, 0, 0]},
-    ]
-    answer = faces.post("/v1/collections/strict/items", json={"items": items}).json()
-    assert [item["status"] for item in answer["items"]] == ["created", "rejected", "created", "created"]
-    assert "its size is 16 and at least 20 is wanted (min_size)" in answer["items"][1]["reason"]
-    assert answer["items"][1]["face"]["quality"]["size"] == 16
-    alone = faces.post("/v1/collections/strict/items", json={"items": items[1:2]})
-    assert_problem(alone, 422, "low-quality")
-
-
-def test_limits_hold_for_crops_too_but_not_for_scores_that_they_lack(faces: TestClient) -> None:
-    wanted = {"encoder": "crops", "quality": {"min_sharpness": 1.0}}
-    assert faces.put("/v1/collections/crops", json=wanted).status_code == 201
-    items = [{"id": "plain", "image": sent()}, {"id": "good", "image": sent(ANNA)}]
-    fields = {"items": items, "include": ["quality"]}
-    answer = faces.post("/v1/collections/crops/items", json=fields).json()
-    assert [item["status"] for item in answer["items"]] == ["rejected", "created"]
-    assert "its sharpness is 0 and at least 1 is wanted" in answer["items"][0]["reason"]
-    assert answer["items"][1]["quality"]["size"] == 64
-    for refused in (
-        {"encoder": "crops", "quality": {"min_score": 0.5}},
-        {"dimension": 3, "quality": {"min_size": 5}},
-    ):
-        assert_problem(faces.put("/v1/collections/x", json=refused), 422, "invalid-option")
-    unknown = faces.put("/v1/collections/x", json={"quality": {"blur": 5}})
-    assert_problem(unknown, 422, "invalid-fields")
-
-
-def test_limits_are_there_after_a_restart(bundles: dict[str, Path], tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "data", encoder=str(bundles["photos"]), threads=1)
+def test_where_one_face_is_needed_all_of_the_encoder_count_as_the_largest(
+    face_bundles: dict[str, Path], face_encoder: Encoder, tmp_path: Path
+) -> None:
+    options = DetectorOptions(name="all", faces="all")
+    add_detector(face_bundles["crops"], face_bundles["crops"].parent / "d.onnx", tmp_path / "all", options)
+    settings = Settings(data_dir=tmp_path / "data", encoder=str(tmp_path / "all"), threads=1)
     with TestClient(create_app(settings)) as client:
-        client.put("/v1/collections/strict", json={"quality": {"min_size": 20}})
-    with TestClient(create_app(settings)) as client:
-        assert client.get("/v1/collections/strict").json()["quality"] == {"min_size": 20}
-        answer = client.post("/v1/collections/strict/items", json={"items": [{"image": sent(BEN)}]})
-        assert_problem(answer, 422, "low-quality")
+        assert len(embed(client, sent(ANNA, BEN))) == 2
+        assert len(embed(client, sent(ANNA, BEN), faces="largest")) == 1
+        client.put("/v1/collections/people")
+        items = [{"id": "both", "image": sent(BEN, ANNA)}]
+        written = client.post("/v1/collections/people/items", json={"items": items}).json()["items"]
+        assert written[0]["face"]["quality"]["size"] == 32
+        stored = client.get("/v1/collections/people/items/both?include=vector").json()
+        np.testing.assert_allclose(stored["vector"], by_hand(face_encoder, BEN, ANNA)[0], atol=1e-5)
+        pair = {"a": sent(ANNA, BEN), "b": sent(ANNA), "threshold": 0.01}
+        assert client.post("/v1/verify", json=pair).json()["verified"]
+
+
+def test_a_photograph_as_the_whole_body_is_looked_at_as_the_query_string_says(
+    faces: TestClient, face_encoder: Encoder
+) -> None:
+    file = file_of(photograph(ANNA, BEN))
+    headers = {"content-type": "image/png"}
+    data = faces.post("/v1/embeddings?faces=all", content=file, headers=headers).json()["data"]
+    expected = by_hand(face_encoder, ANNA, BEN)
+    np.testing.assert_allclose([row["embedding"] for row in data], expected, atol=1e-5)
 
 
 def test_the_detector_is_told_with_the_encoder(faces: TestClient) -> None:
@@ -275,13 +187,13 @@ def test_the_detector_is_told_with_the_encoder(faces: TestClient) -> None:
     }
 
 
-def test_many_photographs_at_once_are_told_apart(faces: TestClient, encoder: Encoder) -> None:
+def test_many_photographs_at_once_are_told_apart(faces: TestClient, face_encoder: Encoder) -> None:
     choices = [(), (ANNA,), (BEN, ANNA), (CARLA, BEN), (ANNA, BEN, CARLA)]
     wanted = [choices[number % 5] for number in range(60)]
     data = embed(faces, *(sent(*one) for one in wanted), faces="all")
     assert [row["index"] for row in data] == [
         number for number, one in enumerate(wanted) for _ in range(len(one))
     ]
-    known = {one: by_hand(encoder, *one) for one in choices}
+    known = {one: by_hand(face_encoder, *one) for one in choices}
     expected = [embedding for one in wanted for embedding in known[one]]
     np.testing.assert_allclose([row["embedding"] for row in data], expected, atol=1e-5)

@@ -56,6 +56,14 @@ def test_labels_are_never_used_again(path: Path) -> None:
     record.close()
 
 
+def test_record_from_before_collections_had_limits_on_quality_is_read(path: Path) -> None:
+    change(path, "UPDATE meta SET value = json_remove(value, '$.quality') WHERE key = 'config'")
+    record = Record(path)
+    assert record.config == CONFIG
+    assert record.config.quality == {}
+    record.close()
+
+
 def test_writing_is_undone_where_it_fails(path: Path) -> None:
     record = Record(path)
     with pytest.raises(ZeroDivisionError), record.writing() as writer:
