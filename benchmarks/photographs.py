@@ -19,13 +19,13 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from models.importing import ImportOptions, import_encoder
 
 from benchmarks.core.document import put_section
 from benchmarks.core.figures import table
 from benchmarks.core.machine import describe_machine, describe_versions
 from models.detector_import import DetectorOptions, add_detector
 from models.images import decode
+from models.importing import ImportOptions, import_encoder
 from models.runtime import Encoder
 from tests.data import DATA
 

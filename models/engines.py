@@ -1,32 +1,33 @@
-"""What runs a network: PyTorch for architectures of ours, ONNX Runtime for graphs."""
+"""What runs a network, and the first of two: PyTorch, for architectures of ours."""
 
-import os
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import torch
 from torch import nn
 
 from models.errors import BundleError, OptionError
 from models.images import Pixels
-from models.manifest import InputSpec, OnnxGraph
+from models.manifest import InputSpec
 
-__all__ = ["Device", "Embeddings", "Engine", "OnnxEngine", "TorchEngine", "fill_up", "first_line"]
+__all__ = ["Device", "Embeddings", "Engine", "TorchEngine", "fill_up", "first_line"]
 
 Embeddings = npt.NDArray[np.float32]
 Device = Literal["auto", "cpu", "cuda"]
 
-_ON_CPU, _ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
-_SECOND_FILES = "session.model_external_initializers_file_folder_path"
-
 
 class Engine(Protocol):
-    """Something that runs a network. One caller at a time."""
+    """Something that runs a network.
+
+    Attributes:
+        name, device: what it is, and where.
+        lanes: how many callers at once it is fastest with, and at most.
+    """
 
     name: str
     device: str
+    lanes: int
 
     def run(self, pixels: Pixels) -> Embeddings:
         """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; B >= 1.
@@ -50,6 +51,7 @@ class TorchEngine:
     """
 
     name = "pytorch"
+    lanes = 1
 
     def __init__(
         self, network: nn.Module, spec: InputSpec, device: Device = "auto", *, half: bool = False
@@ -83,79 +85,6 @@ class TorchEngine:
         if self.device == "cpu":
             return torch.tensor(np.ascontiguousarray(pixels))
         return torch.from_numpy(fill_up(pixels)).pin_memory().to(self.device, non_blocking=True)
-
-
-class OnnxEngine:
-    """An ONNX graph in ONNX Runtime: on a GPU where the package that can use one is installed.
-
-    Args:
-        model: the file's bytes.
-        graph: how it is called.
-        spec: how pictures become its input.
-        threads: for one picture or batch; 0 for one a core.
-        device: auto takes a GPU where ONNX Runtime has one.
-
-    Raises:
-        OptionError: the device is not there.
-        BundleError: ONNX Runtime cannot load the model.
-    """
-
-    name = "onnxruntime"
-
-    def __init__(
-        self,
-        model: bytes,
-        graph: OnnxGraph,
-        spec: InputSpec,
-        *,
-        threads: int = 0,
-        device: Device = "cpu",
-    ) -> None:
-        on_gpu = device != "cpu" and _ON_GPU in ort.get_available_providers()
-        if device == "cuda" and not on_gpu:
-            raise OptionError(
-                "The device cuda was asked for, and this ONNX Runtime has none: install onnxruntime-gpu in "
-                "place of onnxruntime, or use cpu or auto."
-            )
-        self.device = "cuda" if on_gpu else "cpu"
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it complains of is in its exceptions too
-        # What was hashed is what runs. A graph can name a second file for its weights, which ONNX Runtime
-        # would look for in the working directory; under this name there is never one.
-        options.add_session_config_entry(_SECOND_FILES, os.devnull)
-        providers = [_ON_GPU, _ON_CPU] if on_gpu else [_ON_CPU]
-        try:
-            self._session = ort.InferenceSession(model, options, providers=providers)
-        except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise BundleError(f"ONNX Runtime cannot load the model: {first_line(error)}.") from error
-        self._graph = graph
-        self._flip = spec.channels == "bgr"
-        self._mean = np.asarray(spec.mean, dtype=np.float32)
-        self._std = np.asarray(spec.std, dtype=np.float32)
-
-    def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
-        ordered = pixels[..., ::-1] if self._flip else pixels
-        scaled = (ordered.astype(np.float32) - self._mean) / self._std  # (B, H, W, C)
-        x = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2) if self._graph.layout == "nchw" else scaled)
-        step = self._graph.batch or len(x)
-        parts = [self._run_fixed(x[start : start + step], step) for start in range(0, len(x), step)]
-        return np.concatenate(parts)
-
-    def _run_fixed(self, x: npt.NDArray[np.float32], size: int) -> Embeddings:
-        """Run one batch, filled up to the size that the graph insists on."""
-        missing = size - len(x)
-        filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-        try:
-            (output,) = self._session.run([self._graph.output], {self._graph.input: filled})
-        except Exception as error:  # as above
-            raise BundleError(f"ONNX Runtime cannot run the model: {first_line(error)}.") from error
-        embeddings = np.asarray(output, dtype=np.float32)
-        if embeddings.shape[:1] != (size,):
-            raise BundleError(f"The graph answers {size} picture(s) with the shape {embeddings.shape}.")
-        return embeddings.reshape(size, -1)[: len(x)]
 
 
 def fill_up(pixels: Pixels) -> Pixels:

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from models.bundle import Bundle, read_bundle, write_bundle
-from models.engines import OnnxEngine, TorchEngine
+from models.engines import TorchEngine
 from models.errors import BundleError
 from models.manifest import EncoderSpec, InputSpec, OnnxGraph, make_record
+from models.onnx_engine import OnnxEngine
 from models.runtime import PARITY, Encoder, load_encoder, load_network, relative_differences
 
 __all__ = ["OnnxExport", "export_onnx", "write_exported"]

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from models.bundle import Bundle, Reports, read_bundle, write_bundle
-from models.engines import Device, Embeddings, Engine, OnnxEngine, TorchEngine, first_line
+from models.engines import Device, Embeddings, Engine, TorchEngine, first_line
 from models.errors import BundleError, OptionError, ShapeError
 from models.faces import FaceFinder, open_finder
 from models.images import Pixels
 from models.manifest import EncoderSpec, Manifest
 from models.networks import build_network
+from models.onnx_engine import OnnxEngine
 
 __all__ = [
     "PARITY",
@@ -31,9 +32,10 @@ PARITY = 0.01
 
 
 class Encoder:
-    """A bundle ready to run: (B, H, W, C) pixels in, (B, D) embeddings out. One caller at a time.
+    """A bundle ready to run: (B, H, W, C) pixels in, (B, D) embeddings out.
 
-    Before that, `faces` finds and aligns those of a photograph; None where pictures are crops.
+    At once it has at most as many callers as its engine has lanes. `faces` finds and aligns those of a
+    photograph before it is encoded; None where pictures are crops.
     """
 
     def __init__(self, manifest: Manifest, engine: Engine, faces: FaceFinder | None = None) -> None:

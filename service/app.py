@@ -37,7 +37,7 @@ from service.api import (
 )
 from service.api.middleware import RequestMiddleware
 from service.api.state import Services
-from service.batching import BatchLimits
+from service.batch_size import BatchLimits
 from service.cpus import available_cpus
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders

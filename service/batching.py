@@ -1,4 +1,4 @@
-"""Batches for the encoder: one thread is its only caller, and every picture gets a result or an exception."""
+"""Batches for the encoder: a few threads alone call it, and every picture gets a result or an exception."""
 
 import logging
 import threading
@@ -11,13 +11,14 @@ import numpy as np
 from models.engines import Embeddings
 from models.errors import LookalikeError
 from models.images import Pixels
+from service.batch_size import BatchLimits, BatchSize
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.pace import Pace
 from service.rotation import Rotation
 from service.telemetry import EncoderMetrics
 
-__all__ = ["BatchLimits", "BatchSize", "Batcher", "Encode"]
+__all__ = ["Batcher", "Encode"]
 
 Encode = Callable[[Pixels], Embeddings]  # (B, H, W, C) uint8 -> (B, D)
 
@@ -25,48 +26,6 @@ _logger = logging.getLogger("lookalike")
 
 _MOST_ABANDONED = 3  # threads that hang for ever; each holds its engine's memory
 _LOOKS_PER_TIMEOUT = 8
-_AIMED = 0.8  # of the target: batches of one size do not all take the same time
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """How large a batch may be, and how long it may take.
-
-    Attributes:
-        most: pictures.
-        target_s: batches are kept so small that they take no longer than this, where one picture does not:
-            it is what a single picture waits for behind a long request.
-        timeout_s: after which an encoder that does not answer is given up.
-    """
-
-    most: int
-    target_s: float
-    timeout_s: float
-
-
-class BatchSize:
-    """How many pictures the next batch may have, by how long the last ones took.
-
-    Args:
-        most: never more.
-        target_s: that a batch should take at most, where one picture does not take longer; four fifths of it
-            are aimed at.
-
-    Attributes:
-        now: from 1 to `most`.
-    """
-
-    def __init__(self, most: int, target_s: float) -> None:
-        self._most, self._aim_s = most, _AIMED * target_s
-        self.now = 1  # nothing is known yet
-
-    def note(self, count: int, took_s: float) -> None:
-        """Take note of a batch: fewer after one that took too long, up to twice as many after a full one."""
-        fitting = int(count * self._aim_s / took_s) if took_s > 0 else self._most
-        if took_s > self._aim_s:
-            self.now = max(1, min(self.now, fitting))
-        elif count == self.now:
-            self.now = min(self._most, max(fitting, self.now), 2 * self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +41,13 @@ _Taken = list[tuple[Job, _Picture]]
 
 
 class Batcher:
-    """Takes what waits as soon as the encoder is free, one picture of each request after the other.
+    """Takes what waits as soon as a lane is free, one picture of each request after the other.
 
-    Nothing is waited for beyond the first picture: a batch is what has come while the last one ran. Where a
-    batch fails it is run again in halves, so that only the picture at fault gets the exception. Where the
-    thread dies, or the encoder does not come back in time, everything that waits gets an exception at once,
-    and a new thread goes on, with an encoder loaded anew where the old one hangs.
+    Nothing is waited for beyond the first picture: a batch is what has come while the last ones ran, or the
+    share of it that leaves as much for each other lane that is free. Where a batch fails it is run again in
+    halves, so that only the picture at fault gets the exception. Where a thread dies, or the encoder does not
+    come back in time, everything that waits gets an exception at once, and new threads go on, with an encoder
+    loaded anew where the old one hangs.
 
     Args:
         encode: runs a batch.
@@ -95,6 +55,7 @@ class Batcher:
         limits: of a batch.
         metrics: where waits, sizes and times are noted.
         pace: where it is noted how fast pictures are encoded.
+        lanes: how many batches run at once.
         room: called, in the encoder's thread, when pictures were taken and others may be decoded.
     """
 
@@ -106,13 +67,14 @@ class Batcher:
         limits: BatchLimits,
         metrics: EncoderMetrics,
         pace: Pace,
+        lanes: int = 1,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._encode, self._renew = encode, renew
         self._limits, self._metrics, self._pace, self._room = limits, metrics, pace, room
         self._waiting: Rotation[Job, _Picture] = Rotation()
-        self._running: _Taken = []
-        self._since = 0.0
+        self._lanes = lanes
+        self._running: dict[int, tuple[_Taken, float]] = {}  # by lane, and since when
         self._size = BatchSize(limits.most, limits.target_s)
         self._generation = 0
         self._abandoned = 0
@@ -120,7 +82,8 @@ class Batcher:
         self._failure: str | None = None
         self._changed = threading.Condition()
         self._ended = threading.Event()
-        self._thread = self._start(renewed=False)
+        self._threads: list[threading.Thread] = []
+        self._start(0, renewed=False)
         self._watcher = threading.Thread(target=self._watch, name="encoder-watch", daemon=True)
         self._watcher.start()
 
@@ -154,30 +117,38 @@ class Batcher:
             return [picture.position for picture in self._waiting.drop(job)]
 
     def close(self) -> None:
-        """Stop when the batch that runs is done; what waits gets an exception."""
+        """Stop when the batches that run are done; what waits gets an exception."""
         with self._changed:
             self._closed = True
+            threads = list(self._threads)
             left = self._waiting.drop_all()
             self._changed.notify_all()
         self._ended.set()
         _fail(left, EncoderFailedError("The encoder was closed."))
-        self._thread.join(self._limits.timeout_s)
+        until = time.monotonic() + self._limits.timeout_s
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
         self._watcher.join()
 
-    def _start(self, *, renewed: bool) -> threading.Thread:
-        """Start the thread of the present generation. A daemon: one that hangs must not keep the process."""
-        generation = self._generation
-        thread = threading.Thread(target=self._live, args=(generation, renewed), name="encoder", daemon=True)
-        thread.start()
-        return thread
+    def _start(self, lane: int, *, renewed: bool) -> None:
+        """Start a lane's thread of the present generation; the first lane starts the others.
 
-    def _live(self, generation: int, renewed: bool) -> None:
+        Daemons: one that hangs must not keep the process.
+        """
+        arguments = (self._generation, lane, renewed)
+        thread = threading.Thread(target=self._live, args=arguments, name=f"encoder-{lane}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _live(self, generation: int, lane: int, renewed: bool) -> None:
         """Run batches until another thread does."""
         try:
             if renewed:
                 self._encode = self._renew()
             encode = self._encode
-            while batch := self._next(generation):
+            if lane == 0:
+                self._start_others(generation)
+            while batch := self._next(generation, lane):
                 self._room()
                 self._run(encode, batch)
         except BaseException as error:
@@ -186,14 +157,21 @@ class Batcher:
             else:
                 self._replace(generation, f"The encoder's thread ended: {type(error).__name__}.", hangs=False)
 
-    def _next(self, generation: int) -> _Taken:
+    def _start_others(self, generation: int) -> None:
+        with self._changed:
+            if generation == self._generation and not self._closed:
+                for lane in range(1, self._lanes):
+                    self._start(lane, renewed=False)
+
+    def _next(self, generation: int, lane: int) -> _Taken:
         """Wait for pictures and take a batch; none where this thread is no longer the one."""
         with self._changed:
-            self._running = [] if generation == self._generation else self._running
+            if generation == self._generation:
+                self._running.pop(lane, None)
             while generation == self._generation:
                 batch = self._take()
                 if batch:
-                    self._running, self._since = batch, time.perf_counter()
+                    self._running[lane] = (batch, time.perf_counter())
                     return batch
                 if self._closed:
                     break
@@ -201,8 +179,11 @@ class Batcher:
         return []
 
     def _take(self) -> _Taken:
+        """Take a batch for one of the lanes that are free. The lock is held."""
+        free = self._lanes - len(self._running)
+        most = min(self._size.now, -(-len(self._waiting) // free))
         batch: _Taken = []
-        while len(batch) < self._size.now and (taken := self._waiting.take()):
+        while len(batch) < most and (taken := self._waiting.take()):
             job, picture = taken
             if job.wanted:
                 batch.append(taken)
@@ -230,17 +211,20 @@ class Batcher:
             return
         took = time.perf_counter() - started
         self._metrics.note_batch(took, [started - picture.came for _, picture in batch])
-        self._pace.note(len(batch), min(job.came for job, _ in batch))
-        self._size.note(len(batch), took)
+        with self._changed:
+            self._pace.note(len(batch), min(job.came for job, _ in batch))
+            self._size.note(len(batch), took)
         for (job, picture), row in zip(batch, rows, strict=True):
             job.settle(picture.position, row)
 
     def _watch(self) -> None:
-        """Replace the thread where its batch takes too long."""
+        """Replace the threads where a batch takes too long."""
         while not self._ended.wait(self._limits.timeout_s / _LOOKS_PER_TIMEOUT):
             with self._changed:
-                generation, late = self._generation, self._running
-                late = late if time.perf_counter() - self._since > self._limits.timeout_s else []
+                generation, now = self._generation, time.perf_counter()
+                late = [
+                    batch for batch, since in self._running.values() if now - since > self._limits.timeout_s
+                ]
             if late:
                 self._replace(
                     generation,
@@ -249,7 +233,7 @@ class Batcher:
                 )
 
     def _replace(self, generation: int, why: str, *, hangs: bool) -> None:
-        """Give everything that waits an exception, and go on with another thread."""
+        """Give everything that waits an exception, and go on with other threads."""
         with self._changed:
             if generation != self._generation or self._closed:
                 return
@@ -258,7 +242,7 @@ class Batcher:
             if self._abandoned > _MOST_ABANDONED:
                 self._failure = f"{why} It has hung {self._abandoned} times; restart the service."
             else:
-                self._thread = self._start(renewed=hangs)
+                self._start(0, renewed=hangs)
         self._metrics.restarts.inc()
         _logger.error("%s %d pictures were not encoded.", why, len(left))
         _fail(left, EncoderFailedError(f"{why} Send the pictures again."))
@@ -273,10 +257,12 @@ class Batcher:
         _fail(left, EncoderFailedError(why))
 
     def _end_generation(self) -> _Taken:
-        """Take from the present thread what it runs and what waits. The lock is held."""
-        left = self._running + self._waiting.drop_all()
-        self._running = []
+        """Take from the present threads what they run and what waits. The lock is held."""
+        left = [taken for batch, _ in self._running.values() for taken in batch] + self._waiting.drop_all()
+        self._running.clear()
+        self._threads.clear()
         self._generation += 1
+        self._changed.notify_all()  # the other lanes end
         return left
 
 

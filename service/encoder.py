@@ -15,7 +15,8 @@ from models.faces import FaceChoice, measure
 from models.images import ImageLimits, Pixels, decode, shorter_side
 from models.runtime import Encoder
 from service.admission import Admission, WaitingLimits
-from service.batching import Batcher, BatchLimits
+from service.batch_size import BatchLimits
+from service.batching import Batcher
 from service.decoding import DecodePool
 from service.errors import EncoderFailedError
 from service.jobs import Job, Look, View
@@ -125,6 +126,7 @@ class HostedEncoder:
             limits=limits.batch,
             metrics=metrics,
             pace=pace,
+            lanes=encoder.engine.lanes,
             room=self._decoding.wake,
         )
         self._decoding.start(self._batcher)

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.engines import Embeddings, OnnxEngine
+from models.engines import Embeddings
 from models.errors import BundleError, OptionError
 from models.images import Pixels
 from models.importing.options import ImportOptions, ImportReport
 from models.importing.preparation import Preparation, described, reference_inputs
 from models.importing.presets import stated
 from models.manifest import EncoderSpec, InputSpec, OnnxGraph, make_record
+from models.onnx_engine import OnnxEngine
 from models.onnx_graph import Signature, free_batch, normalises_pixels, read_model, read_signature
 from models.runtime import save_encoder
 
@@ -97,7 +98,7 @@ def _settle_batch(model: Any, raw: bytes, signature: Signature, inputs: Pixels, 
 def _agree(raw: bytes, graph: OnnxGraph, spec: InputSpec, inputs: Pixels, apart: Embeddings) -> bool:
     """Say whether a graph gives in one batch what it gave in batches of its own size."""
     try:
-        together = OnnxEngine(raw, graph, spec).run(inputs)
+        together = OnnxEngine(raw, graph, spec, threads=1).run(inputs)  # in one batch, not in lanes
     except BundleError:  # it cannot take the batch
         return False
     scale = float(np.abs(apart).max())

@@ -1,5 +1,6 @@
 """Engines and encoders give the numbers of a plain loop."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.engines import OnnxEngine, TorchEngine, fill_up
-from models.errors import OptionError, ShapeError
+from models.engines import TorchEngine, fill_up
+from models.errors import BundleError, OptionError, ShapeError
 from models.images import decode
 from models.manifest import InputSpec
+from models.onnx_engine import OnnxEngine
 from models.runtime import load_encoder, save_encoder
 from tests.models.encoders import ENGINES, MEAN, PICTURES, STD, network, onnx_spec, save, torch_spec
 from tests.models.onnx_graphs import by_hand, encoder_graph
@@ -128,3 +130,27 @@ def test_a_batch_for_a_gpu_is_filled_up_to_a_power_of_two(count: int, filled: in
     assert got.shape == (filled, *PICTURES.shape[1:])
     np.testing.assert_array_equal(got[:count], PICTURES[:count])
     assert all((row == PICTURES[count - 1]).all() for row in got[count:])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_lanes_give_what_one_thread_gives(count: int) -> None:
+    raw = encoder_graph().SerializeToString()
+    spec = onnx_spec()
+    assert spec.onnx is not None
+    lanes = OnnxEngine(raw, spec.onnx, spec.input, threads=2)
+    single = OnnxEngine(raw, spec.onnx, spec.input, threads=1)
+    assert (lanes.lanes, single.lanes) == (2, 1)
+    expected = single.run(PICTURES[:count])
+    np.testing.assert_allclose(lanes.run(PICTURES[:count]), expected, rtol=1e-6, atol=1e-6)
+    with ThreadPoolExecutor(2) as callers:
+        for got in callers.map(lanes.run, [PICTURES[:count]] * 8):
+            np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_what_fails_in_a_part_of_a_batch_reaches_the_caller() -> None:
+    raw = encoder_graph().SerializeToString()
+    spec = onnx_spec()
+    assert spec.onnx is not None
+    engine = OnnxEngine(raw, spec.onnx, spec.input, threads=2)
+    with pytest.raises(BundleError, match="ONNX Runtime cannot run the model"):
+        engine.run(np.zeros((4, 3, 3, 3), np.uint8))

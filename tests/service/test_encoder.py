@@ -14,7 +14,7 @@ from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImag
 from models.images import ImageLimits, Pixels
 from models.runtime import Encoder, load_encoder
 from service.admission import WaitingLimits
-from service.batching import BatchLimits
+from service.batch_size import BatchLimits
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import EncoderFailedError, OverloadedError, TooLargeError
 from service.telemetry import Telemetry
@@ -63,6 +63,7 @@ class Held:
 
     name = "held"
     device = "cpu"
+    lanes = 1
 
     def __init__(self, bundle: Path) -> None:
         self._inner = load_encoder(bundle).engine

@@ -20,7 +20,7 @@ from models.errors import BundleError
 from models.images import ImageLimits
 from models.runtime import Encoder, load_encoder
 from service.admission import WaitingLimits
-from service.batching import BatchLimits
+from service.batch_size import BatchLimits
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines

@@ -27,6 +27,7 @@ class Hold:
 
     name = "held"
     device = "cpu"
+    lanes = 1
 
     def __init__(self) -> None:
         self.free, self.entered = threading.Event(), threading.Event()

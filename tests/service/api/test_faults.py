@@ -37,6 +37,7 @@ class Faulty:
 
     name = "faulty"
     device = "cpu"
+    lanes = 1
 
     def __init__(self) -> None:
         self.fault: Fault = "none"
@@ -54,6 +55,7 @@ class Faulty:
 class _FaultyEngine:
     name = "faulty"
     device = "cpu"
+    lanes = 1
 
     def __init__(self, faults: Faulty, inner: Engine) -> None:
         self._faults, self._inner = faults, inner

@@ -1,0 +1,48 @@
+"""How large a batch may be."""
+
+from dataclasses import dataclass
+
+__all__ = ["BatchLimits", "BatchSize"]
+
+_AIMED = 0.8  # of the target: batches of one size do not all take the same time
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large a batch may be, and how long it may take.
+
+    Attributes:
+        most: pictures.
+        target_s: batches are kept so small that they take no longer than this, where one picture does not:
+            it is what a single picture waits for behind a long request.
+        timeout_s: after which an encoder that does not answer is given up.
+    """
+
+    most: int
+    target_s: float
+    timeout_s: float
+
+
+class BatchSize:
+    """How many pictures the next batch may have, by how long the last ones took.
+
+    Args:
+        most: never more.
+        target_s: that a batch should take at most, where one picture does not take longer; four fifths of it
+            are aimed at.
+
+    Attributes:
+        now: from 1 to `most`.
+    """
+
+    def __init__(self, most: int, target_s: float) -> None:
+        self._most, self._aim_s = most, _AIMED * target_s
+        self.now = 1  # nothing is known yet
+
+    def note(self, count: int, took_s: float) -> None:
+        """Take note of a batch: fewer after one that took too long, up to twice as many after a full one."""
+        fitting = int(count * self._aim_s / took_s) if took_s > 0 else self._most
+        if took_s > self._aim_s:
+            self.now = max(1, min(self.now, fitting))
+        elif count == self.now:
+            self.now = min(self._most, max(fitting, self.now), 2 * self.now)
