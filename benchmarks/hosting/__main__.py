@@ -36,7 +36,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SECTION = "bench-hosting"
 _FULL_MINUTES = 35.0
 _QUICK_MINUTES = 0.8
-_ARGUMENTS = ("--operator-keys", soak.KEY)
+_ARGUMENTS = ("--operator-keys", soak.KEY, "--engine", "onnxruntime")
 _SCENARIOS: Mapping[str, Callable[[Site, float], Awaitable[Scenario]]] = {
     "corrupt": corrupt.run,
     "overload": overload.run,

@@ -14,7 +14,7 @@ import httpx2
 
 __all__ = ["Server", "running_server"]
 
-_STARTUP_S = 60
+_STARTUP_S = 180
 _LIFETIME_S = 600
 
 
