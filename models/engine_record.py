@@ -43,7 +43,7 @@ class EngineRecord(BaseModel):
 
 def describe(threads: int) -> str:
     """Return the processor, the threads and the libraries, in which a record holds."""
-    processor = platform.processor() or platform.machine()
+    processor = platform.machine()
     with suppress(OSError):
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         processor = found[1].strip() if found else processor
@@ -73,14 +73,15 @@ def write_record(home: Path, record: EngineRecord) -> None:
 
 def forget_others(remembered: Path, most: int) -> None:
     """Delete the folders of all encoders but those used last."""
-    used = sorted(remembered.glob(f"*/{_FILE}"), key=_used, reverse=True)
-    for file in used[most:]:
-        shutil.rmtree(file.parent, ignore_errors=True)
+    used = sorted(remembered.glob("*/"), key=_used, reverse=True)
+    for folder in used[most:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _used(file: Path) -> float:
-    with suppress(OSError):  # deleted meanwhile
-        return file.stat().st_mtime
+def _used(folder: Path) -> float:
+    for one in (folder / _FILE, folder):  # without a record, when its graph was made
+        with suppress(OSError):
+            return one.stat().st_mtime
     return 0.0
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from models.errors import BundleError, OptionError
 from models.images import Pixels
 from models.manifest import InputSpec
+from models.onnx_session import first_line
 
-__all__ = ["Device", "Embeddings", "Engine", "TorchEngine", "fill_up", "first_line"]
+__all__ = ["Device", "Embeddings", "Engine", "TorchEngine", "fill_up"]
 
 Embeddings = npt.NDArray[np.float32]
 Device = Literal["auto", "cpu", "cuda"]
@@ -94,8 +95,3 @@ def fill_up(pixels: Pixels) -> Pixels:
     """
     missing = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
     return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a message that may have many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from models.engines import Device, Embeddings, first_line
+from models.engines import Device, Embeddings
 from models.errors import BundleError, OptionError
 from models.images import Pixels
 from models.manifest import InputSpec, OnnxGraph
+from models.onnx_session import first_line, has_gpu, open_session
 
 __all__ = ["OnnxEngine"]
 
-_ON_CPU, _ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
-_SECOND_FILES = "session.model_external_initializers_file_folder_path"
 _LARGEST_TWICE = 256 * 2**20  # bytes of a graph
 _THREADS_A_LANE = 4
 
@@ -53,20 +52,20 @@ class OnnxEngine:
         threads: int = 0,
         device: Device = "cpu",
     ) -> None:
-        on_gpu = device != "cpu" and _ON_GPU in ort.get_available_providers()
+        on_gpu = device != "cpu" and has_gpu()
         if device == "cuda" and not on_gpu:
             raise OptionError(
                 "The device cuda was asked for, and this ONNX Runtime has none: install onnxruntime-gpu in "
                 "place of onnxruntime, or use cpu or auto."
             )
         self.device = "cuda" if on_gpu else "cpu"
-        open_session = partial(_open, model, on_gpu=on_gpu)
+        opened = partial(open_session, model, on_gpu=on_gpu)
         count = threads or os.cpu_count() or 1
-        self._whole = self._lane = open_session(threads)
+        self._whole = self._lane = opened(threads)
         self.lanes = 1
         if not on_gpu and count > 1 and len(model) <= _LARGEST_TWICE:  # the weights are in memory twice
             self.lanes = max(2, math.ceil(count / _THREADS_A_LANE))
-            self._lane = open_session(count // self.lanes)
+            self._lane = opened(count // self.lanes)
         self._running = 0
         self._lock = threading.Lock()
         self._graph = graph
@@ -83,7 +82,7 @@ class OnnxEngine:
         try:
             if not alone:
                 return self._run(self._lane, pixels)
-            if len(pixels) < self.lanes:
+            if len(pixels) < self.lanes * (self._graph.batch or 1):
                 return self._run(self._whole, pixels)
             parts = np.array_split(pixels, self.lanes)
             return np.concatenate(_at_once([partial(self._run, self._lane, part) for part in parts]))
@@ -109,31 +108,12 @@ class OnnxEngine:
         filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
         try:
             (output,) = session.run([self._graph.output], {self._graph.input: filled})
-        except Exception as error:  # as in `_open`
+        except Exception as error:  # as in `open_session`
             raise BundleError(f"ONNX Runtime cannot run the model: {first_line(error)}.") from error
         embeddings = np.asarray(output, dtype=np.float32)
         if embeddings.shape[:1] != (size,):
             raise BundleError(f"The graph answers {size} picture(s) with the shape {embeddings.shape}.")
         return embeddings.reshape(size, -1)[: len(x)]
-
-
-def _open(model: bytes, threads: int, *, on_gpu: bool) -> ort.InferenceSession:
-    """Load a graph.
-
-    Raises:
-        BundleError: ONNX Runtime cannot load it.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what it complains of is in its exceptions too
-    # What was hashed is what runs. A graph can name a second file for its weights, which ONNX Runtime
-    # would look for in the working directory; under this name there is never one.
-    options.add_session_config_entry(_SECOND_FILES, os.devnull)
-    try:
-        return ort.InferenceSession(model, options, providers=[_ON_GPU, _ON_CPU] if on_gpu else [_ON_CPU])
-    except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise BundleError(f"ONNX Runtime cannot load the model: {first_line(error)}.") from error
 
 
 def _at_once(calls: Sequence[Callable[[], Embeddings]]) -> list[Embeddings]:

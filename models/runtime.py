@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from models.bundle import Bundle, Reports, read_bundle, write_bundle
-from models.engines import Device, Embeddings, Engine, TorchEngine, first_line
+from models.engines import Device, Embeddings, Engine, TorchEngine
 from models.errors import BundleError, OptionError, ShapeError
 from models.faces import FaceFinder, open_finder
 from models.images import Pixels
 from models.manifest import EncoderSpec, Manifest
 from models.networks import build_network
 from models.onnx_engine import OnnxEngine
+from models.onnx_session import first_line
 
 __all__ = [
     "PARITY",

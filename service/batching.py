@@ -55,8 +55,8 @@ class Batcher:
         limits: of a batch.
         metrics: where waits, sizes and times are noted.
         pace: where it is noted how fast pictures are encoded.
-        lanes: how many batches run at once.
-        room: called, in the encoder's thread, when pictures were taken and others may be decoded.
+        lanes: returns how many batches run at once; asked again when the encoder was loaded anew.
+        room: called, in a lane's thread or another, when fewer wait and others may be decoded.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Batcher:
         limits: BatchLimits,
         metrics: EncoderMetrics,
         pace: Pace,
-        lanes: int = 1,
+        lanes: Callable[[], int] = lambda: 1,
         room: Callable[[], None] = lambda: None,
     ) -> None:
         self._encode, self._renew = encode, renew
         self._limits, self._metrics, self._pace, self._room = limits, metrics, pace, room
         self._waiting: Rotation[Job, _Picture] = Rotation()
-        self._lanes = lanes
+        self._count_lanes, self._lanes = lanes, 1
         self._running: dict[int, tuple[_Taken, float]] = {}  # by lane, and since when
         self._size = BatchSize(limits.most, limits.target_s)
         self._generation = 0
@@ -114,7 +114,9 @@ class Batcher:
     def drop(self, job: Job) -> list[int]:
         """Forget a job's pictures that still wait, and return their positions."""
         with self._changed:
-            return [picture.position for picture in self._waiting.drop(job)]
+            left = [picture.position for picture in self._waiting.drop(job)]
+        self._room()
+        return left
 
     def close(self) -> None:
         """Stop when the batches that run are done; what waits gets an exception."""
@@ -141,7 +143,7 @@ class Batcher:
         thread.start()
 
     def _live(self, generation: int, lane: int, renewed: bool) -> None:
-        """Run batches until another thread does."""
+        """Run batches until the threads of another generation do."""
         try:
             if renewed:
                 self._encode = self._renew()
@@ -160,6 +162,7 @@ class Batcher:
     def _start_others(self, generation: int) -> None:
         with self._changed:
             if generation == self._generation and not self._closed:
+                self._lanes = self._count_lanes()
                 for lane in range(1, self._lanes):
                     self._start(lane, renewed=False)
 
@@ -212,7 +215,8 @@ class Batcher:
         took = time.perf_counter() - started
         self._metrics.note_batch(took, [started - picture.came for _, picture in batch])
         with self._changed:
-            self._pace.note(len(batch), min(job.came for job, _ in batch))
+            pictures = sum(job.share(picture.position) for job, picture in batch)
+            self._pace.note(pictures, min(job.came for job, _ in batch))
             self._size.note(len(batch), took)
         for (job, picture), row in zip(batch, rows, strict=True):
             job.settle(picture.position, row)
@@ -246,6 +250,7 @@ class Batcher:
         self._metrics.restarts.inc()
         _logger.error("%s %d pictures were not encoded.", why, len(left))
         _fail(left, EncoderFailedError(f"{why} Send the pictures again."))
+        self._room()
 
     def _give_up(self, generation: int, why: str) -> None:
         with self._changed:
@@ -255,6 +260,7 @@ class Batcher:
             left = self._end_generation()
         _logger.critical("%s", why)
         _fail(left, EncoderFailedError(why))
+        self._room()
 
     def _end_generation(self) -> _Taken:
         """Take from the present threads what they run and what waits. The lock is held."""

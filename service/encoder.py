@@ -10,20 +10,21 @@ import numpy as np
 from anyio import to_thread
 
 from models.engines import Embeddings
-from models.errors import ImageError, NoFaceError, OptionError, SeveralFacesError
+from models.errors import ImageError, OptionError
 from models.faces import FaceChoice, measure
 from models.images import ImageLimits, Pixels, decode, shorter_side
 from models.runtime import Encoder
 from service.admission import Admission, WaitingLimits
 from service.batch_size import BatchLimits
-from service.batching import Batcher
+from service.batching import Batcher, Encode
 from service.decoding import DecodePool
 from service.errors import EncoderFailedError
 from service.jobs import Job, Look, View
 from service.pace import Pace
+from service.seen import Seen, one_of
 from service.telemetry import Telemetry
 
-__all__ = ["HostedEncoder", "HostingLimits", "Seen"]
+__all__ = ["HostedEncoder", "HostingLimits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +42,6 @@ class HostingLimits:
     images: ImageLimits
     decoders: int
     waiting: WaitingLimits
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a picture came to.
-
-    Attributes:
-        embeddings: (D,) float32 each: of the picture, or of those of its faces that were asked for.
-        view: what is in it; under `one`, several faces without an embedding.
-    """
-
-    embeddings: list[Embeddings]
-    view: View
-
-    def one(self) -> Embeddings:
-        """Return the embedding of the picture, or of the largest face that was asked for.
-
-        Raises:
-            NoFaceError, SeveralFacesError: there is none.
-        """
-        if self.embeddings:
-            return self.embeddings[0]
-        count = len(self.view.faces or ())
-        if count:
-            raise SeveralFacesError(
-                f"There are {count} faces in it and exactly one was asked for. Crop the picture, or take "
-                "the largest face (faces: largest)."
-            )
-        raise NoFaceError(
-            "No face was found in it. Send a picture that shows one, upright and not too small."
-        )
 
 
 class HostedEncoder:
@@ -108,6 +78,7 @@ class HostedEncoder:
         self.faces = encoder.faces
         self._limits, self._telemetry = limits, telemetry
         self._metrics = metrics = telemetry.of_encoder(self.name)
+        self._reload = reload
         self._jobs: set[Job] = set()
         pace = Pace()
         self.admission = Admission(
@@ -122,11 +93,11 @@ class HostedEncoder:
         )
         self._batcher = Batcher(
             encoder.encode,
-            renew=lambda: reload().encode,
+            renew=self._renew,
             limits=limits.batch,
             metrics=metrics,
             pace=pace,
-            lanes=encoder.engine.lanes,
+            lanes=lambda: self.engine.lanes,
             room=self._decoding.wake,
         )
         self._decoding.start(self._batcher)
@@ -159,7 +130,7 @@ class HostedEncoder:
             TooLargeError, OverloadedError, EncoderFailedError, BundleError: as `see`.
         """
         look = self.for_one(Look())
-        return [_one(seen) for seen in await self.see(images, look, deadline=deadline)]
+        return [one_of(seen) for seen in await self.see(images, look, deadline=deadline)]
 
     async def see(
         self, images: Sequence[bytes], look: Look, *, deadline: float = math.inf
@@ -255,13 +226,19 @@ class HostedEncoder:
             self._jobs.discard(job)
         return job
 
+    def _renew(self) -> Encode:
+        """Load the encoder once more, on the engine that it then takes."""
+        encoder = self._reload()
+        self.engine = encoder.engine
+        return encoder.encode
+
     def _drop(self, job: Job) -> None:
         """Forget what of a job has not begun; nobody waits for it."""
         job.wanted = False
         left = self._decoding.drop(job) + self._batcher.drop(job)
-        self._metrics.dropped_images.inc(len(left))
-        for position in left:
-            job.settle(position, EncoderFailedError("Nobody waited for it."))
+        self._metrics.dropped_images.inc(len({job.picture_of(place) for place in left}))
+        for place in left:
+            job.settle(place, EncoderFailedError("Nobody waited for it."))
 
     def _decode(self, job: Job, position: int) -> Sequence[Pixels]:
         """Decode a picture at the encoder's size, or in full where the faces in it are to be found."""
@@ -275,15 +252,6 @@ class HostedEncoder:
         if job.look.quality:
             job.views[position] = View(quality=measure(pixels, shorter_side(data)))
         return [pixels]
-
-
-def _one(seen: Seen | ImageError) -> Embeddings | ImageError:
-    if isinstance(seen, ImageError):
-        return seen
-    try:
-        return seen.one()
-    except ImageError as error:
-        return error
 
 
 def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from models.errors import LookalikeError
+from models.errors import BundleError, LookalikeError
 from models.runtime import Encoder
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import ConflictError, NotFoundError
@@ -15,7 +15,7 @@ from service.telemetry import Telemetry
 
 __all__ = ["Compare", "HostedEncoders", "Load"]
 
-Compare = Callable[[Path], Awaitable[bool]]
+Compare = Callable[[Path, str], Awaitable[bool]]  # a bundle, and the engine that runs it
 Load = Callable[[Path], Encoder]
 
 _logger = logging.getLogger("lookalike")
@@ -126,10 +126,14 @@ class HostedEncoders:
             if over is not None and self._hosted.get(over.name) is not over:
                 return None
             encoder = await to_thread.run_sync(self._load, folder)
+            if over is not None:
+                if self._hosted.get(over.name) is not over:  # removed while this was loaded
+                    return None
+                _check_same(encoder, over.manifest.fingerprint)
             hosted = HostedEncoder(
                 encoder,
                 name=name,
-                reload=lambda: self._load(folder),
+                reload=lambda: self._load_same(folder, encoder.manifest.fingerprint),
                 limits=self._limits,
                 telemetry=self._telemetry,
             )
@@ -149,16 +153,36 @@ class HostedEncoders:
             self._retire(old)
         return hosted
 
+    def _load_same(self, folder: Path, fingerprint: str) -> Encoder:
+        encoder = self._load(folder)
+        _check_same(encoder, fingerprint)
+        return encoder
+
     def _retire(self, hosted: HostedEncoder) -> None:
         _keep(asyncio.create_task(_close_when_idle(hosted)), self._retiring)
 
     async def _look(self, hosted: HostedEncoder, folder: Path, compare: Compare) -> None:
         """Put an encoder on a faster engine, where there is one, unless another has taken its place."""
         try:
-            if await compare(folder):
+            if await compare(folder, hosted.engine.name):
                 await self._put(folder, hosted.name, over=hosted)
         except LookalikeError as error:
             _logger.warning("The encoder %r stays on %s: %s", hosted.name, hosted.engine.name, error)
+        except Exception:  # nobody waits for it
+            _logger.exception("The encoder %r stays on %s.", hosted.name, hosted.engine.name)
+
+
+def _check_same(encoder: Encoder, fingerprint: str) -> None:
+    """Refuse a bundle that was replaced on the disk: an operator hosts another, and nobody else.
+
+    Raises:
+        BundleError: it is another encoder by now.
+    """
+    if encoder.manifest.fingerprint != fingerprint:
+        raise BundleError(
+            f"The bundle of {encoder.manifest.name!r} was replaced by another on the disk. Host that one by "
+            "PUT /v1/encoders/{name}, or restart the service."
+        )
 
 
 def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:

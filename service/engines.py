@@ -24,13 +24,18 @@ __all__ = ["Engines"]
 _logger = logging.getLogger("lookalike")
 
 _MOST_REMEMBERED = 16
+_EXPORT_S = 600.0
+
+
+class _BrokenOffError(BundleError):
+    """A graph was not made whole, which says nothing about the bundle."""
 
 
 class Engines:
     """Loads bundles for the engine that is to run them.
 
     An architecture of ours on the CPU runs on PyTorch, or as a graph on ONNX Runtime, of which `auto` takes
-    the faster. On a GPU PyTorch runs it, and a bundle that holds a graph runs on ONNX Runtime anyway.
+    the faster. On a GPU `auto` is PyTorch. A bundle that holds a graph runs on ONNX Runtime anyway.
 
     Args:
         remembered: a folder for graphs and for what was measured.
@@ -66,9 +71,7 @@ class Engines:
             return encoder
         graph = self._home(encoder) / "onnx"
         if self._engine == "onnxruntime":
-            if not holds_bundle(graph):
-                _export(folder, graph)
-            return self._on_onnxruntime(encoder, graph)
+            return self._exported(folder, encoder, graph)
         known = read_record(graph.parent, self._machine)
         if known is None or known.fastest() == encoder.engine.name:
             return encoder
@@ -79,32 +82,54 @@ class Engines:
             shutil.rmtree(graph.parent, ignore_errors=True)  # made and measured anew next time
             return encoder
 
-    async def compare(self, folder: Path) -> bool:
+    async def compare(self, folder: Path, running: str) -> bool:
         """Measure the engines where that was not done on this machine, and say if `load` now takes another.
 
         It may be cancelled; then it is begun anew next time.
+
+        Args:
+            folder: the bundle's.
+            running: the engine that runs it now.
         """
         if self._engine != "auto":
             return False
         async with self._comparing:
-            encoder = await to_thread.run_sync(self._unmeasured, folder)
+            encoder = await to_thread.run_sync(self._on_pytorch, folder)
             if encoder is None:
                 return False
+            known = await to_thread.run_sync(lambda: read_record(self._home(encoder), self._machine))
+            if known is not None:
+                return known.fastest() != running
             name, home = encoder.manifest.name, self._home(encoder)
             try:
                 await _export_beside(folder, home / "onnx")
                 record = await to_thread.run_sync(self._measure, encoder, home / "onnx")
+            except _BrokenOffError as error:
+                _logger.warning("The encoder %r runs on PyTorch for now: %s", name, error)
+                return False
             except BundleError as error:
                 record = EngineRecord(machine=self._machine, refused=str(error))
                 _logger.warning("The encoder %r runs on PyTorch: %s", name, error)
             await to_thread.run_sync(write_record, home, record)
             await to_thread.run_sync(forget_others, self._remembered, _MOST_REMEMBERED)
-        return record.fastest() != encoder.engine.name
+        return record.fastest() != running
 
     @cached_property
     def _machine(self) -> str:
         """Return where it is measured; read from the disk, in a thread, when an encoder is first loaded."""
         return describe(self._threads)
+
+    def _exported(self, folder: Path, encoder: Encoder, graph: Path) -> Encoder:
+        """Return an encoder on ONNX Runtime, its graph made where it is missing or damaged."""
+        if holds_bundle(graph):
+            try:
+                return self._on_onnxruntime(encoder, graph)
+            except BundleError as error:
+                _logger.warning("The graph of %r is made again: %s", encoder.manifest.name, error)
+                shutil.rmtree(graph, ignore_errors=True)
+        _export(folder, graph)
+        forget_others(self._remembered, _MOST_REMEMBERED)
+        return self._on_onnxruntime(encoder, graph)
 
     def _may_choose(self, encoder: Encoder) -> bool:
         on_gpu = encoder.engine.device != "cpu"
@@ -117,11 +142,10 @@ class Engines:
     def _home(self, encoder: Encoder) -> Path:
         return self._remembered / encoder.manifest.fingerprint
 
-    def _unmeasured(self, folder: Path) -> Encoder | None:
-        """Return a bundle as PyTorch runs it, where nobody knows yet whether that is fastest."""
+    def _on_pytorch(self, folder: Path) -> Encoder | None:
+        """Return a bundle as PyTorch runs it; None where there is nothing to choose from."""
         encoder = load_encoder(folder, device=self._device, threads=self._threads)
-        measured = not self._may_choose(encoder) or read_record(self._home(encoder), self._machine)
-        return None if measured else encoder
+        return encoder if self._may_choose(encoder) else None
 
     def _measure(self, encoder: Encoder, graph: Path) -> EngineRecord:
         seconds = measure_engines([encoder, self._on_onnxruntime(encoder, graph)])
@@ -160,11 +184,15 @@ async def _export_beside(folder: Path, graph: Path) -> None:
     """Make a graph while the server serves; where this is cancelled, the process ends with it."""
     _logger.info("A graph for ONNX Runtime is made of %s, once, in %s.", folder, graph)
     process = await asyncio.create_subprocess_exec(
-        *_command(folder, graph), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        *_command(folder, graph),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # else a Ctrl-C would reach it as well, and seem to be its own failure
     )
     try:
-        _, told = await process.communicate()
-    except asyncio.CancelledError:
+        async with asyncio.timeout(_EXPORT_S):
+            _, told = await process.communicate()
+    except (asyncio.CancelledError, TimeoutError):
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
@@ -173,6 +201,15 @@ async def _export_beside(folder: Path, graph: Path) -> None:
 
 
 def _check(code: int, told: str) -> None:
+    """Raise what a process that made a graph has told.
+
+    Raises:
+        BundleError: it refused the bundle.
+    """
+    if code < 0:
+        raise _BrokenOffError(
+            f"The process that makes its graph for ONNX Runtime was ended (signal {-code})."
+        )
     if code:
         last = told.strip().splitlines()[-1:] or [f"the process ended with {code}"]
         raise BundleError(f"No graph for ONNX Runtime could be made of it: {last[0].removeprefix('Error: ')}")

@@ -116,6 +116,14 @@ class Job:
             self._finish(position)
         return places
 
+    def picture_of(self, place: int) -> int:
+        """Return the position of the picture whose place it is, or of whose crop."""
+        return self._owners.get(place, place)
+
+    def share(self, place: int) -> float:
+        """Return how much of a picture a place is: of one of its n crops 1/n."""
+        return 1 / len(self._parts.get(self.picture_of(place), (place,)))
+
     def settle(self, place: int, result: Result) -> None:
         """Keep the result of a picture, of all crops of a divided one, or of a crop; the first one counts."""
         for each in self._parts.get(place, (place,)):

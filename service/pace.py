@@ -21,14 +21,14 @@ class Pace:
         self._count = self._took = 0.0
         self._last = 0.0
 
-    def note(self, count: int, came: float) -> None:
+    def note(self, count: float, came: float) -> None:
         """Take note of a batch that was encoded just now.
 
         The time since the batch before counts, as far as somebody waited: what the encoder waits for the
         decoders, or for a processor that others use, makes pictures wait as well.
 
         Args:
-            count: its pictures.
+            count: its pictures; of one that was divided into crops, the share.
             came: when the first of them was admitted, by `time.perf_counter`.
         """
         now = time.perf_counter()

@@ -51,7 +51,9 @@ class Settings(BaseSettings):
         4096, description="Most pictures that may wait for the encoder; more are answered 429."
     )
     max_waiting_bytes: Count = Field(
-        512 * 2**20, description="Most bytes of picture files that may wait; more are answered 429."
+        512 * 2**20,
+        description="Most bytes of picture files that may wait, for each encoder, and again of those fetched "
+        "by URL; more are answered 429.",
     )
     batch_target_ms: Count = Field(
         50, description="Batches are kept so small that encoding one takes no longer."

@@ -1,12 +1,10 @@
 """A detector's graph in ONNX Runtime: a picture in, faces out."""
 
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from PIL import Image
 
 from models.errors import BundleError
@@ -15,13 +13,12 @@ from models.faces.retinaface import RetinaFace
 from models.faces.scrfd import Scrfd
 from models.faces.spec import DetectorKind, DetectorSpec
 from models.images import Pixels
+from models.onnx_session import first_line, open_session
 
 __all__ = ["MOST_FACES", "Detector", "Graph", "kind_of", "usual_score"]
 
 MOST_FACES = 64  # of one picture; the best by score
 _MOST_CANDIDATES = 2048  # that are compared with one another; the best by score
-
-_SECOND_FILES = "session.model_external_initializers_file_folder_path"
 
 
 class Reader(Protocol):
@@ -67,15 +64,7 @@ class Graph:
     """
 
     def __init__(self, model: bytes) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it complains of is in its exceptions too
-        options.add_session_config_entry(_SECOND_FILES, os.devnull)  # what was hashed is what runs
-        try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise BundleError(f"ONNX Runtime cannot load the detector: {_first_line(error)}.") from error
+        self._session = open_session(model, 1, what="detector")
         constants = {one.name for one in self._session.get_overridable_initializers()}
         inputs = [one for one in self._session.get_inputs() if one.name not in constants]
         shape = inputs[0].shape if len(inputs) == 1 else []
@@ -93,7 +82,7 @@ class Graph:
         try:
             outputs = self._session.run(None, {self._input: x})
         except Exception as error:  # as above
-            raise BundleError(f"ONNX Runtime cannot run the detector: {_first_line(error)}.") from error
+            raise BundleError(f"ONNX Runtime cannot run the detector: {first_line(error)}.") from error
         return [np.asarray(output, dtype=np.float32) for output in outputs]
 
 
@@ -178,7 +167,3 @@ def _real(found: Detections) -> npt.NDArray[np.bool_]:
     spread = np.ptp(found.landmarks, axis=1).max(axis=1) if len(found) else np.empty(0)
     real: npt.NDArray[np.bool_] = (sides >= 1).all(axis=1) & (spread > 0.5)
     return real
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

@@ -8,6 +8,7 @@ from service.api.state import Services
 __all__ = ["refuse_late_pictures"]
 
 _ALWAYS_PICTURES = "/v1/embeddings"
+_VECTORS_TOO = ("/v1/distances", "/v1/losses")  # whose forms may hold vectors alone
 _PICTURE_BODIES = ("image/", "multipart/")
 
 
@@ -27,8 +28,10 @@ def refuse_late_pictures(scope: Scope, headers: Headers) -> None:
     """
     if scope["method"] != "POST":
         return
-    media_type = headers.get("content-type", "").lower()
-    if scope["path"] != _ALWAYS_PICTURES and not media_type.startswith(_PICTURE_BODIES):
+    media_type, path = headers.get("content-type", "").lower(), scope["path"]
+    if path.startswith(_VECTORS_TOO) or (
+        path != _ALWAYS_PICTURES and not media_type.startswith(_PICTURE_BODIES)
+    ):
         return
     services: Services = scope["app"].state.services
     quickest = min(services.encoders.all(), key=lambda one: one.admission.wait_before(1))

@@ -16,9 +16,10 @@ from service.api.schemas import EmbeddingsAnswer, EmbeddingsRequest, Model, Mode
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
-from service.encoder import HostedEncoder, Seen
+from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 from service.jobs import Look
+from service.seen import Seen
 
 __all__ = ["router"]
 

@@ -29,7 +29,6 @@ from service.api.samples import see_all
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
-from service.encoder import Seen
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import (
     ANOTHER_REJECTED,
@@ -41,6 +40,7 @@ from service.gallery.collection import (
 )
 from service.gallery.filters import parse_filter
 from service.jobs import Look
+from service.seen import Seen
 
 __all__ = ["router"]
 

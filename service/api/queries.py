@@ -14,10 +14,11 @@ from service.api.samples import images_error, is_image, resolve, see_all
 from service.api.search_schemas import QueryById
 from service.api.state import Services
 from service.api.validation import pointer_of
-from service.encoder import HostedEncoder, Seen
+from service.encoder import HostedEncoder
 from service.errors import NotFoundError
 from service.gallery.collection import Collection, Vectors
 from service.jobs import Look
+from service.seen import Seen
 
 __all__ = ["Asked", "Question", "ask"]
 
@@ -64,6 +65,8 @@ async def ask(
         NotFoundError: no stored item of an id.
     """
     if isinstance(queries, Tensor):
+        if look.faces is not None:  # refused as it is with a list
+            await see_all(request, [], services.encoder_of(target), look)
         rows = await resolve(request, queries, services.encoder, lambda row: pointer_of("queries", row))
         vectors = await services.store(lambda: rows.float().numpy())
         return Asked([Question(row, row) for row in range(len(rows))], vectors, [None] * len(rows))

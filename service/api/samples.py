@@ -16,9 +16,10 @@ from models.errors import ImageError, NonFiniteError, ShapeError
 from service.api.attended import awaited, deadline_of
 from service.api.state import services_of
 from service.api.wire import Upload
-from service.encoder import HostedEncoder, Seen
+from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
 from service.jobs import Look
+from service.seen import Seen
 from service.urls.places import is_url
 
 __all__ = [
@@ -26,9 +27,6 @@ __all__ = [
     "Picture",
     "Sample",
     "Samples",
-    "embed_all",
-    "files_of",
-    "image_bytes",
     "images_error",
     "is_image",
     "resolve",
@@ -97,7 +95,7 @@ def is_image(sample: object) -> bool:
     return isinstance(sample, (str, Upload))
 
 
-def image_bytes(sample: object) -> bytes:
+def _image_bytes(sample: object) -> bytes:
     """Return the file's bytes of a picture that came as a string or an upload, and not as a URL.
 
     Raises:
@@ -154,7 +152,7 @@ async def resolve(
         raise _located(at(0).rpartition("/")[0], message, ShapeError)
     if not any(is_image(sample) for sample in listed):
         return await to_thread.run_sync(_rows, listed, at)
-    embedded = iter(await embed_all(request, [sample for sample in listed if is_image(sample)], encoder))
+    embedded = iter(await _embed_all(request, [sample for sample in listed if is_image(sample)], encoder))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
     if errors:
@@ -163,7 +161,7 @@ async def resolve(
     return await to_thread.run_sync(_rows, plain, at)
 
 
-async def embed_all(
+async def _embed_all(
     request: Request, pictures: Sequence[object], encoder: HostedEncoder
 ) -> list[Embeddings | ImageError]:
     """Return one embedding or error for each picture, in order, while the request's client waits for them."""
@@ -187,13 +185,13 @@ async def _for_files(
     work: Callable[[list[bytes]], Awaitable[list[Found | ImageError]]],
 ) -> list[Found | ImageError]:
     """Return what the work gives for the files of the pictures, each at the place of its picture."""
-    files = await files_of(request, pictures)
+    files = await _files_of(request, pictures)
     good = [file for file in files if isinstance(file, bytes)]
     found = iter(await awaited(request, work(good)))
     return [next(found) if isinstance(file, bytes) else file for file in files]
 
 
-async def files_of(request: Request, pictures: Sequence[object]) -> list[bytes | ImageError]:
+async def _files_of(request: Request, pictures: Sequence[object]) -> list[bytes | ImageError]:
     """Return each picture's file or the error that it is, URLs fetched, while the request's client waits.
 
     Raises:
@@ -227,7 +225,7 @@ async def _files(pictures: Sequence[object]) -> list[bytes | ImageError]:
 
 def _file_or_error(picture: object) -> bytes | ImageError:
     try:
-        return image_bytes(picture)
+        return _image_bytes(picture)
     except ImageError as error:
         return error
 

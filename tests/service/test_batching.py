@@ -33,6 +33,7 @@ def start() -> Iterator[Start]:
             target_s: float = 1.0,
             timeout_s: float = PATIENCE_S,
             lanes: int = 1,
+            room: Callable[[], None] = lambda: None,
         ) -> Batcher:
             batcher = Batcher(
                 encode,
@@ -40,7 +41,8 @@ def start() -> Iterator[Start]:
                 limits=BatchLimits(most, target_s, timeout_s),
                 metrics=Telemetry().of_encoder("tiny"),
                 pace=Pace(),
-                lanes=lanes,
+                lanes=lambda: lanes,
+                room=room,
             )
             stack.callback(batcher.close)
             return batcher
@@ -298,3 +300,20 @@ def test_where_one_lane_hangs_all_are_replaced(start: Start) -> None:
     assert [numbers(one.results()) for one in later] == [[4], [5]]
     hanging.free.set()
     assert batcher.failure is None
+
+
+def test_who_decodes_hears_of_room_that_was_made_without_a_batch(start: Start) -> None:
+    encoder = Recorder()
+    heard: list[str] = []
+    batcher = start(encoder, timeout_s=0.5, room=lambda: heard.append("room"))
+    occupy(encoder, batcher, 1)
+    left = send(batcher, 2, 3)
+    heard.clear()
+    batcher.drop(left.job)
+    assert len(heard) == 1
+    send(batcher, 4).results()  # which fails, as the encoder hangs
+    deadline = time.monotonic() + PATIENCE_S
+    while len(heard) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(heard) == 2
+    encoder.free.set()

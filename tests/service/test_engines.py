@@ -1,8 +1,10 @@
 """An encoder runs on the engine that is faster here, found out once, and gives the same embeddings."""
 
 import asyncio
+import json
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +42,7 @@ def engines(remembered: Path, engine: Any = "auto", threads: int = 1) -> Engines
 def compared(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bool]:
     """What a first comparison leaves behind, and what it says."""
     remembered = tmp_path_factory.mktemp("engines")
-    return remembered, asyncio.run(engines(remembered).compare(bundle))
+    return remembered, asyncio.run(engines(remembered).compare(bundle, "pytorch"))
 
 
 @pytest.fixture
@@ -72,7 +74,8 @@ def test_the_faster_one_is_loaded_from_then_on(bundle: Path, compared: tuple[Pat
     assert all(0 < one < 60 and 0 < many < 60 for one, many in record.seconds.values())
     assert another == (record.fastest() == "onnxruntime")
     assert engines(remembered).load(bundle).engine.name == record.fastest()
-    assert not asyncio.run(engines(remembered).compare(bundle))  # known already
+    for running in ("pytorch", "onnxruntime"):  # known already
+        assert asyncio.run(engines(remembered).compare(bundle, running)) == (record.fastest() != running)
 
 
 def test_both_give_the_same_embeddings_under_the_same_fingerprint(bundle: Path, remembered: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_setting_decides(bundle: Path, remembered: Path) -> None:
     assert engines(remembered, "pytorch").load(bundle).engine.name == "pytorch"
     set_seconds(remembered, ORT_SLOWER)
     assert engines(remembered, "onnxruntime").load(bundle).engine.name == "onnxruntime"
-    assert not asyncio.run(engines(remembered / "elsewhere", "pytorch").compare(bundle))
+    assert not asyncio.run(engines(remembered / "elsewhere", "pytorch").compare(bundle, "pytorch"))
     assert not (remembered / "elsewhere").exists()
 
 
@@ -134,7 +137,7 @@ def test_why_no_graph_could_be_made_is_remembered(bundle: Path, tmp_path: Path) 
     place = remembered / read_bundle(bundle).manifest.fingerprint
     place.mkdir(parents=True)
     (place / "onnx").write_text("something else")
-    assert not asyncio.run(engines(remembered).compare(bundle))
+    assert not asyncio.run(engines(remembered).compare(bundle, "pytorch"))
     record = read_record(place, describe(1))
     assert record is not None
     assert record.refused is not None
@@ -146,7 +149,7 @@ def test_why_no_graph_could_be_made_is_remembered(bundle: Path, tmp_path: Path) 
 
 def test_a_comparison_that_is_cancelled_leaves_nothing_running(bundle: Path, tmp_path: Path) -> None:
     async def cancel() -> float:
-        comparing = asyncio.create_task(engines(tmp_path / "engines").compare(bundle))
+        comparing = asyncio.create_task(engines(tmp_path / "engines").compare(bundle, "pytorch"))
         await until(lambda: bool(children()))
         asked = time.monotonic()
         comparing.cancel()
@@ -166,13 +169,34 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def children() -> list[str]:
+def children() -> list[int]:
     """Return the processes that export now."""
-    found = []
+    found: list[int] = []
     for task in Path(f"/proc/{os.getpid()}/task").iterdir():
         for child in (task / "children").read_text().split():
-            found += ["export"] if b"export" in Path(f"/proc/{child}/cmdline").read_bytes() else []
+            found += [int(child)] if b"export" in Path(f"/proc/{child}/cmdline").read_bytes() else []
     return found
+
+
+def test_an_export_that_is_killed_says_nothing_about_the_encoder(bundle: Path, tmp_path: Path) -> None:
+    async def kill() -> bool:
+        comparing = asyncio.create_task(engines(tmp_path / "engines").compare(bundle, "pytorch"))
+        await until(lambda: bool(children()))
+        for child in await to_thread.run_sync(children):
+            os.kill(child, signal.SIGINT)
+            os.kill(child, signal.SIGKILL)
+        return await comparing
+
+    assert not asyncio.run(kill())
+    assert not list(tmp_path.glob("engines/*/engine.json"))
+
+
+def test_onnxruntime_makes_a_damaged_graph_again(bundle: Path, remembered: Path) -> None:
+    graph = home(remembered) / "onnx" / "model.onnx"
+    whole = graph.stat().st_size
+    graph.write_bytes(b"damaged")
+    assert engines(remembered, "onnxruntime").load(bundle).engine.name == "onnxruntime"
+    assert graph.stat().st_size == whole
 
 
 def test_encoders_used_least_recently_are_forgotten(bundle: Path, tmp_path: Path) -> None:
@@ -181,9 +205,11 @@ def test_encoders_used_least_recently_are_forgotten(bundle: Path, tmp_path: Path
         write_record(remembered / f"{number:064}", EngineRecord(machine="another"))
         os.utime(remembered / f"{number:064}" / "engine.json", (number, number))
     read_record(remembered / f"{0:064}", "another")  # used just now
+    (remembered / "0f" / "onnx").mkdir(parents=True)  # whose comparison was broken off
+    os.utime(remembered / "0f", (1, 1))
     (remembered / read_bundle(bundle).manifest.fingerprint).mkdir()
     (remembered / read_bundle(bundle).manifest.fingerprint / "onnx").write_text("refused at once")
-    asyncio.run(engines(remembered).compare(bundle))
+    asyncio.run(engines(remembered).compare(bundle, "pytorch"))
     left = {path.name for path in remembered.iterdir()}
     assert len(left) == 16
     assert {f"{number:064}" for number in (0, *range(6, 20))} < left
@@ -204,7 +230,7 @@ def test_a_server_goes_over_to_the_faster_engine_while_it_serves(bundle: Path, r
     set_seconds(remembered, ORT_SLOWER)
     chosen, found = engines(remembered), asyncio.Event()
 
-    async def compare(folder: Path) -> bool:
+    async def compare(folder: Path, running: str) -> bool:
         await found.wait()
         await to_thread.run_sync(set_seconds, remembered, ORT_FASTER)
         return True
@@ -226,7 +252,7 @@ def test_what_an_operator_hosts_meanwhile_stays(bundle: Path, tmp_path: Path) ->
     found, looked = asyncio.Event(), []
     other = shutil.copytree(bundle, tmp_path / "other")
 
-    async def compare(folder: Path) -> bool:
+    async def compare(folder: Path, running: str) -> bool:
         looked.append(folder)
         await found.wait()
         return folder == bundle
@@ -250,3 +276,60 @@ def test_what_an_operator_hosts_meanwhile_stays(bundle: Path, tmp_path: Path) ->
         return loaded
 
     assert asyncio.run(serve()) == [bundle, other]
+
+
+def test_what_is_removed_while_it_goes_over_to_another_engine_stays_removed(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """The second loading, of the other engine, is held at a gate, and the encoder removed meanwhile."""
+    other = shutil.copytree(bundle, tmp_path / "other")
+    loads: list[Path] = []
+    gate = threading.Event()
+
+    def load(folder: Path) -> Encoder:
+        loads.append(folder)
+        if loads.count(other) == 2:
+            assert gate.wait(60)
+        return load_encoder(folder)
+
+    async def compare(folder: Path, running: str) -> bool:
+        return folder == other
+
+    async def serve() -> list[str]:
+        async with hosting(load, compare) as hosted:
+            await hosted.host(bundle)
+            await hosted.host(other, "second")
+            await until(lambda: loads.count(other) == 2)
+            hosted.remove("second")
+            gate.set()
+            await asyncio.sleep(0.3)
+            return [one.name for one in hosted.all()]
+
+    assert asyncio.run(serve()) == ["tiny"]
+
+
+def test_a_bundle_that_was_replaced_on_the_disk_is_not_hosted_by_itself(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, fingerprints = shutil.copytree(bundle, tmp_path / "changing"), []
+
+    async def compare(folder: Path, running: str) -> bool:
+        await to_thread.run_sync(_write_other, folder)
+        return True
+
+    async def serve() -> None:
+        async with hosting(load_encoder, compare) as hosted:
+            first = await hosted.host(folder)
+            await until(lambda: "was replaced by another on the disk" in caplog.text)
+            assert hosted.default is first
+            fingerprints.append(hosted.default.manifest.fingerprint)
+
+    asyncio.run(serve())
+    assert fingerprints == [read_bundle(bundle).manifest.fingerprint]
+
+
+def _write_other(folder: Path) -> None:
+    manifest = folder / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["input"]["std"] = [64.5] * 3  # within parity, and another encoder
+    manifest.write_text(json.dumps(content))

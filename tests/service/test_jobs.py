@@ -72,3 +72,10 @@ def test_crops_settled_from_many_threads_finish_once() -> None:
         thread.join()
     assert noted.done == 1
     assert sorted(noted.sizes) == list(range(1, 9))
+
+
+def test_a_crop_is_its_share_of_a_picture() -> None:
+    job = Noted(2).job
+    places = job.divide(1, 4)
+    assert (job.share(0), [job.share(place) for place in places]) == (1, [0.25] * 4)
+    assert [job.picture_of(place) for place in (0, *places)] == [0, 1, 1, 1, 1]

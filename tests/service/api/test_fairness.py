@@ -31,7 +31,7 @@ HEAVY = {
     "_search",
     "_to_json",
     "_to_safetensors",
-    "image_bytes",
+    "_image_bytes",
     "parse_filter",
     "pairwise",
     "upsert",

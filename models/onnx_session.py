@@ -1,0 +1,49 @@
+"""A graph opened in ONNX Runtime, the same way for all who run one."""
+
+import os
+
+import onnxruntime as ort
+
+from models.errors import BundleError
+
+__all__ = ["first_line", "has_gpu", "open_session"]
+
+_ON_CPU, _ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
+_SECOND_FILES = "session.model_external_initializers_file_folder_path"
+
+
+def has_gpu() -> bool:
+    """Say whether this ONNX Runtime is one that uses GPUs."""
+    return _ON_GPU in ort.get_available_providers()
+
+
+def open_session(
+    model: bytes, threads: int, *, on_gpu: bool = False, what: str = "model"
+) -> ort.InferenceSession:
+    """Load a graph.
+
+    Args:
+        model: the file's bytes.
+        threads: for one run; 0 for one a core.
+        on_gpu: where it can.
+        what: it is, for the message.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what it complains of is in its exceptions too
+    # What was hashed is what runs. A graph can name a second file for its weights, which ONNX Runtime
+    # would look for in the working directory; under this name there is never one.
+    options.add_session_config_entry(_SECOND_FILES, os.devnull)
+    try:
+        return ort.InferenceSession(model, options, providers=[_ON_GPU, _ON_CPU] if on_gpu else [_ON_CPU])
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        raise BundleError(f"ONNX Runtime cannot load the {what}: {first_line(error)}.") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a message that may have many."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
