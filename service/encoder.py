@@ -160,6 +160,8 @@ class HostedEncoder:
         if not images:
             return []
         job = await self._run(images, look, deadline)
+        if unusable := sum(isinstance(result, ImageError) for result in job.crops()):
+            self._telemetry.rejected(self.name, "unusable", unusable)
         all_seen: list[Seen | ImageError] = []
         for position, result in enumerate(job.crops()):
             if isinstance(result, ImageError):

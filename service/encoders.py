@@ -3,9 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from anyio import to_thread
 
 from models.errors import BundleError, LookalikeError
 from models.runtime import Encoder
@@ -125,7 +124,7 @@ class HostedEncoders:
         async with self._changing:
             if over is not None and self._hosted.get(over.name) is not over:
                 return None
-            encoder = await to_thread.run_sync(self._load, folder)
+            encoder = await _apart(self._load, folder)
             if over is not None:
                 if self._hosted.get(over.name) is not over:  # removed while this was loaded
                     return None
@@ -183,6 +182,20 @@ def _check_same(encoder: Encoder, fingerprint: str) -> None:
             f"The bundle of {encoder.manifest.name!r} was replaced by another on the disk. Host that one by "
             "PUT /v1/encoders/{name}, or restart the service."
         )
+
+
+async def _apart(load: Load, folder: Path) -> Encoder:
+    """Load in a thread that ends with it.
+
+    Each thread that has computed with PyTorch keeps helpers of its own, and where all of them are more than
+    there are processors, OpenMP lets them sleep between two operators: small ones then take twice as long, as
+    long as the thread lives. A worker of anyio's would live on.
+    """
+    executor = ThreadPoolExecutor(1, thread_name_prefix="load-encoder")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, load, folder)
+    finally:
+        executor.shutdown(wait=False)
 
 
 def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:

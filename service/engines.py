@@ -25,6 +25,7 @@ _logger = logging.getLogger("lookalike")
 
 _MOST_REMEMBERED = 16
 _EXPORT_S = 600.0
+_MADE = "A graph for ONNX Runtime is made of %s, once, in %s."
 
 
 class _BrokenOffError(BundleError):
@@ -175,6 +176,7 @@ def _command(folder: Path, graph: Path) -> list[str]:
 
 
 def _export(folder: Path, graph: Path) -> None:
+    _logger.info(_MADE, folder, graph)
     command = _command(folder, graph)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     _check(ended.returncode, ended.stderr)
@@ -182,7 +184,7 @@ def _export(folder: Path, graph: Path) -> None:
 
 async def _export_beside(folder: Path, graph: Path) -> None:
     """Make a graph while the server serves; where this is cancelled, the process ends with it."""
-    _logger.info("A graph for ONNX Runtime is made of %s, once, in %s.", folder, graph)
+    _logger.info(_MADE, folder, graph)
     process = await asyncio.create_subprocess_exec(
         *_command(folder, graph),
         stdout=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ __all__ = [
 
 # No finer than what a client is told: who reads the metrics shall not learn what this machine can reach.
 Fetched = Literal["fetched", "refused", "unavailable", "too_large"]
-Rejected = Literal["queue_full", "too_many", "too_late", "deadline", "left"]
+Rejected = Literal["queue_full", "too_many", "too_late", "deadline", "left", "unusable"]
 
 CLIENT_LEFT = 499  # as nginx logs it; nobody is there to be answered
 _REASONS = {

@@ -67,6 +67,8 @@ def _folder(bundle: str, bundles: Path) -> Path:
     if bundle in shipped_bundles():
         return find_bundle(bundle)
     root = bundles.resolve()
+    if "\0" in bundle:  # which no path can hold
+        raise BundleRefusedError("The bundle's name has a NUL. Name a folder in LOOKALIKE_BUNDLES_DIR.")
     folder = (root / bundle).resolve()
     if root not in folder.parents:
         raise BundleRefusedError(
@@ -76,7 +78,8 @@ def _folder(bundle: str, bundles: Path) -> Path:
         return find_bundle(str(folder))
     except BundleError as error:
         raise BundleRefusedError(
-            f"There is no bundle {bundle!r} in the folder of bundles (LOOKALIKE_BUNDLES_DIR)."
+            f"There is no bundle {bundle!r} in the folder of bundles (LOOKALIKE_BUNDLES_DIR). Its name is "
+            "that of its folder in there, and not a path to it."
         ) from error
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from service.api.item_rows import rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
-from service.api.schemas import Answer, FaceAnswer, QualityAnswer, RequestBody
+from service.api.schemas import Answer, FaceAnswer, QualityAnswer, RequestBody, Words
 from service.api.validation import sentence_of
 from service.gallery.fields import FieldType
 
@@ -85,6 +85,13 @@ class QualityLimits(RequestBody):
     min_brightness: Limit | None = Field(None, le=255, description="Mean of the grey picture.")
     max_brightness: Limit | None = Field(None, le=255, description="Likewise.")
     min_score: Limit | None = Field(None, le=1, description="The detector's, where there is one.")
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "QualityLimits":
+        low, high = self.min_brightness, self.max_brightness
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"no picture has a brightness of at least {low:g} and at most {high:g}")
+        return self
 
     def limits(self) -> dict[str, float]:
         """Return those that are given, by name."""
@@ -206,7 +213,7 @@ class ItemsRequest(RequestBody):
     faces: Literal["largest", "one"] | None = Field(
         None, description="Which face of a photograph is enrolled, where the encoder has a face detector."
     )
-    include: list[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
+    include: Words[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
 
     @model_validator(mode="before")
     @classmethod

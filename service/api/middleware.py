@@ -114,8 +114,8 @@ class RequestMiddleware:
         Raises:
             InvalidFieldsError: a header that says no time.
         """
-        given = headers.get(_DEADLINE)
-        if given is None:
+        given = headers.get(_DEADLINE, "").strip()  # blanks around a value do not count, RFC 9110
+        if _DEADLINE not in headers:
             wanted_ms = self._deadline_ms or math.inf
         elif given.isascii() and given.isdigit() and int(given) > 0:
             wanted_ms = int(given)

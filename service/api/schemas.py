@@ -1,9 +1,17 @@
 """Requests and answers about encoders, decisions and health, and what all requests have in common."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from models.faces import FaceChoice
 from service.api.samples import Sample
@@ -25,6 +33,7 @@ __all__ = [
     "RequestBody",
     "VerifyAnswer",
     "VerifyRequest",
+    "Words",
 ]
 
 # A picture of one pixel: enough for an example that runs.
@@ -45,6 +54,10 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
+
+Word = TypeVar("Word")
+# A list of words; one alone, as a form or a query string has it, is a list of one.
+Words = Annotated[list[Word], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 EncoderName = Annotated[
     str, Path(description="The encoder's name.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -117,7 +130,7 @@ class EmbeddingsRequest(RequestBody):
     )
     dimensions: int | None = Field(None, description="Must be the encoder's own dimension if given.")
     faces: Faces = None
-    include: list[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
+    include: Words[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
     user: str | None = Field(None, description="Taken for compatibility, and not used.")
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import Sample
-from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody
+from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody, Words
 from service.api.validation import validate
 from service.api.wire import Upload
 
@@ -88,7 +88,7 @@ class SearchRequest(RequestBody):
     max_distance: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None, description="Only matches at most this far (inclusive)."
     )
-    include: list[Literal["metadata", "vector", "quality"]] = Field(
+    include: Words[Literal["metadata", "vector", "quality"]] = Field(
         default=["metadata"], description="Of the matches; quality is that of the query's picture."
     )
     faces: Faces = None

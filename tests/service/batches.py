@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,24 @@ from models.errors import BundleError
 from service.batching import Batcher
 from service.jobs import Job, Result
 
-__all__ = ["BAD", "PATIENCE_S", "Pixels", "Recorder", "Waiter", "numbers", "occupy", "picture", "send"]
+__all__ = [
+    "BAD",
+    "PATIENCE_S",
+    "Pixels",
+    "Recorder",
+    "Start",
+    "Waiter",
+    "numbers",
+    "occupy",
+    "picture",
+    "send",
+]
 
 PATIENCE_S = 20
 BAD = 255
 
 Pixels = npt.NDArray[np.uint8]
+Start = Callable[..., Batcher]  # the fixture `start`
 
 
 class Recorder:

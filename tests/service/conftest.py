@@ -1,6 +1,7 @@
 """The application with a small real encoder, on a fresh data directory."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from models.drawing import draw_vehicle
 from models.networks import build_network
 from models.runtime import save_encoder
 from service.app import create_app
+from service.batch_size import BatchLimits
+from service.batching import Batcher, Encode
+from service.pace import Pace
 from service.settings import Settings
+from service.telemetry import Telemetry
+from tests.service.batches import PATIENCE_S, Recorder, Start
 
 DIMENSION = 16
 
@@ -78,3 +84,33 @@ def picture() -> Callable[..., bytes]:
         return file.getvalue()
 
     return draw
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts batchers, which are closed at the end."""
+    with ExitStack() as stack:
+
+        def start(
+            encode: Encode,
+            *,
+            renew: Callable[[], Encode] = Recorder,
+            most: int = 8,
+            target_s: float = 1.0,
+            timeout_s: float = PATIENCE_S,
+            lanes: int = 1,
+            room: Callable[[], None] = lambda: None,
+        ) -> Batcher:
+            batcher = Batcher(
+                encode,
+                renew=renew,
+                limits=BatchLimits(most, target_s, timeout_s),
+                metrics=Telemetry().of_encoder("tiny"),
+                pace=Pace(),
+                lanes=lambda: lanes,
+                room=room,
+            )
+            stack.callback(batcher.close)
+            return batcher
+
+        yield start

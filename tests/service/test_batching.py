@@ -2,52 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from models.errors import BundleError
-from service.batch_size import BatchLimits, BatchSize
-from service.batching import Batcher, Encode
+from service.batch_size import BatchSize
+from service.batching import Encode
 from service.errors import EncoderFailedError
-from service.pace import Pace
-from service.telemetry import Telemetry
-from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, numbers, occupy, send
-
-Start = Callable[..., Batcher]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Return a function that starts batchers, which are closed at the end."""
-    with ExitStack() as stack:
-
-        def start(
-            encode: Encode,
-            *,
-            renew: Callable[[], Encode] = Recorder,
-            most: int = 8,
-            target_s: float = 1.0,
-            timeout_s: float = PATIENCE_S,
-            lanes: int = 1,
-            room: Callable[[], None] = lambda: None,
-        ) -> Batcher:
-            batcher = Batcher(
-                encode,
-                renew=renew,
-                limits=BatchLimits(most, target_s, timeout_s),
-                metrics=Telemetry().of_encoder("tiny"),
-                pace=Pace(),
-                lanes=lambda: lanes,
-                room=room,
-            )
-            stack.callback(batcher.close)
-            return batcher
-
-        yield start
+from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, Start, numbers, occupy, send
 
 
 def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
@@ -256,50 +219,6 @@ def test_many_threads_and_jobs_all_get_their_own(start: Start) -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert [found[index] for index in range(len(lists))] == lists
-
-
-def test_lanes_run_at_once_and_share_what_waits(start: Start) -> None:
-    encoder = Recorder()
-    batcher = start(encoder, lanes=2)
-    send(batcher, *range(32)).results()  # batches may now be large
-    while encoder.entered.acquire(blocking=False):
-        pass
-    encoder.sizes.clear()
-    first, second = occupy(encoder, batcher, 1), occupy(encoder, batcher, 2)  # each holds a lane
-    waiting = send(batcher, 3, 4, 5, 6, 7, 8)
-    encoder.free.set()
-
-    assert numbers(waiting.results()) == [3, 4, 5, 6, 7, 8]
-    assert (numbers(first.results()), numbers(second.results())) == ([1], [2])
-    assert encoder.sizes[:2] == [1, 1]
-    assert sum(encoder.sizes) == 8
-
-
-def test_a_lane_leaves_as_much_for_each_other_that_is_free(start: Start) -> None:
-    encoder = Recorder(seconds_a_picture=0.01)
-    batcher = start(encoder, lanes=2, most=64)
-    for _ in range(4):
-        send(batcher, *range(64)).results()
-
-    assert max(encoder.sizes) <= 32  # never all of what came, as a single lane would take
-
-
-def test_where_one_lane_hangs_all_are_replaced(start: Start) -> None:
-    hanging, fresh = Recorder(), Recorder()
-    batcher = start(hanging, renew=lambda: fresh, timeout_s=0.3, lanes=2)
-    stuck = [occupy(hanging, batcher, 1), occupy(hanging, batcher, 2)]
-    behind = send(batcher, 3)
-
-    for result in [*stuck[0].results(), *stuck[1].results(), *behind.results()]:
-        assert isinstance(result, EncoderFailedError)
-    fresh.free.clear()
-    later = [send(batcher, 4), send(batcher, 5)]
-    for _ in range(2):
-        assert fresh.entered.acquire(timeout=PATIENCE_S)  # both of the new lanes run
-    fresh.free.set()
-    assert [numbers(one.results()) for one in later] == [[4], [5]]
-    hanging.free.set()
-    assert batcher.failure is None
 
 
 def test_who_decodes_hears_of_room_that_was_made_without_a_batch(start: Start) -> None:

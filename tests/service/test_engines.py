@@ -1,14 +1,10 @@
 """An encoder runs on the engine that is faster here, found out once, and gives the same embeddings."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,9 @@ from anyio import to_thread
 from models.bundle import read_bundle
 from models.engine_record import EngineRecord, describe, read_record, write_record
 from models.errors import BundleError
-from models.images import ImageLimits
 from models.runtime import Encoder, load_encoder
-from service.admission import WaitingLimits
-from service.batch_size import BatchLimits
-from service.encoder import HostingLimits
-from service.encoders import HostedEncoders
 from service.engines import Engines
-from service.telemetry import Telemetry
+from tests.service.hosting import hosting, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # a killed process closes its pipe later
 
@@ -162,13 +153,6 @@ def test_a_comparison_that_is_cancelled_leaves_nothing_running(bundle: Path, tmp
     assert not list(tmp_path.glob("engines/*/engine.json"))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait, at most as long as a test may take, until something holds."""
-    async with asyncio.timeout(60):
-        while not await to_thread.run_sync(holds):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
-
-
 def children() -> list[int]:
     """Return the processes that export now."""
     found: list[int] = []
@@ -215,16 +199,6 @@ def test_encoders_used_least_recently_are_forgotten(bundle: Path, tmp_path: Path
     assert {f"{number:064}" for number in (0, *range(6, 20))} < left
 
 
-@asynccontextmanager
-async def hosting(load: Callable[[Path], Encoder], compare: Any) -> AsyncIterator[HostedEncoders]:
-    limits = HostingLimits(BatchLimits(4, 1.0, 20), ImageLimits(), 1, WaitingLimits(100, 10_000_000))
-    hosted = HostedEncoders(load=load, limits=limits, telemetry=Telemetry(), compare=compare)
-    try:
-        yield hosted
-    finally:
-        await hosted.close()
-
-
 def test_a_server_goes_over_to_the_faster_engine_while_it_serves(bundle: Path, remembered: Path) -> None:
     """The comparison is held at a gate; what it finds is set."""
     set_seconds(remembered, ORT_SLOWER)
@@ -245,91 +219,3 @@ def test_a_server_goes_over_to_the_faster_engine_while_it_serves(bundle: Path, r
             return [*names, hosted.default.engine.name, hosted.default.name]
 
     assert asyncio.run(serve()) == ["pytorch", "onnxruntime", "tiny"]
-
-
-def test_what_an_operator_hosts_meanwhile_stays(bundle: Path, tmp_path: Path) -> None:
-    """The comparison of the first ends when a second is in its place: the first does not come back."""
-    found, looked = asyncio.Event(), []
-    other = shutil.copytree(bundle, tmp_path / "other")
-
-    async def compare(folder: Path, running: str) -> bool:
-        looked.append(folder)
-        await found.wait()
-        return folder == bundle
-
-    async def serve() -> list[Path]:
-        loaded: list[Path] = []
-        lock = threading.Lock()
-
-        def load(folder: Path) -> Encoder:
-            with lock:
-                loaded.append(folder)
-            return load_encoder(folder)
-
-        async with hosting(load, compare) as hosted:
-            await hosted.host(bundle)
-            second = await hosted.host(other)
-            found.set()
-            await until(lambda: len(looked) == 2)
-            await asyncio.sleep(0.1)
-            assert hosted.default is second
-        return loaded
-
-    assert asyncio.run(serve()) == [bundle, other]
-
-
-def test_what_is_removed_while_it_goes_over_to_another_engine_stays_removed(
-    bundle: Path, tmp_path: Path
-) -> None:
-    """The second loading, of the other engine, is held at a gate, and the encoder removed meanwhile."""
-    other = shutil.copytree(bundle, tmp_path / "other")
-    loads: list[Path] = []
-    gate = threading.Event()
-
-    def load(folder: Path) -> Encoder:
-        loads.append(folder)
-        if loads.count(other) == 2:
-            assert gate.wait(60)
-        return load_encoder(folder)
-
-    async def compare(folder: Path, running: str) -> bool:
-        return folder == other
-
-    async def serve() -> list[str]:
-        async with hosting(load, compare) as hosted:
-            await hosted.host(bundle)
-            await hosted.host(other, "second")
-            await until(lambda: loads.count(other) == 2)
-            hosted.remove("second")
-            gate.set()
-            await asyncio.sleep(0.3)
-            return [one.name for one in hosted.all()]
-
-    assert asyncio.run(serve()) == ["tiny"]
-
-
-def test_a_bundle_that_was_replaced_on_the_disk_is_not_hosted_by_itself(
-    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder, fingerprints = shutil.copytree(bundle, tmp_path / "changing"), []
-
-    async def compare(folder: Path, running: str) -> bool:
-        await to_thread.run_sync(_write_other, folder)
-        return True
-
-    async def serve() -> None:
-        async with hosting(load_encoder, compare) as hosted:
-            first = await hosted.host(folder)
-            await until(lambda: "was replaced by another on the disk" in caplog.text)
-            assert hosted.default is first
-            fingerprints.append(hosted.default.manifest.fingerprint)
-
-    asyncio.run(serve())
-    assert fingerprints == [read_bundle(bundle).manifest.fingerprint]
-
-
-def _write_other(folder: Path) -> None:
-    manifest = folder / "manifest.json"
-    content = json.loads(manifest.read_text())
-    content["input"]["std"] = [64.5] * 3  # within parity, and another encoder
-    manifest.write_text(json.dumps(content))
