@@ -215,6 +215,7 @@ def _write(plan: Plan, records: Records, options: argparse.Namespace, machine: d
         "command": "python -m benchmarks.serving --quick" if options.quick else "make bench-serving",
         "date": " to ".join(dict.fromkeys((min(dates), max(dates)))) if dates else "Nothing measured yet",
         "threads": options.threads,
+        "rounds": max(len(found(served, None)) for served in ENCODERS),
         "compared": _COMPARED,
         "peers": _pins(),
         "image": image,

@@ -23,7 +23,7 @@ Every server embeds the same {pictures} JPEGs (320 x 240, about 17 KB), one a re
 network and {threads} threads; one server runs at a time, on the machine that also makes the load. That
 comes from wrk, one thread of it; the last column says how much of one core it took itself at {most}
 clients. Clients wait for their answer before they ask again. Every number of clients is warmed up, then
-timed ({timed} s for {clients} clients); medians of {rounds} rounds in which the servers take turns, the
+timed ({timed} s for {clients} clients); medians of {rounds} in which the servers take turns, the
 slowest and fastest in brackets, and one round for the rows with PyTorch. Before and after its loads each
 server is asked for {compared} pictures, many at once, and every embedding is compared with eager
 PyTorch's: where a cosine similarity is below .9999, there is no figure. Memory is of all processes of a
@@ -41,13 +41,20 @@ side). The fastest of all is what servers are measured by. A bare call is one pi
 in that process, alone."""
 
 
+def _of_rounds(found: int, planned: int) -> str:
+    """Return how many rounds the medians are of, where the run was ended before all were done too."""
+    return (
+        f"{planned} rounds" if found == planned else f"{found} of {planned} rounds (the run was ended early)"
+    )
+
+
 def render(plan: Plan, summaries: Mapping[Served, Summary], about: Mapping[str, Any]) -> str:
     """Return the section as Markdown.
 
     Args:
         plan: of the run.
         summaries: by encoder.
-        about: command, date, machine, versions, threads, compared, peers and image.
+        about: command, date, machine, versions, threads, rounds, compared, peers and image.
     """
     how = _HOW.format(
         pictures=plan.pictures,
@@ -55,7 +62,7 @@ def render(plan: Plan, summaries: Mapping[Served, Summary], about: Mapping[str, 
         most=CLIENTS[-1],
         timed=", ".join(map(str, plan.timed_s)),
         clients=", ".join(map(str, CLIENTS)),
-        rounds=plan.rounds,
+        rounds=_of_rounds(about["rounds"], plan.rounds),
         compared=about["compared"],
         versions=about["peers"],
     )

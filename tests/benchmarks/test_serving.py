@@ -38,6 +38,7 @@ ABOUT = {
     "machine": "m",
     "versions": "v",
     "threads": 2,
+    "rounds": 3,
     "compared": 32,
     "peers": "litserve 1",
     "image": "i.svg",
