@@ -201,3 +201,9 @@ def test_two_of_one_name_are_refused_at_the_start(operated: Settings) -> None:
         TestClient(create_app(settings)),
     ):
         pass
+
+
+def test_a_name_that_no_folder_can_have_is_refused(client: TestClient) -> None:
+    answer = client.put("/v1/encoders/v2", json={"bundle": "a\0b"}, headers=KEY)
+    assert_problem(answer, 422, "bundle-refused")
+    assert "NUL" in answer.json()["detail"]

@@ -1,0 +1,42 @@
+"""What a client may write in more than one way, and limits that nothing could meet."""
+
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+Draw = Callable[..., bytes]
+
+
+@pytest.mark.parametrize("include", ["quality", '["quality"]'])
+def test_one_word_is_a_list_of_one(stateless: TestClient, picture: Draw, include: str) -> None:
+    headers = {"Content-Type": "image/png"}
+    answer = stateless.post("/v1/embeddings", params={"include": include}, content=picture(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"][0]["quality"]["size"] == 60
+
+
+def test_blanks_around_a_deadline_do_not_count(stateless: TestClient, picture: Draw) -> None:
+    headers = {"Content-Type": "image/png", "X-Deadline-Ms": " 60000 "}
+    assert stateless.post("/v1/embeddings", content=picture(), headers=headers).status_code == 200
+
+
+def test_a_picture_that_cannot_be_decoded_is_counted(stateless: TestClient, picture: Draw) -> None:
+    def counted() -> float:
+        lines = stateless.get("/metrics").text.splitlines()
+        found = [line for line in lines if 'reason="unusable"' in line and "rejected_images_total" in line]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    before = counted()
+    headers = {"Content-Type": "image/png"}
+    answer = stateless.post("/v1/embeddings", content=picture()[:-40], headers=headers)
+    assert answer.status_code == 422
+    assert counted() == before + 1
+
+
+def test_limits_that_no_picture_can_meet_are_refused(client: TestClient) -> None:
+    quality = {"min_brightness": 200, "max_brightness": 100}
+    answer = client.put("/v1/collections/c", json={"quality": quality})
+    assert answer.status_code == 422
+    assert "at least 200 and at most 100" in answer.text
+    assert client.put("/v1/collections/c", json={"quality": {"min_brightness": 100}}).status_code == 201
