@@ -126,6 +126,7 @@ class Batcher:
             left = self._waiting.drop_all()
             self._changed.notify_all()
         self._ended.set()
+        self._encode = _closed  # or the engine's memory would stay until the garbage is collected
         _fail(left, EncoderFailedError("The encoder was closed."))
         until = time.monotonic() + self._limits.timeout_s
         for thread in threads:
@@ -270,6 +271,11 @@ class Batcher:
         self._generation += 1
         self._changed.notify_all()  # the other lanes end
         return left
+
+
+def _closed(pixels: Pixels) -> Embeddings:
+    """Stand in the place of an encoder that nobody may call any more."""
+    raise EncoderFailedError("The encoder was closed.")
 
 
 def _fail(pictures: _Taken, error: Exception) -> None:

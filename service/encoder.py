@@ -44,6 +44,24 @@ class HostingLimits:
     waiting: WaitingLimits
 
 
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """What is told of an engine, which the batcher alone holds, and lets go of at its end.
+
+    Attributes:
+        name, device, lanes: the engine's.
+    """
+
+    name: str
+    device: str
+    lanes: int
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> "RunsOn":
+        """Return it of an encoder."""
+        return cls(encoder.engine.name, encoder.engine.device, encoder.engine.lanes)
+
+
 class HostedEncoder:
     """One encoder with its threads: pictures are admitted, decoded, batched and encoded.
 
@@ -58,7 +76,8 @@ class HostedEncoder:
         telemetry: where all of it is noted, under the encoder's name.
 
     Attributes:
-        manifest, engine, faces: the encoder's.
+        manifest, faces: the encoder's.
+        engine: what it runs on.
         name: by which it is hosted.
         admission: counts what waits, and refuses.
     """
@@ -74,7 +93,7 @@ class HostedEncoder:
     ) -> None:
         self.manifest = encoder.manifest
         self.name = name or encoder.manifest.name
-        self.engine = encoder.engine
+        self.engine = RunsOn.of(encoder)
         self.faces = encoder.faces
         self._limits, self._telemetry = limits, telemetry
         self._metrics = metrics = telemetry.of_encoder(self.name)
@@ -231,7 +250,7 @@ class HostedEncoder:
     def _renew(self) -> Encode:
         """Load the encoder once more, on the engine that it then takes."""
         encoder = self._reload()
-        self.engine = encoder.engine
+        self.engine = RunsOn.of(encoder)
         return encoder.encode
 
     def _drop(self, job: Job) -> None:

@@ -129,10 +129,11 @@ class HostedEncoders:
                 if self._hosted.get(over.name) is not over:  # removed while this was loaded
                     return None
                 _check_same(encoder, over.manifest.fingerprint)
+            fingerprint = encoder.manifest.fingerprint
             hosted = HostedEncoder(
                 encoder,
                 name=name,
-                reload=lambda: self._load_same(folder, encoder.manifest.fingerprint),
+                reload=lambda: self._load_same(folder, fingerprint),
                 limits=self._limits,
                 telemetry=self._telemetry,
             )

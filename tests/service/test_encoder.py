@@ -1,7 +1,9 @@
 """The hosted encoder: every picture gets its own result, and nothing waits without bound."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,3 +220,19 @@ def test_a_closed_encoder_answers_nobody_for_ever(host: Host, picture: Draw) -> 
             await encoder.embed([picture()])
 
     asyncio.run(scenario())
+
+
+def test_what_was_closed_lets_go_of_its_engine_at_once(host: Host, bundle: Path) -> None:
+    encoder = load_encoder(bundle)
+    engine = weakref.ref(encoder.engine)
+    hosted = host(encoder=encoder)
+    anyio.run(hosted.check)
+    del encoder
+    gc.disable()  # the engine's memory must not wait for the collector
+    try:
+        assert engine() is not None
+        anyio.run(hosted.close)
+        assert engine() is None
+    finally:
+        gc.enable()
+    assert hosted.engine.name == "pytorch"
