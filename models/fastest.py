@@ -1,13 +1,24 @@
-"""How fast engines run an encoder: the best of some rounds, by turns."""
+"""How fast engines run an encoder: the best of some rounds, by turns.
 
+python -m models.fastest BUNDLE GRAPH THREADS    prints it as JSON
+
+A process of its own measures PyTorch as it is: beside other threads that have computed with it, OpenMP lets
+its helpers sleep between two operators.
+"""
+
+import json
 import math
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 
+from models.errors import LookalikeError
 from models.images import Pixels
-from models.runtime import Encoder
+from models.runtime import Encoder, load_encoder
 
 __all__ = ["MEASURED_BATCH", "Seconds", "measure_engines"]
 
@@ -47,3 +58,16 @@ def _time(encoder: Encoder, pixels: Pixels) -> float:
     started = time.perf_counter()
     encoder.encode(pixels)
     return time.perf_counter() - started
+
+
+def _main(bundle: str, graph: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    try:
+        encoders = [load_encoder(Path(one), device="cpu", threads=int(threads)) for one in (bundle, graph)]
+        sys.stdout.write(json.dumps(measure_engines(encoders)))
+    except LookalikeError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,6 +1,7 @@
 """Which engine runs an encoder on this machine: as it is set, or as it was measured."""
 
 import asyncio
+import json
 import logging
 import shutil
 import subprocess
@@ -10,13 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import torch
 from anyio import to_thread
 
-from models.bundle import holds_bundle
+from models.bundle import holds_bundle, read_bundle
 from models.engine_record import EngineRecord, describe, forget_others, read_record, write_record
 from models.engines import Device
 from models.errors import BundleError
-from models.fastest import MEASURED_BATCH, measure_engines
+from models.fastest import MEASURED_BATCH
+from models.manifest import Manifest
 from models.runtime import Encoder, load_encoder
 
 __all__ = ["Engines"]
@@ -24,7 +27,7 @@ __all__ = ["Engines"]
 _logger = logging.getLogger("lookalike")
 
 _MOST_REMEMBERED = 16
-_EXPORT_S = 600.0
+_LONGEST_S = 600.0
 _MADE = "A graph for ONNX Runtime is made of %s, once, in %s."
 
 
@@ -68,9 +71,9 @@ class Engines:
             OptionError: the device is not there.
         """
         encoder = load_encoder(folder, device=self._device, threads=self._threads)
-        if not self._may_choose(encoder):
+        if not self._may_choose(encoder.manifest):
             return encoder
-        graph = self._home(encoder) / "onnx"
+        graph = self._home(encoder.manifest) / "onnx"
         if self._engine == "onnxruntime":
             return self._exported(folder, encoder, graph)
         known = read_record(graph.parent, self._machine)
@@ -95,16 +98,17 @@ class Engines:
         if self._engine != "auto":
             return False
         async with self._comparing:
-            encoder = await to_thread.run_sync(self._on_pytorch, folder)
-            if encoder is None:
+            manifest = (await to_thread.run_sync(read_bundle, folder)).manifest
+            if not self._may_choose(manifest):
                 return False
-            known = await to_thread.run_sync(lambda: read_record(self._home(encoder), self._machine))
+            name, home = manifest.name, self._home(manifest)
+            known = await to_thread.run_sync(lambda: read_record(home, self._machine))
             if known is not None:
                 return known.fastest() != running
-            name, home = encoder.manifest.name, self._home(encoder)
             try:
-                await _export_beside(folder, home / "onnx")
-                record = await to_thread.run_sync(self._measure, encoder, home / "onnx")
+                _logger.info(_MADE, folder, home / "onnx")
+                await _run_beside(_exporting(folder, home / "onnx"))
+                record = await self._measure(name, folder, home / "onnx")
             except _BrokenOffError as error:
                 _logger.warning("The encoder %r runs on PyTorch for now: %s", name, error)
                 return False
@@ -132,31 +136,27 @@ class Engines:
         forget_others(self._remembered, _MOST_REMEMBERED)
         return self._on_onnxruntime(encoder, graph)
 
-    def _may_choose(self, encoder: Encoder) -> bool:
-        on_gpu = encoder.engine.device != "cpu"
+    def _may_choose(self, manifest: Manifest) -> bool:
+        on_gpu = self._device != "cpu" and torch.cuda.is_available()
         return not (
-            encoder.manifest.onnx is not None
-            or self._engine == "pytorch"
-            or (self._engine == "auto" and on_gpu)
+            manifest.onnx is not None or self._engine == "pytorch" or (self._engine == "auto" and on_gpu)
         )
 
-    def _home(self, encoder: Encoder) -> Path:
-        return self._remembered / encoder.manifest.fingerprint
+    def _home(self, manifest: Manifest) -> Path:
+        return self._remembered / manifest.fingerprint
 
-    def _on_pytorch(self, folder: Path) -> Encoder | None:
-        """Return a bundle as PyTorch runs it; None where there is nothing to choose from."""
-        encoder = load_encoder(folder, device=self._device, threads=self._threads)
-        return encoder if self._may_choose(encoder) else None
-
-    def _measure(self, encoder: Encoder, graph: Path) -> EngineRecord:
-        seconds = measure_engines([encoder, self._on_onnxruntime(encoder, graph)])
+    async def _measure(self, name: str, folder: Path, graph: Path) -> EngineRecord:
+        command = [sys.executable, "-m", "models.fastest", str(folder), str(graph), str(self._threads)]
+        seconds = json.loads(await _run_beside(command))
         record = EngineRecord(machine=self._machine, seconds=seconds)
         _logger.info(
             "The encoder %r runs on %s from now on. Milliseconds for 1 and %d pictures: %s.",
-            encoder.manifest.name,
+            name,
             record.fastest(),
             MEASURED_BATCH,
-            ", ".join(f"{name} {one * 1e3:.1f}, {many * 1e3:.1f}" for name, (one, many) in seconds.items()),
+            ", ".join(
+                f"{engine} {one * 1e3:.1f}, {many * 1e3:.1f}" for engine, (one, many) in seconds.items()
+            ),
         )
         return record
 
@@ -167,7 +167,7 @@ class Engines:
         return Encoder(encoder.manifest, exported.engine, encoder.faces)
 
 
-def _command(folder: Path, graph: Path) -> list[str]:
+def _exporting(folder: Path, graph: Path) -> list[str]:
     """Return what makes a graph in a process of its own: what the exporter loads would stay in this one."""
     return [
         *(sys.executable, "-m", "service.cli", "encoder", "export"),
@@ -177,41 +177,43 @@ def _command(folder: Path, graph: Path) -> list[str]:
 
 def _export(folder: Path, graph: Path) -> None:
     _logger.info(_MADE, folder, graph)
-    command = _command(folder, graph)
+    command = _exporting(folder, graph)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     _check(ended.returncode, ended.stderr)
 
 
-async def _export_beside(folder: Path, graph: Path) -> None:
-    """Make a graph while the server serves; where this is cancelled, the process ends with it."""
-    _logger.info(_MADE, folder, graph)
+async def _run_beside(command: list[str]) -> bytes:
+    """Run a process while the server serves, and return what it prints; where this is cancelled it ends too.
+
+    Raises:
+        BundleError: it refused the bundle, or was ended.
+    """
     process = await asyncio.create_subprocess_exec(
-        *_command(folder, graph),
-        stdout=subprocess.DEVNULL,
+        *command,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # else a Ctrl-C would reach it as well, and seem to be its own failure
     )
     try:
-        async with asyncio.timeout(_EXPORT_S):
-            _, told = await process.communicate()
+        async with asyncio.timeout(_LONGEST_S):
+            printed, told = await process.communicate()
     except (asyncio.CancelledError, TimeoutError):
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         raise
     _check(process.returncode or 0, told.decode(errors="replace"))
+    return printed
 
 
 def _check(code: int, told: str) -> None:
-    """Raise what a process that made a graph has told.
+    """Raise what a process has told.
 
     Raises:
-        BundleError: it refused the bundle.
+        BundleError: it refused the bundle, or was ended.
     """
     if code < 0:
-        raise _BrokenOffError(
-            f"The process that makes its graph for ONNX Runtime was ended (signal {-code})."
-        )
+        raise _BrokenOffError(f"The process for its graph for ONNX Runtime was ended (signal {-code}).")
     if code:
         last = told.strip().splitlines()[-1:] or [f"the process ended with {code}"]
         raise BundleError(f"No graph for ONNX Runtime could be made of it: {last[0].removeprefix('Error: ')}")

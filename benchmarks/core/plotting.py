@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from benchmarks.core.cases import Case
 from benchmarks.core.figures import Figures
 from benchmarks.core.peers import OURS, peers_of
+from benchmarks.core.style import STYLE
 
 __all__ = ["draw"]
 
@@ -18,20 +18,13 @@ __all__ = ["draw"]
 _COLOURS = ("#000000", "#d55e00", "#56b4e9", "#009e73", "#cc79a7")
 _MARKERS = "os^Dv"
 _LEAST_BYTES = 1e6
-_STYLE: Any = {
-    "svg.hashsalt": "lookalike",
-    "svg.fonttype": "none",  # text stays text, which is smaller
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(figures: Figures, cases: Sequence[Case], path: Path) -> None:
     """Write an SVG with a row of two panels for each line of sizes; the same figures give the same file."""
     lines = _lines(cases)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(9, 3 * len(lines)), layout="constrained")
         panels = canvas.subplots(len(lines), 2, squeeze=False)
         for (title, members), (left, right) in zip(lines.items(), panels, strict=True):

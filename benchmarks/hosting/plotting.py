@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from benchmarks.core.style import STYLE
 from benchmarks.hosting.figures import Scenario
 from benchmarks.hosting.overload import DEADLINE_MS
 
@@ -16,20 +16,13 @@ __all__ = ["draw"]
 
 # Okabe and Ito's colours, told apart by everybody.
 _COLOURS = {"200": "#000000", "429": "#56b4e9", "504": "#d55e00"}
-_STYLE: Any = {
-    "svg.hashsalt": "lookalike",
-    "svg.fonttype": "none",  # text stays text, which is smaller
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(scenarios: Sequence[Scenario], path: Path) -> None:
     """Write an SVG of what there is; the same figures give the same file."""
     curves = {name: points for one in scenarios for name, points in one.curves.items() if points}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(9, 3), layout="constrained")
         left, right = canvas.subplots(1, 2)
         _latencies(left, {name: curves[name] for name in _COLOURS if name in curves})

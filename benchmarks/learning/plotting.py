@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from benchmarks.core.style import STYLE
 from benchmarks.learning.arms import ARMS, OURS, PML, TORCH, UNTRAINED, Arm, Mining
 from benchmarks.learning.summary import Summary
 
@@ -18,20 +19,13 @@ __all__ = ["draw"]
 _COLOURS = {OURS: "#000000", PML: "#d55e00", TORCH: "#56b4e9", UNTRAINED: "#999999"}
 _IDENTITY = "#009e73"
 _DASHES = {OURS: "-", PML: "--", TORCH: ":"}
-_STYLE: Any = {
-    "svg.hashsalt": "lookalike",
-    "svg.fonttype": "none",  # text stays text, which is smaller
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _SMOOTHED = 20
 
 
 def draw(summary: Summary, path: Path) -> None:
     """Write an SVG: losses by step for each mining, and mAP; the same results give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(10, 3.2), layout="constrained")
         hard, every, precision = canvas.subplots(1, 3)
         _losses(hard, summary, "hard")

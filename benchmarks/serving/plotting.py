@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from benchmarks.core.style import STYLE
 from benchmarks.serving.encoders import Served
 from benchmarks.serving.plan import CLIENTS
 from benchmarks.serving.servers import SERVERS
@@ -17,19 +17,12 @@ __all__ = ["draw"]
 
 # Okabe and Ito's colours, told apart by everybody.
 _COLOURS = dict(zip(CLIENTS, ("#56b4e9", "#d55e00", "#000000"), strict=True))
-_STYLE: Any = {
-    "svg.hashsalt": "lookalike",
-    "svg.fonttype": "none",  # text stays text, which is smaller
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def draw(summaries: Mapping[Served, Summary], path: Path) -> None:
     """Write an SVG with a panel for each encoder; the same figures give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(10, 4.5), layout="constrained")
         panels = canvas.subplots(1, len(summaries), sharey=True, squeeze=False)[0]
         for axes, (served, summary) in zip(panels, summaries.items(), strict=True):

@@ -12,7 +12,8 @@ from models.images import Pixels
 from models.importing.options import ImportOptions, ImportReport
 from models.importing.preparation import Preparation, described, reference_inputs
 from models.importing.presets import stated
-from models.manifest import EncoderSpec, InputSpec, OnnxGraph, make_record
+from models.importing.statements import spec_of
+from models.manifest import InputSpec, OnnxGraph
 from models.onnx_engine import OnnxEngine
 from models.onnx_graph import Signature, free_batch, normalises_pixels, read_model, read_signature
 from models.runtime import save_encoder
@@ -51,17 +52,8 @@ def import_onnx(path: Path, out: Path, options: ImportOptions) -> ImportReport:
     settled = _settle_batch(model, raw, signature, inputs, input_spec)
     notes += settled.notes
     notes.append(f"Embeddings have {settled.dimension} dimensions (output {signature.output!r}).")
-    spec = make_record(
-        EncoderSpec,
-        name=options.name,
-        description=options.description or "Imported from an ONNX file.",
-        intended_use=options.intended_use,
-        licence=options.licence,
-        onnx=settled.graph,
-        input=input_spec,
-        dimension=settled.dimension,
-        normalize=prepared.normalize,
-        metric=prepared.metric or "cosine",
+    spec = spec_of(
+        options, prepared, input_spec, settled.graph, dimension=settled.dimension, source="an ONNX file"
     )
     return ImportReport(save_encoder(out, spec, settled.raw, inputs), notes)
 

@@ -17,7 +17,8 @@ from models.importing.options import ImportOptions, ImportReport, Take
 from models.importing.preparation import Preparation, described, reference_inputs
 from models.importing.preprocessor import read_json, read_preprocessor
 from models.importing.presets import stated
-from models.manifest import Architecture, EncoderSpec, make_record
+from models.importing.statements import spec_of
+from models.manifest import Architecture
 from models.networks import build_network
 from models.networks.transformers_vision import FAMILIES, TransformersVision, plain_config
 from models.runtime import save_encoder
@@ -64,17 +65,13 @@ def import_folder(folder: Path, out: Path, options: ImportOptions) -> ImportRepo
     )
     input_spec = prepared.input_spec()
     family = config["model_type"]
-    spec = make_record(
-        EncoderSpec,
-        name=options.name,
-        description=options.description or f"Imported from a Hugging Face model of the family {family}.",
-        intended_use=options.intended_use,
-        licence=options.licence,
-        architecture=Architecture(name="transformers", params=fitted.params),
-        input=input_spec,
+    spec = spec_of(
+        options,
+        prepared,
+        input_spec,
+        Architecture(name="transformers", params=fitted.params),
         dimension=fitted.network.dimension,
-        normalize=prepared.normalize,
-        metric=prepared.metric or "cosine",
+        source=f"a Hugging Face model of the family {family}",
     )
     encoder = save_encoder(out, spec, fitted.network.state_dict(), reference_inputs(input_spec))
     notes = [*fitted.notes, described(input_spec), *file.notes]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from models.checkpoints import CheckpointReport, fill_network, read_state_dict
 from models.errors import BundleError, OptionError
@@ -10,7 +11,7 @@ from models.importing.preparation import described, reference_inputs
 from models.importing.presets import stated
 from models.importing.recognised import Recognised
 from models.importing.recognition import recognise
-from models.manifest import EncoderSpec, make_record
+from models.importing.statements import spec_of
 from models.networks import build_network
 from models.runtime import save_encoder
 
@@ -39,17 +40,13 @@ def import_state_dict(path: Path, out: Path, options: ImportOptions) -> ImportRe
     prepared = stated(options, found.stated, found.preset)
     prepared.check(f"The state dict {path}")
     input_spec = prepared.input_spec()
-    spec = make_record(
-        EncoderSpec,
-        name=options.name,
-        description=options.description or f"Imported from a state dict: {found.title}.",
-        intended_use=options.intended_use,
-        licence=options.licence,
-        architecture=found.architecture,
-        input=input_spec,
-        dimension=network.dimension,
-        normalize=prepared.normalize,
-        metric=prepared.metric or "cosine",
+    spec = spec_of(
+        options,
+        prepared,
+        input_spec,
+        found.architecture,
+        dimension=cast("int", network.dimension),  # torch types attributes as tensors or modules
+        source=f"a state dict: {found.title}",
     )
     encoder = save_encoder(out, spec, network.state_dict(), reference_inputs(input_spec))
     notes = [f"It is {found.title}: {len(loaded.matched)} tensors fit."]

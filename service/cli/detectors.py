@@ -5,7 +5,7 @@ from shlex import quote
 
 import click
 
-from service.cli.options import size
+from service.cli.options import check_new, replace_option, size
 
 __all__ = ["add_detector_command"]
 
@@ -32,7 +32,7 @@ __all__ = ["add_detector_command"]
 @click.option(
     "--size", "input_size", metavar="HEIGHTxWIDTH", help="Input size, where the graph leaves it open."
 )
-@click.option("--replace", is_flag=True, help="Replace what is there already.")
+@replace_option
 def add_detector_command(
     bundle: str, detector: Path, out: Path, replace: bool, input_size: str | None, **given: object
 ) -> None:
@@ -41,13 +41,11 @@ def add_detector_command(
     The detector finds faces with five landmarks: a RetinaFace, or an SCRFD as InsightFace has them. Faces are
     turned and scaled to the template of ArcFace before they are encoded.
     """
-    from models.bundle import check_destination, find_bundle, refuse_bundle  # noqa: PLC0415 - as in serve
+    from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
     from models.detector_import import DetectorOptions, add_detector  # noqa: PLC0415 - as in serve
 
     folder = find_bundle(bundle)
-    check_destination(out)
-    if not replace:
-        refuse_bundle(out, "--replace")
+    check_new(out, replace=replace)
     options = DetectorOptions(size=size(input_size), **given)  # type: ignore[arg-type]
     manifest = add_detector(folder, detector, out, options).manifest
     found = manifest.detector

@@ -10,14 +10,13 @@ import click
 from service.cli.cards import card, show_card
 from service.cli.detectors import add_detector_command
 from service.cli.operating import use
-from service.cli.options import Command, numbers, size
+from service.cli.options import Command, check_new, numbers, replace_option, size
 from service.cli.reports import show_json
 
 __all__ = ["NAME", "PRESETS", "TAKES", "bundle_options", "draw", "encoder", "name_of"]
 
 # As models.manifest has it, without the torch that comes with it; a test compares the two.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_REPLACING = "--replace"
 
 # As models.importing has them, likewise.
 PRESETS = ("insightface", "arcface", "osnet", "fastreid", "imagenet")
@@ -25,7 +24,6 @@ TAKES = ("pooled", "cls", "mean", "projected", "after-neck", "before-neck")
 
 _AT_LEAST_1 = click.IntRange(min=1)
 _SEED = click.IntRange(min=0, max=2**63 - 1)
-_REPLACE = click.option(_REPLACING, is_flag=True, help="Replace what is there already.")
 
 
 def bundle_options(command: Command) -> Command:
@@ -57,15 +55,6 @@ def name_of(out: Path) -> str:
             "first, and letters, digits, . _ and - may follow, 64 in all. Give it a name with --name."
         )
     return name
-
-
-def _check_new(out: Path, *, replace: bool) -> None:
-    """Refuse a folder that holds something, before the work rather than after it."""
-    from models.bundle import check_destination, refuse_bundle  # noqa: PLC0415 - as in serve
-
-    check_destination(out)
-    if not replace:
-        refuse_bundle(out, _REPLACING)
 
 
 @click.group()
@@ -103,7 +92,7 @@ def encoder() -> None:
 )
 @click.option("--output", help="The embedding's name, where an ONNX graph has several outputs.")
 @click.option("--take", type=click.Choice(TAKES), help="What of the network is the embedding.")
-@_REPLACE
+@replace_option
 def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
     """Make a bundle from an encoder that comes from elsewhere.
 
@@ -120,7 +109,7 @@ def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
     from models.importing import ImportOptions, import_encoder  # noqa: PLC0415 - as in serve
 
-    _check_new(out, replace=replace)
+    check_new(out, replace=replace)
     given["name"] = given["name"] or name_of(out)
     given["size"] = size(given["size"])
     given["mean"], given["std"] = numbers("--mean", given["mean"]), numbers("--std", given["std"])
@@ -144,7 +133,7 @@ def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="A bare graph to write, for use without Lookalike.",
 )
-@_REPLACE
+@replace_option
 def export_encoder(bundle: str, out: Path | None, file: Path | None, replace: bool) -> None:
     """Make of BUNDLE, a shipped encoder's name or a folder, an encoder for ONNX Runtime.
 
@@ -157,11 +146,9 @@ def export_encoder(bundle: str, out: Path | None, file: Path | None, replace: bo
 
     folder = find_bundle(bundle)
     if out is not None:
-        _check_new(out, replace=replace)
+        check_new(out, replace=replace)
     if file is not None and file.exists() and not replace:
-        raise click.ClickException(
-            f"{file} is there already. Name another file, or replace it by {_REPLACING}."
-        )
+        raise click.ClickException(f"{file} is there already. Name another file, or replace it by --replace.")
     exported = export_onnx(folder)
     click.echo(
         f"ONNX Runtime gives PyTorch's embeddings of {exported.pictures} pictures in batches of 1, 2 and 7: "

@@ -1,6 +1,7 @@
 """Values that several commands take, read from what was typed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -9,11 +10,13 @@ __all__ = [
     "MATRIX_METRICS",
     "ROW_METRICS",
     "Command",
+    "check_new",
     "held_out",
     "layout_options",
     "margin",
     "number",
     "numbers",
+    "replace_option",
     "size",
 ]
 
@@ -32,6 +35,18 @@ ROW_METRICS = (
     "cross_entropy",
 )
 MATRIX_METRICS = ("frobenius", "nuclear")
+
+
+replace_option = click.option("--replace", is_flag=True, help="Replace what is there already.")
+
+
+def check_new(out: Path, *, replace: bool) -> None:
+    """Refuse a folder that holds something, before the work rather than after it."""
+    from models.bundle import check_destination, refuse_bundle  # noqa: PLC0415 - as in serve
+
+    check_destination(out)
+    if not replace:
+        refuse_bundle(out, "--replace")
 
 
 def layout_options(command: Command) -> Command:

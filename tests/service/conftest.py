@@ -51,9 +51,9 @@ def settings(bundle: Path, tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", encoder=str(bundle), engine="pytorch", threads=1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _no_blocking() -> Iterator[None]:
-    """Make blocking the event loop an error in every test of the service."""
+    """Make blocking the event loop an error in every test of the service, and in no test that comes after."""
     with blockbuster_ctx(excluded_modules=["starlette.testclient"]):
         yield
 

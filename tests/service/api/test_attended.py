@@ -42,6 +42,16 @@ class Client:
         await self._left.wait()
         return {"type": "http.disconnect"}
 
+    async def post(self, app: FastAPI, path: str) -> None:
+        """Send it as JSON, and expect no answer: the client leaves before."""
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+
+        async def send(message: object) -> None:
+            raise AssertionError(f"nobody is there for {message}")
+
+        await app(scope, self.receive, send)
+
     async def request(self) -> Request:
         """Return the request as a route has it: its body is read."""
         request = Request({"type": "http", "headers": []}, self.receive)

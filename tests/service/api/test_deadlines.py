@@ -114,24 +114,15 @@ def test_the_pictures_of_clients_that_leave_are_dropped_and_counted(
     app = create_app(settings, load=hold)
     content = b'{"input": ["%s"]}' % data_uri(picture()).encode()
 
-    async def post(client: Client) -> None:
-        headers = [(b"content-type", b"application/json")]
-        path = {"path": "/v1/embeddings", "query_string": b"", "headers": headers}
-
-        async def send(message: object) -> None:
-            raise AssertionError(f"nobody is there for {message}")
-
-        await app({"type": "http", "method": "POST", **path}, client.receive, send)
-
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
             before = asyncio.all_tasks()
             services: Services = app.state.services
             first = Client(body=content)
-            tasks = [asyncio.create_task(post(first))]
+            tasks = [asyncio.create_task(first.post(app, "/v1/embeddings"))]
             await until(hold.entered.is_set)
             clients = [first, *(Client(body=content) for _ in range(50))]
-            tasks += [asyncio.create_task(post(client)) for client in clients[1:]]
+            tasks += [asyncio.create_task(client.post(app, "/v1/embeddings")) for client in clients[1:]]
             await until(lambda: services.encoder.waiting == 51)
             for client in clients:
                 client.leave()

@@ -249,21 +249,12 @@ def test_a_client_that_leaves_takes_its_connections_along(
     app = create_app(settings.model_copy(update=updates), resolve=zone)
     content = b'{"input": ["http://pictures.test:%d/drip"]}' % store.port
 
-    async def post(client: Client) -> None:
-        headers = [(b"content-type", b"application/json")]
-        path = {"path": "/v1/embeddings", "query_string": b"", "headers": headers}
-
-        async def send(message: object) -> None:
-            raise AssertionError(f"nobody is there for {message}")
-
-        await app({"type": "http", "method": "POST", **path}, client.receive, send)
-
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
             before = asyncio.all_tasks()
             services: Services = app.state.services
             clients = [Client(body=content) for _ in range(5)]
-            tasks = [asyncio.create_task(post(client)) for client in clients]
+            tasks = [asyncio.create_task(client.post(app, "/v1/embeddings")) for client in clients]
             await until(lambda: store.open == 5)
             assert services.urls.waiting == 5
             for client in clients:
