@@ -30,8 +30,12 @@ class Engine(Protocol):
     device: str
     lanes: int
 
-    def run(self, pixels: Pixels) -> Embeddings:
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; B >= 1.
+
+        Args:
+            pixels: the pictures.
+            alone: all processors may compute them, for nothing else runs or waits.
 
         Raises:
             BundleError: the network cannot run on these pixels.
@@ -69,7 +73,7 @@ class TorchEngine:
         self._std = torch.tensor(spec.std, device=self.device).view(1, -1, 1, 1)
 
     @torch.inference_mode()
-    def run(self, pixels: Pixels) -> Embeddings:
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
         x = self._moved(pixels).permute(0, 3, 1, 2)
         x = x.flip(1) if self._flip else x

@@ -66,29 +66,20 @@ class OnnxEngine:
         if not on_gpu and count > 1 and len(model) <= _LARGEST_TWICE:  # the weights are in memory twice
             self.lanes = max(2, math.ceil(count / _THREADS_A_LANE))
             self._lane = opened(count // self.lanes)
-        self._running = 0
-        self._lock = threading.Lock()
         self._graph = graph
         self._flip = spec.channels == "bgr"
         plane = (-1, 1, 1) if graph.layout == "nchw" else (-1,)
         self._mean = np.asarray(spec.mean, dtype=np.float32).reshape(plane)
         self._std = np.asarray(spec.std, dtype=np.float32).reshape(plane)
 
-    def run(self, pixels: Pixels) -> Embeddings:
-        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels."""
-        with self._lock:
-            self._running += 1
-            alone = self._running == 1
-        try:
-            if not alone:
-                return self._run(self._lane, pixels)
-            if len(pixels) < self.lanes * (self._graph.batch or 1):
-                return self._run(self._whole, pixels)
-            parts = np.array_split(pixels, self.lanes)
-            return np.concatenate(_at_once([partial(self._run, self._lane, part) for part in parts]))
-        finally:
-            with self._lock:
-                self._running -= 1
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
+        """Return the raw (B, D) float32 outputs of (B, H, W, C) uint8 pixels; not alone, in a lane."""
+        if not alone:
+            return self._run(self._lane, pixels)
+        if len(pixels) < self.lanes * (self._graph.batch or 1):
+            return self._run(self._whole, pixels)
+        parts = np.array_split(pixels, self.lanes)
+        return np.concatenate(_at_once([partial(self._run, self._lane, part) for part in parts]))
 
     def _run(self, session: ort.InferenceSession, pixels: Pixels) -> Embeddings:
         """Run pixels in batches of the size that the graph insists on, where it does."""

@@ -44,12 +44,13 @@ class Encoder:
         self.engine = engine
         self.faces = faces
 
-    def encode(self, pixels: Pixels) -> Embeddings:
+    def encode(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         """Return the embeddings of decoded pictures.
 
         Args:
             pixels: (B, H, W, C) uint8 as `models.images.decode` gives them at the manifest's size, in
                 RGB or grey; B >= 0.
+            alone: all processors may compute them, for nothing else runs or waits.
 
         Returns:
             (B, D) float32, L2-normalised where the manifest says so (a zero vector stays one).
@@ -58,7 +59,7 @@ class Encoder:
             ShapeError: the pixels are not of the manifest's size, or not uint8.
             BundleError: the network gave a wrong shape, NaN or infinity, or cannot be run.
         """
-        return _embed(self.engine, self.manifest, pixels)
+        return _embed(self.engine, self.manifest, pixels, alone=alone)
 
 
 def load_encoder(folder: Path, *, device: Device = "auto", threads: int = 0) -> Encoder:
@@ -152,7 +153,7 @@ def load_network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Modu
     return network
 
 
-def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels) -> Embeddings:
+def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels, *, alone: bool = True) -> Embeddings:
     """Run pixels, check what comes out, and normalise it where the spec says so."""
     if len(pixels) == 0:
         return np.empty((0, spec.dimension), dtype=np.float32)
@@ -165,7 +166,7 @@ def _embed(engine: Engine, spec: EncoderSpec, pixels: Pixels) -> Embeddings:
             expected=expected,
             got=pixels.shape[1:],
         )
-    raw = engine.run(pixels)
+    raw = engine.run(pixels, alone=alone)
     if raw.shape != (len(pixels), spec.dimension):
         raise BundleError(
             f"The encoder {spec.name!r} gives the shape {raw.shape} for {len(pixels)} picture(s); "

@@ -114,8 +114,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         deadline_ms=settings.deadline_ms,
     )
     modules = (
+        embeddings,  # first, for routes are tried in turn and most requests are for these
         encoders,
-        embeddings,
         distances,
         losses,
         collections,

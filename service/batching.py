@@ -4,19 +4,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from models.engines import Embeddings
 from models.errors import LookalikeError
 from models.images import Pixels
-from service.batch_size import BatchLimits, BatchSize
+from service.batch_size import BatchLimits
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.pace import Pace
-from service.rotation import Rotation
 from service.telemetry import EncoderMetrics
+from service.turns import Picture, Source, Taken, Turns
 
 __all__ = ["Batcher", "Encode"]
 
@@ -28,26 +27,14 @@ _MOST_ABANDONED = 3  # threads that hang for ever; each holds its engine's memor
 _LOOKS_PER_TIMEOUT = 8
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A decoded picture of a job."""
-
-    position: int
-    pixels: Pixels
-    came: float
-
-
-_Taken = list[tuple[Job, _Picture]]
-
-
 class Batcher:
     """Takes what waits as soon as a lane is free, one picture of each request after the other.
 
     Nothing is waited for beyond the first picture: a batch is what has come while the last ones ran, or the
-    share of it that leaves as much for each other lane that is free. Where a batch fails it is run again in
-    halves, so that only the picture at fault gets the exception. Where a thread dies, or the encoder does not
-    come back in time, everything that waits gets an exception at once, and new threads go on, with an encoder
-    loaded anew where the old one hangs.
+    share of it that leaves as much for each other lane that is free. Lanes decode, before they take it, what
+    nobody else does. Where a batch fails it is run again in halves, so that only the picture at fault gets
+    the exception. Where a thread dies, or the encoder does not come back in time, everything that waits gets
+    an exception at once, and new threads go on, with an encoder loaded anew where the old one hangs.
 
     Args:
         encode: runs a batch.
@@ -55,8 +42,8 @@ class Batcher:
         limits: of a batch.
         metrics: where waits, sizes and times are noted.
         pace: where it is noted how fast pictures are encoded.
+        source: of what is not put by others.
         lanes: returns how many batches run at once; asked again when the encoder was loaded anew.
-        room: called, in a lane's thread or another, when fewer wait and others may be decoded.
     """
 
     def __init__(
@@ -67,15 +54,14 @@ class Batcher:
         limits: BatchLimits,
         metrics: EncoderMetrics,
         pace: Pace,
+        source: Source,
         lanes: Callable[[], int] = lambda: 1,
-        room: Callable[[], None] = lambda: None,
     ) -> None:
         self._encode, self._renew = encode, renew
-        self._limits, self._metrics, self._pace, self._room = limits, metrics, pace, room
-        self._waiting: Rotation[Job, _Picture] = Rotation()
+        self._limits, self._metrics, self._pace, self._source = limits, metrics, pace, source
+        self._waiting = Turns(limits, metrics)
         self._count_lanes, self._lanes = lanes, 1
-        self._running: dict[int, tuple[_Taken, float]] = {}  # by lane, and since when
-        self._size = BatchSize(limits.most, limits.target_s)
+        self._running: dict[int, tuple[Taken, float]] = {}  # by lane, and since when
         self._generation = 0
         self._abandoned = 0
         self._closed = False
@@ -101,21 +87,34 @@ class Batcher:
         with self._changed:
             return self._waiting.waiting(job)
 
-    def put(self, job: Job, position: int, pixels: Pixels) -> None:
-        """Let a decoded picture wait for its turn; it is settled, come what may."""
+    def put(self, job: Job, position: int, pixels: Pixels, *, wake: bool = True) -> None:
+        """Let a decoded picture wait for its turn; it is settled, come what may.
+
+        Args:
+            job: of the picture.
+            position: of the picture, or of its crop.
+            pixels: as the encoder takes them.
+            wake: a lane; not where one has decoded it and is about to take it.
+        """
         with self._changed:
             refused = self._failure or ("The encoder was closed." if self._closed else None)
             if refused is None:
-                self._waiting.add(job, _Picture(position, pixels, time.perf_counter()))
-                self._changed.notify()
+                self._waiting.add(job, Picture(position, pixels, time.perf_counter()))
+                if wake:
+                    self._changed.notify()
                 return
         job.settle(position, EncoderFailedError(refused))
+
+    def wake(self, pictures: int) -> None:
+        """Look at the source: there are so many more in it."""
+        with self._changed:
+            self._changed.notify(pictures)
 
     def drop(self, job: Job) -> list[int]:
         """Forget a job's pictures that still wait, and return their positions."""
         with self._changed:
-            left = [picture.position for picture in self._waiting.drop(job)]
-        self._room()
+            left = self._waiting.drop(job)
+        self._source.make_room()
         return left
 
     def close(self) -> None:
@@ -152,7 +151,7 @@ class Batcher:
             if lane == 0:
                 self._start_others(generation)
             while batch := self._next(generation, lane):
-                self._room()
+                self._source.make_room()
                 self._run(encode, batch)
         except BaseException as error:
             if renewed and isinstance(error, LookalikeError):
@@ -167,36 +166,40 @@ class Batcher:
                 for lane in range(1, self._lanes):
                     self._start(lane, renewed=False)
 
-    def _next(self, generation: int, lane: int) -> _Taken:
+    def _next(self, generation: int, lane: int) -> Taken:
         """Wait for pictures and take a batch; none where this thread is no longer the one."""
         with self._changed:
             if generation == self._generation:
                 self._running.pop(lane, None)
+        could_decode = True
+        while (batch := self._next_or_more(generation, lane, may_decode=could_decode)) is None:
+            could_decode = self._source.decode_one()
+        return batch
+
+    def _next_or_more(self, generation: int, lane: int, *, may_decode: bool) -> Taken | None:
+        """Wait for pictures and take a batch; None where one is to be decoded for it first."""
+        with self._changed:
             while generation == self._generation:
-                batch = self._take()
+                undecoded, requests = self._source.undecoded() if may_decode else (0, 0)
+                free = self._lanes - len(self._running)
+                share = self._waiting.share(free, undecoded=undecoded, requests=requests)
+                if undecoded and len(self._waiting) < share:
+                    return None
+                batch = self._waiting.take(free)
                 if batch:
                     self._running[lane] = (batch, time.perf_counter())
+                    if self._waiting:
+                        self._changed.notify()
                     return batch
                 if self._closed:
                     break
                 self._changed.wait()
+                may_decode = True
+            if self._waiting:  # what this lane has decoded, and others have not heard of
+                self._changed.notify()
         return []
 
-    def _take(self) -> _Taken:
-        """Take a batch for one of the lanes that are free. The lock is held."""
-        free = self._lanes - len(self._running)
-        most = min(self._size.now, -(-len(self._waiting) // free))
-        batch: _Taken = []
-        while len(batch) < most and (taken := self._waiting.take()):
-            job, picture = taken
-            if job.wanted:
-                batch.append(taken)
-            else:
-                self._metrics.dropped_images.inc()
-                job.settle(picture.position, EncoderFailedError("Nobody waited for it."))
-        return batch
-
-    def _run(self, encode: Encode, batch: _Taken) -> None:
+    def _run(self, encode: Encode, batch: Taken) -> None:
         """Run a batch; where it fails, its halves."""
         started = time.perf_counter()
         try:
@@ -218,7 +221,7 @@ class Batcher:
         with self._changed:
             pictures = sum(job.share(picture.position) for job, picture in batch)
             self._pace.note(pictures, min(job.came for job, _ in batch))
-            self._size.note(len(batch), took)
+            self._waiting.note(len(batch), took)
         for (job, picture), row in zip(batch, rows, strict=True):
             job.settle(picture.position, row)
 
@@ -251,7 +254,7 @@ class Batcher:
         self._metrics.restarts.inc()
         _logger.error("%s %d pictures were not encoded.", why, len(left))
         _fail(left, EncoderFailedError(f"{why} Send the pictures again."))
-        self._room()
+        self._tell_source()
 
     def _give_up(self, generation: int, why: str) -> None:
         with self._changed:
@@ -261,9 +264,15 @@ class Batcher:
             left = self._end_generation()
         _logger.critical("%s", why)
         _fail(left, EncoderFailedError(why))
-        self._room()
+        self._tell_source()
 
-    def _end_generation(self) -> _Taken:
+    def _tell_source(self) -> None:
+        if self._failure:
+            self._source.give_up(self._failure)
+        else:
+            self._source.make_room()
+
+    def _end_generation(self) -> Taken:
         """Take from the present threads what they run and what waits. The lock is held."""
         left = [taken for batch, _ in self._running.values() for taken in batch] + self._waiting.drop_all()
         self._running.clear()
@@ -278,6 +287,6 @@ def _closed(pixels: Pixels) -> Embeddings:
     raise EncoderFailedError("The encoder was closed.")
 
 
-def _fail(pictures: _Taken, error: Exception) -> None:
+def _fail(pictures: Taken, error: Exception) -> None:
     for job, picture in pictures:
         job.settle(picture.position, error)

@@ -108,16 +108,16 @@ class HostedEncoder:
             telemetry=telemetry,
         )
         self._decoding = DecodePool(
-            self._decode, threads=limits.decoders, ahead=2 * limits.batch.most, metrics=metrics
+            self._decode, threads=self._decoders(), ahead=2 * limits.batch.most, metrics=metrics
         )
         self._batcher = Batcher(
-            encoder.encode,
+            self._encoding(encoder),
             renew=self._renew,
             limits=limits.batch,
             metrics=metrics,
             pace=pace,
+            source=self._decoding,
             lanes=lambda: self.engine.lanes,
-            room=self._decoding.wake,
         )
         self._decoding.start(self._batcher)
 
@@ -251,7 +251,16 @@ class HostedEncoder:
         """Load the encoder once more, on the engine that it then takes."""
         encoder = self._reload()
         self.engine = RunsOn.of(encoder)
-        return encoder.encode
+        return self._encoding(encoder)
+
+    def _encoding(self, encoder: Encoder) -> Encode:
+        """Return how a batch is encoded: by all processors where nothing else was admitted."""
+        return lambda pixels: encoder.encode(pixels, alone=self.admission.images <= len(pixels))
+
+    def _decoders(self) -> int:
+        """Return how many threads decode: none where the engine has a lane for every processor."""
+        lanes = self.engine.lanes if self.engine.device == "cpu" and self.faces is None else 0
+        return 0 if lanes >= self._limits.decoders else self._limits.decoders
 
     def _drop(self, job: Job) -> None:
         """Forget what of a job has not begun; nobody waits for it."""

@@ -24,6 +24,11 @@ class Rotation(Generic[Owner, Item]):
         """Return how many items wait."""
         return self._count
 
+    @property
+    def owners(self) -> int:
+        """Return how many have items that wait."""
+        return len(self._lines)
+
     def add(self, owner: Owner, item: Item) -> None:
         """Put an item at the end of its owner's line; an owner that had none is the last to have a turn."""
         self._lines.setdefault(owner, deque()).append(item)

@@ -56,7 +56,9 @@ class Settings(BaseSettings):
         "by URL; more are answered 429.",
     )
     batch_target_ms: Count = Field(
-        50, description="Batches are kept so small that encoding one takes no longer."
+        50,
+        description="Batches of one request's pictures are kept so small that encoding one takes no longer; "
+        "one picture each of many requests, four times that.",
     )
     encode_timeout_s: Count = Field(
         30, description="After so many seconds an encoder that does not answer is replaced."

@@ -1,6 +1,6 @@
 """Answers out: JSON, or safetensors where the client asks for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,19 @@ class _InPieces(Response):
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         try:
             await send(start)
-            for buffer in self._buffers:
-                for begin in range(0, buffer.nbytes, _PIECE_BYTES):
-                    piece = buffer[begin : begin + _PIECE_BYTES]
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            last: bytes | memoryview = b""
+            for piece in self._pieces():
+                if last:
+                    await send({"type": "http.response.body", "body": last, "more_body": True})
+                last = piece
+            await send({"type": "http.response.body", "body": last})
         except OSError as error:  # how a server may say that the client has left
             raise ClientDisconnect from error
+
+    def _pieces(self) -> Iterator[memoryview]:
+        for buffer in self._buffers:
+            for begin in range(0, buffer.nbytes, _PIECE_BYTES):
+                yield buffer[begin : begin + _PIECE_BYTES]
 
 
 def _to_json(answer: Mapping[str, Any]) -> list[bytes]:

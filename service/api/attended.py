@@ -1,11 +1,12 @@
 """Work for as long as its client waits for the answer: until it leaves, or its deadline passes."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
@@ -91,25 +92,31 @@ async def awaited(request: Request, work: Awaitable[Result]) -> Result:
 
 async def _wanted(request: Request, wish: _Wish, work: Awaitable[Result]) -> Result:
     """Await work while somebody wants it; raise why nobody does, or what the work raised."""
-    failure: Exception | None = None
-    async with create_task_group() as group:
-        group.start_soon(_watch, request, wish, group.cancel_scope)
-        try:
+    scope, loop = CancelScope(), asyncio.get_running_loop()
+
+    def leave(*, late: bool) -> None:
+        wish.late, wish.unwanted = late, True
+        scope.cancel()
+
+    deadline = deadline_of(request)
+    timer = loop.call_at(deadline, lambda: leave(late=True)) if deadline < math.inf else None
+    watcher = loop.create_task(_watch(request, lambda: leave(late=False)))  # a group would cost more
+    try:
+        with scope:
             result = await work
-        except Exception as error:  # raised below, where no group wraps it
-            failure = error
-        group.cancel_scope.cancel()
-    wish.refuse()
-    if failure is not None:
-        raise failure
-    return result
+        wish.refuse()
+        return result
+    except Exception:
+        wish.refuse()  # rather than what became of work that nobody wants
+        raise
+    finally:
+        watcher.cancel()
+        if timer:
+            timer.cancel()
 
 
-async def _watch(request: Request, wish: _Wish, scope: CancelScope) -> None:
-    """Wait for the client to leave, or for its deadline; after the body nothing else comes from it."""
-    with CancelScope(deadline=deadline_of(request)) as patience:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-    wish.late = patience.cancelled_caught
-    wish.unwanted = True
-    scope.cancel()
+async def _watch(request: Request, left: Callable[[], None]) -> None:
+    """Wait for the client to leave; after the body nothing else comes from it."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    left()

@@ -14,6 +14,7 @@ from service.jobs import Job, Result
 __all__ = [
     "BAD",
     "PATIENCE_S",
+    "Elsewhere",
     "Pixels",
     "Recorder",
     "Start",
@@ -55,6 +56,25 @@ class Recorder:
         if (firsts == BAD).any():
             raise BundleError("It gave NaN.")
         return firsts[:, None].astype(np.float32)
+
+
+class Elsewhere:
+    """A source whose pictures are decoded elsewhere; it keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def undecoded(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def decode_one(self) -> bool:
+        return False
+
+    def make_room(self) -> None:
+        self.heard.append("room")
+
+    def give_up(self, why: str) -> None:
+        self.heard.append(why)
 
 
 class Waiter:

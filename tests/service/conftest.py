@@ -21,7 +21,8 @@ from service.batching import Batcher, Encode
 from service.pace import Pace
 from service.settings import Settings
 from service.telemetry import Telemetry
-from tests.service.batches import PATIENCE_S, Recorder, Start
+from service.turns import Source
+from tests.service.batches import PATIENCE_S, Elsewhere, Recorder, Start
 
 DIMENSION = 16
 
@@ -99,7 +100,7 @@ def start() -> Iterator[Start]:
             target_s: float = 1.0,
             timeout_s: float = PATIENCE_S,
             lanes: int = 1,
-            room: Callable[[], None] = lambda: None,
+            source: Source | None = None,
         ) -> Batcher:
             batcher = Batcher(
                 encode,
@@ -108,7 +109,7 @@ def start() -> Iterator[Start]:
                 metrics=Telemetry().of_encoder("tiny"),
                 pace=Pace(),
                 lanes=lambda: lanes,
-                room=room,
+                source=source or Elsewhere(),
             )
             stack.callback(batcher.close)
             return batcher

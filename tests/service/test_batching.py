@@ -10,7 +10,7 @@ from models.errors import BundleError
 from service.batch_size import BatchSize
 from service.batching import Encode
 from service.errors import EncoderFailedError
-from tests.service.batches import BAD, PATIENCE_S, Pixels, Recorder, Start, numbers, occupy, send
+from tests.service.batches import BAD, PATIENCE_S, Elsewhere, Pixels, Recorder, Start, numbers, occupy, send
 
 
 def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
@@ -22,6 +22,16 @@ def test_a_batch_is_what_came_while_the_last_one_ran(start: Start) -> None:
 
     assert numbers(first.results()) == [1]
     assert [numbers(one.results()) for one in others] == [[value] for value in range(2, 14)]
+    assert encoder.sizes == [1, 8, 4]
+
+
+def test_batches_of_one_request_grow_by_what_was_measured(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder)
+    long = occupy(encoder, batcher, *range(13))
+    encoder.free.set()
+
+    assert numbers(long.results()) == list(range(13))
     assert encoder.sizes == [1, 2, 4, 6]  # nothing is known of larger ones before
 
 
@@ -87,6 +97,19 @@ def test_batches_become_as_small_as_their_time_asks_for_and_grow_again() -> None
     assert size.now == 1
     size.note(1, 0.2)
     assert size.now == 1
+
+
+def test_of_many_requests_a_batch_may_have_one_picture_each_within_four_times_its_time() -> None:
+    size = BatchSize(64, 0.05)  # of which 40 ms are aimed at
+    assert size.for_requests(50) == 1  # nothing is known yet
+    size.note(1, 0.01)
+    assert [size.for_requests(count) for count in (1, 2, 10, 50)] == [2, 2, 10, 16]
+    size.note(16, 0.16)
+    assert [size.for_requests(count) for count in (1, 50)] == [4, 16]
+    size.note(1, 0.2)  # one picture alone takes too long
+    assert [size.for_requests(count) for count in (1, 3, 50)] == [1, 3, 4]
+    size.note(1, 0.00001)
+    assert size.for_requests(500) == 64
 
 
 def test_a_slow_encoder_gets_small_batches(start: Start) -> None:
@@ -223,8 +246,9 @@ def test_many_threads_and_jobs_all_get_their_own(start: Start) -> None:
 
 def test_who_decodes_hears_of_room_that_was_made_without_a_batch(start: Start) -> None:
     encoder = Recorder()
-    heard: list[str] = []
-    batcher = start(encoder, timeout_s=0.5, room=lambda: heard.append("room"))
+    source = Elsewhere()
+    heard = source.heard
+    batcher = start(encoder, timeout_s=0.5, source=source)
     occupy(encoder, batcher, 1)
     left = send(batcher, 2, 3)
     heard.clear()

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from models.engines import Embeddings
 from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from models.images import ImageLimits, Pixels
+from models.images import ImageLimits, Pixels, decode
 from models.runtime import Encoder, load_encoder
 from service.admission import WaitingLimits
 from service.batch_size import BatchLimits
@@ -72,13 +73,15 @@ class Held:
         self.free = threading.Event()
         self.entered = threading.Event()
         self.pictures = 0
+        self.alone: list[bool] = []
 
-    def run(self, pixels: Pixels) -> Embeddings:
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         """Embed as the real one does."""
         self.pictures += len(pixels)
+        self.alone.append(alone)
         self.entered.set()
         assert self.free.wait(PATIENCE_S)
-        return self._inner.run(pixels)
+        return self._inner.run(pixels, alone=alone)
 
 
 def test_bad_pictures_are_their_own_errors_in_their_own_places(host: Host, picture: Draw) -> None:
@@ -176,6 +179,51 @@ def test_what_nobody_waits_for_is_dropped_and_counted(host: Host, bundle: Path, 
     assert engine.pictures == 2
     for gauge in ("images", "bytes"):
         assert telemetry.registry.get_sample_value(f"lookalike_waiting_{gauge}", {"encoder": "tiny"}) == 0
+
+
+@pytest.mark.parametrize(("lanes", "who"), [(1, "decoder"), (2, "encoder")])
+def test_where_every_processor_has_a_lane_pictures_stay_with_one_thread(
+    host: Host, bundle: Path, picture: Draw, monkeypatch: pytest.MonkeyPatch, lanes: int, who: str
+) -> None:
+    threads: set[str] = set()
+
+    def noting(*arguments: Any, **options: Any) -> Pixels:
+        threads.add(threading.current_thread().name.partition("-")[0])
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr("service.encoder.decode", noting)
+    engine = Held(bundle)
+    engine.lanes = lanes
+    engine.free.set()
+    encoder = host(encoder=Encoder(load_encoder(bundle).manifest, engine))
+
+    expected = anyio.run(host().embed, [picture(0), picture(1)])
+    threads.clear()
+    got = anyio.run(encoder.embed, [picture(0), b"text", picture(1)])
+    np.testing.assert_allclose([got[0], got[2]], expected, atol=1e-6)  # type: ignore[arg-type]
+    assert isinstance(got[1], UnsupportedImageError)
+    assert threads == {who}
+
+
+def test_all_processors_compute_a_picture_only_where_no_other_waits(
+    host: Host, bundle: Path, picture: Draw
+) -> None:
+    engine = Held(bundle)
+    encoder = host(encoder=Encoder(load_encoder(bundle).manifest, engine))
+
+    async def scenario() -> None:
+        first = asyncio.create_task(encoder.embed([picture(0)]))
+        assert await asyncio.to_thread(engine.entered.wait, PATIENCE_S)
+        others = [asyncio.create_task(encoder.embed([picture(1)])) for _ in range(9)]
+        await asyncio.sleep(0)
+        engine.free.set()
+        await asyncio.gather(first, *others)
+        await encoder.embed([picture(2)])
+
+    asyncio.run(scenario())
+    assert engine.alone[0] is True
+    assert engine.alone[-1] is True
+    assert engine.alone[1] is False  # of nine, at most four fit into a batch
 
 
 def test_an_encoder_that_hangs_is_loaded_again_and_the_service_goes_on(

@@ -16,11 +16,12 @@ def test_one_of_each_owner_and_then_the_next_of_each() -> None:
     rotation.add("single", 0)
     rotation.add("pair", 0)
     rotation.add("pair", 1)
+    assert (len(rotation), rotation.owners) == (6, 3)
 
     assert taken(rotation) == [
         ("bulk", 0), ("single", 0), ("pair", 0), ("bulk", 1), ("pair", 1), ("bulk", 2)
     ]  # fmt: skip
-    assert len(rotation) == 0
+    assert (len(rotation), rotation.owners) == (0, 0)
 
 
 def test_who_comes_later_waits_for_one_item_of_each_at_most() -> None:

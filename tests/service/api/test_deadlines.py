@@ -39,12 +39,12 @@ class Hold:
         self._inner = encoder.engine
         return Encoder(encoder.manifest, self)
 
-    def run(self, pixels: Pixels) -> Embeddings:
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         """Embed as the real one does, later."""
         assert self._inner is not None
         self.entered.set()
         assert self.free.wait(PATIENCE_S)
-        return self._inner.run(pixels)
+        return self._inner.run(pixels, alone=alone)
 
 
 @pytest.mark.parametrize("header", ["0", "-5", "1.5", "soon", "", "٣"])

@@ -60,7 +60,7 @@ class _FaultyEngine:
     def __init__(self, faults: Faulty, inner: Engine) -> None:
         self._faults, self._inner = faults, inner
 
-    def run(self, pixels: Pixels) -> Embeddings:
+    def run(self, pixels: Pixels, *, alone: bool = True) -> Embeddings:
         fault = self._faults.fault
         black = (pixels == 0).all(axis=(1, 2, 3)).any()
         if fault == "raises" or (fault == "raises for black" and black):
@@ -69,7 +69,7 @@ class _FaultyEngine:
             assert self._faults.let_go.wait(PATIENCE_S)
         if fault == "dies":
             raise SystemExit
-        return self._inner.run(pixels)
+        return self._inner.run(pixels, alone=alone)
 
 
 class Service:
