@@ -87,20 +87,20 @@ class Batcher:
         with self._changed:
             return self._waiting.waiting(job)
 
-    def put(self, job: Job, position: int, pixels: Pixels, *, wake: bool = True) -> None:
+    def put(self, job: Job, position: int, pixels: Pixels, *, lane_s: float = 0.0) -> None:
         """Let a decoded picture wait for its turn; it is settled, come what may.
 
         Args:
             job: of the picture.
             position: of the picture, or of its crop.
             pixels: as the encoder takes them.
-            wake: a lane; not where one has decoded it and is about to take it.
+            lane_s: that a lane took to decode it, which is about to take it, so that none is woken.
         """
         with self._changed:
             refused = self._failure or ("The encoder was closed." if self._closed else None)
             if refused is None:
-                self._waiting.add(job, Picture(position, pixels, time.perf_counter()))
-                if wake:
+                self._waiting.add(job, Picture(position, pixels, time.perf_counter(), lane_s))
+                if not lane_s:
                     self._changed.notify()
                 return
         job.settle(position, EncoderFailedError(refused))
@@ -221,7 +221,7 @@ class Batcher:
         with self._changed:
             pictures = sum(job.share(picture.position) for job, picture in batch)
             self._pace.note(pictures, min(job.came for job, _ in batch))
-            self._waiting.note(len(batch), took)
+            self._waiting.note(len(batch), took + sum(picture.lane_s for _, picture in batch))
         for (job, picture), row in zip(batch, rows, strict=True):
             job.settle(picture.position, row)
 

@@ -139,10 +139,11 @@ class DecodePool:
         except ImageError as error:
             job.settle(position, error)
             return
-        self._metrics.decode_seconds.observe(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        self._metrics.decode_seconds.observe(took)
         places = [position] if len(crops) == 1 else job.divide(position, len(crops))
         for place, pixels in zip(places, crops, strict=True):
-            self._batcher.put(job, place, pixels, wake=bool(self._threads))
+            self._batcher.put(job, place, pixels, lane_s=0.0 if self._threads else took)
 
     def _next(self) -> tuple[Job, int] | None:
         """Wait for a picture that may be decoded now; None once the pool is closed."""

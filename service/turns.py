@@ -21,11 +21,13 @@ class Picture:
         position: of the picture, or of its crop.
         pixels: as the encoder takes them.
         came: when, by `time.perf_counter`.
+        lane_s: that a lane took to decode it, a part of what its batch takes.
     """
 
     position: int
     pixels: Pixels
     came: float
+    lane_s: float
 
 
 Taken = list[tuple[Job, Picture]]

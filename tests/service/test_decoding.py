@@ -1,6 +1,7 @@
 """Pictures are decoded by threads of their own, or by the lanes that encode them."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_lanes_decode_for_a_whole_batch_and_by_turns(start: Start) -> None:
     assert numbers(long.results()) == list(range(20))
     assert encoder.sizes == [8, 8, 5]
     assert sorted(encoder.firsts[0]) == [0, 0, 1, 2, 3, 4, 5, 6]  # both requests' first, then the long one's
+    pool.close()
+
+
+def test_what_a_lane_decodes_is_a_part_of_its_batch_time(start: Start) -> None:
+    def decode(job: Job, position: int) -> Sequence[Pixels]:
+        time.sleep(0.05)
+        return [picture(position)]
+
+    encoder = Recorder()
+    pool = pool_of(decode, 0)
+    pool.start(start(encoder, target_s=0.2, source=pool))
+    ask(pool, 30).results()
+    assert max(encoder.sizes) <= 4  # of 0.05 s each, whose encoding takes next to nothing
     pool.close()
 
 
