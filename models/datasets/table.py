@@ -24,8 +24,8 @@ def read_csv(folder: Path, split: str) -> ImageSet:
 
     Raises:
         DatasetError: no table, one that cannot be read, a missing column, an empty identity or path, more
-            values than columns, a path that leaves the folder, a picture that is listed twice or is not
-            there, an identity in two splits, or no such split.
+            values than columns or fewer, a path that leaves the folder, a picture that is listed twice or is
+            not there, an identity in two splits, or no such split.
     """
     table = folder / TABLE
     if not table.is_file():
@@ -55,7 +55,13 @@ def _sample(folder: Path, row: dict[str | None, Any], where: str) -> Sample:
         raise DatasetError(
             f'{where} has more values than there are columns. A value with a comma stands in "quotes".'
         )
-    path, identity, camera, split = ((row[column] or "").strip() for column in COLUMNS)
+    absent = [column for column in COLUMNS if row[column] is None]  # what csv makes of a row that ends early
+    if absent:
+        raise DatasetError(
+            f"{where} ends before its column {', '.join(absent)}. A value that is not known is empty, "
+            "between its commas."
+        )
+    path, identity, camera, split = (row[column].strip() for column in COLUMNS)
     if not path or not identity:
         raise DatasetError(f"{where} has no {'path' if not path else 'identity'}.")
     return Sample(inside(folder, path, where), identity, camera, split)

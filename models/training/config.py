@@ -156,6 +156,12 @@ class TrainConfig:
                 "compounds makes identities that no classifier knows: leave it, or id_weight.",
                 argument="compounds",
             )
+        if self.compounds and self.channels != "grey":
+            raise OptionError(
+                "compounds adds dark strokes, which is for characters on light paper: take channels grey, or "
+                "leave it.",
+                argument="compounds",
+            )
         if (self.network == "transformers") != (self.network_config is not None):
             raise OptionError(
                 "The network transformers needs network_config (a config.json), and no other takes one.",

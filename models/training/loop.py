@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.errors import InterruptedWorkError
+from models.errors import InterruptedWorkError, NonFiniteError
 from models.progress import Report, ReportOptions
 from models.training.batches import Batches, TrainingData, seed_torch
 from models.training.checkpoint import Checkpoint
@@ -67,7 +67,13 @@ def fit(
                     batch = batches.batch(step)
                 seed_torch(config.seed, step, ranks.rank)
 
-                losses, embeddings = backpropagate(parts, batch, config.chunk, ranks)
+                try:
+                    losses, embeddings = backpropagate(parts, batch, config.chunk, ranks)
+                except NonFiniteError as error:
+                    raise NonFiniteError(
+                        f"Training diverged at step {step + 1}: {error} Take a lower learning rate or a "
+                        "longer warm-up."
+                    ) from error
                 norm = clip(parts, config.clip_norm)
                 parts.scaler.step(parts.optimizer)
                 parts.scaler.update()

@@ -117,6 +117,11 @@ def evaluate(bundle: str, dataset: Path, **given: Any) -> None:
     for sentence in warnings_of(evaluation):
         click.echo(f"Note: {sentence}", err=True)
     _write(places, encoder, evaluation, pictures=pictures)
+    if options.protocol == "lfw" and "pairs" in evaluation.not_measured:  # a script is to see it too
+        raise click.ClickException(
+            "--protocol lfw is for given pairs, and this set has none that could be measured; the other "
+            "figures were written."
+        )
 
 
 def _subject(folder: Path, dataset: Path, split: str, form: str) -> "tuple[ImageSet, Pairs | None]":
@@ -170,8 +175,9 @@ def _write(
 
     files = evaluation_files(encoder, evaluation, pictures=pictures)
     for place, content in zip(places, files.values(), strict=False):  # without matplotlib there is one
+        replaced = place.exists()
         place.write_bytes(content)
-        wrote(place, "the report" if place == places[1] else "the figures")
+        wrote(place, "the report" if place == places[1] else "the figures", replaced=replaced)
     for place in places[len(files) :]:  # an older report would stand beside figures that are not its own
         place.unlink(missing_ok=True)
 

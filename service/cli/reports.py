@@ -41,9 +41,9 @@ def as_json(answer: Mapping[str, Any]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def wrote(path: object, what: str) -> None:
-    """Say what was written, where it does not get into the answer."""
-    click.echo(f"Wrote {what} to {path}.", err=True)
+def wrote(path: object, what: str, *, replaced: bool = False) -> None:
+    """Say what was written, where it does not get into the answer, and whether something was there before."""
+    click.echo(f"Wrote {what} to {path}{', in place of an earlier file' if replaced else ''}.", err=True)
 
 
 def _print_grid(rows: Sequence[tuple[str, str]]) -> None:

@@ -43,7 +43,9 @@ def test_a_name_is_no_path(drawn: Path) -> None:
     ("rows", "message"),
     [
         ("a.png,x,1,train\n", r"no split 'val'; it has 'train' \(1\)"),
-        ("a.png,x,1\n", r"no split 'val'; it has '' \(1\)"),
+        ("a.png,x,1,\n", r"no split 'val'; it has '' \(1\)"),
+        ("a.png,x,1\n", r"line 2 ends before its column split\. A value that is not known is empty"),
+        ("a.png,x,1,val\nb.png,y\n", "line 3 ends before its column camera, split"),
         ("a.png,x,1,val,5\n", r"line 2 has more values than there are columns\. A value with a comma"),
         ("", "no split 'val'; it has none"),
         ("a.png,x,1,val\nc.png,x,2,val\n", r"1 of 2 pictures .* not there, first .*c\.png"),
@@ -85,7 +87,7 @@ def test_blanks_and_capitals_make_no_other_identity_split_or_column(tmp_path: Pa
 
 
 def test_a_short_row_is_no_crash(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="line 2 has no identity"):
+    with pytest.raises(DatasetError, match="line 2 ends before its column identity, camera, split"):
         read_csv(table(tmp_path, "a.png\n"), "val")
 
 

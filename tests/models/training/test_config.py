@@ -71,6 +71,8 @@ def test_two_losses_without_weight_are_refused() -> None:
 def test_identities_that_a_batch_makes_up_have_no_classifier() -> None:
     with pytest.raises(OptionError, match="compounds makes identities that no classifier knows"):
         TrainConfig(data=Path(), out=Path(), compounds=0.5, id_weight=1.0)
+    with pytest.raises(OptionError, match=r"characters on light paper: take channels grey"):
+        TrainConfig(data=Path(), out=Path(), compounds=0.5)
 
 
 def test_pictures_that_are_turned_must_be_square() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.bundle import read_bundle
-from models.errors import BundleError, DatasetError, InputError, OptionError
+from models.errors import BundleError, DatasetError, InputError, NonFiniteError, OptionError
 from models.training import TrainConfig, train
 from models.training.checkpoint import training_folder
 from tests.models.datasets.fakes import lfw
@@ -104,3 +104,11 @@ def test_the_bundle_says_what_makes_its_figures_weak(
     for sentence in manifest["evaluation"]["warnings"]:
         assert sentence in caplog.text
     assert "The gallery shows one identity only" in " ".join(manifest["evaluation"]["warnings"])
+
+
+def test_a_training_that_diverges_says_at_which_step_and_what_to_do(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    wild = changed(config, out=tmp_path / "b", val_split=None, steps=20, learning_rate=1e30)
+    with pytest.raises(NonFiniteError, match=r"Training diverged at step \d+: .*lower learning rate"):
+        train(wild)

@@ -64,6 +64,17 @@ def test_the_files_go_where_they_are_told_to(bundle: Path, drawn: Path, tmp_path
     out = tmp_path / "out"
     assert run("evaluate", bundle, drawn, *FAST, "--out", out).exit_code == 0
     assert (out / "evaluation.json").read_bytes() == figures.read_bytes()
+    again = run("evaluate", bundle, drawn, *FAST, "--out", out)
+    assert f"Wrote the figures to {out / 'evaluation.json'}, in place of an earlier file." in again.stderr
+
+
+def test_a_protocol_whose_own_figures_are_missing_is_no_success(
+    bundle: Path, drawn: Path, tmp_path: Path
+) -> None:
+    result = run("evaluate", bundle, drawn, *FAST, "--out", tmp_path, "--protocol", "lfw")
+    assert result.exit_code == 1
+    assert "this set has none that could be measured" in result.stderr
+    assert (tmp_path / "evaluation.json").is_file()
 
 
 def test_a_terminal_gets_the_same_figures(bundle: Path, drawn: Path, tmp_path: Path) -> None:
