@@ -11,6 +11,7 @@ from models.engines import Embeddings
 from models.errors import LookalikeError
 from models.images import Pixels
 from service.batch_size import BatchLimits
+from service.cpus import yield_to_others
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.pace import Pace
@@ -144,6 +145,7 @@ class Batcher:
 
     def _live(self, generation: int, lane: int, renewed: bool) -> None:
         """Run batches until the threads of another generation do."""
+        yield_to_others()
         try:
             if renewed:
                 self._encode = self._renew()

@@ -1,5 +1,13 @@
 """Batches side by side, in as many lanes as the engine has."""
 
+import os
+import sys
+import threading
+
+import pytest
+
+from models.engines import Embeddings
+from models.images import Pixels
 from service.errors import EncoderFailedError
 from tests.service.batches import PATIENCE_S, Recorder, Start, numbers, occupy, send
 
@@ -46,3 +54,17 @@ def test_where_one_lane_hangs_all_are_replaced(start: Start) -> None:
     assert [numbers(one.results()) for one in later] == [[4], [5]]
     hanging.free.set()
     assert batcher.failure is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux has a thread a priority of its own")
+def test_who_encodes_lets_the_event_loop_go_first(start: Start) -> None:
+    nice: list[int] = []
+
+    def encode(pixels: Pixels) -> Embeddings:
+        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return pixels[:, 0, 0, :1].astype("float32")
+
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    send(start(encode, lanes=2), 1, 2, 3).results()
+    assert min(nice) > own or own == 19
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
