@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["available_cpus", "yield_to_others"]
 
 _CGROUP = Path("/sys/fs/cgroup")
-_NICE = 5  # a third of a usual thread's share
+_NICE, _NICEST = 5, 19  # above the main thread: a third of its share; and Linux's last
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:
@@ -38,11 +38,12 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def yield_to_others() -> None:
-    """Let the other threads of the process go first, from now on, for the calling one; where Linux can.
+    """Let the process's main thread go before the calling one, from now on; where Linux can.
 
     An event loop beside as many computing threads as processors gets its share and no more. Under ten times
     the load even refusals then wait, for tens of seconds.
     """
     if sys.platform == "linux":
+        first = os.getpriority(os.PRIO_PROCESS, os.getpid())  # the main thread has the process's number
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(first + _NICE, _NICEST))

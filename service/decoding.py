@@ -1,4 +1,4 @@
-"""A few threads that decode pictures before they wait for the encoder."""
+"""Pictures are decoded before they wait for the encoder, in a few threads or in those that encode."""
 
 import logging
 import threading

@@ -179,10 +179,11 @@ class HostedEncoder:
         if not images:
             return []
         job = await self._run(images, look, deadline)
-        if unusable := sum(isinstance(result, ImageError) for result in job.crops()):
+        results = job.crops()
+        if unusable := sum(isinstance(result, ImageError) for result in results):
             self._telemetry.rejected(self.name, "unusable", unusable)
         all_seen: list[Seen | ImageError] = []
-        for position, result in enumerate(job.crops()):
+        for position, result in enumerate(results):
             if isinstance(result, ImageError):
                 all_seen.append(result)
             elif isinstance(result, Exception):
