@@ -11,7 +11,7 @@ from models.engines import Embeddings
 from models.errors import LookalikeError
 from models.images import Pixels
 from service.batch_size import BatchLimits
-from service.cpus import yield_to_others
+from service.cpus import stand_back
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.pace import Pace
@@ -26,6 +26,7 @@ _logger = logging.getLogger("lookalike")
 
 _MOST_ABANDONED = 3  # threads that hang for ever; each holds its engine's memory
 _LOOKS_PER_TIMEOUT = 8
+_STEPS_BACK = 5  # behind the event loop
 
 
 class Batcher:
@@ -145,7 +146,7 @@ class Batcher:
 
     def _live(self, generation: int, lane: int, renewed: bool) -> None:
         """Run batches until the threads of another generation do."""
-        yield_to_others()
+        stand_back(threading.get_native_id(), _STEPS_BACK)
         try:
             if renewed:
                 self._encode = self._renew()

@@ -4,13 +4,12 @@ import contextlib
 import math
 import os
 import sys
-import threading
 from pathlib import Path
 
-__all__ = ["available_cpus", "yield_to_others"]
+__all__ = ["available_cpus", "stand_back"]
 
 _CGROUP = Path("/sys/fs/cgroup")
-_NICE, _NICEST = 5, 19  # above the main thread: a third of its share; and Linux's last
+_NICEST = 19
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:
@@ -37,13 +36,17 @@ def _quota(cgroup: Path) -> float | None:
         return None
 
 
-def yield_to_others() -> None:
-    """Let the process's main thread go before the calling one, from now on; where Linux can.
+def stand_back(task: int, steps: int) -> None:
+    """Let the process's main thread go before a thread of it, or before a process; where Linux can.
 
     An event loop beside as many computing threads as processors gets its share and no more. Under ten times
     the load even refusals then wait, for tens of seconds.
+
+    Args:
+        task: the native number of the thread, or that of the process.
+        steps: of `nice`; with 5 it has a third of the main thread's share, with 10 a tenth.
     """
     if sys.platform == "linux":
         first = os.getpriority(os.PRIO_PROCESS, os.getpid())  # the main thread has the process's number
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(first + _NICE, _NICEST))
+            os.setpriority(os.PRIO_PROCESS, task, min(first + steps, _NICEST))

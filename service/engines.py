@@ -21,6 +21,7 @@ from models.errors import BundleError
 from models.fastest import MEASURED_BATCH
 from models.manifest import Manifest
 from models.runtime import Encoder, load_encoder
+from service.cpus import stand_back
 
 __all__ = ["Engines"]
 
@@ -28,6 +29,7 @@ _logger = logging.getLogger("lookalike")
 
 _MOST_REMEMBERED = 16
 _LONGEST_S = 600.0
+_STEPS_BACK = 10  # behind what is served meanwhile, which stands behind the event loop itself
 _MADE = "A graph for ONNX Runtime is made of %s, once, in %s."
 
 
@@ -194,6 +196,7 @@ async def _run_beside(command: list[str]) -> bytes:
         stderr=subprocess.PIPE,
         start_new_session=True,  # else a Ctrl-C would reach it as well, and seem to be its own failure
     )
+    stand_back(process.pid, _STEPS_BACK)
     try:
         async with asyncio.timeout(_LONGEST_S):
             printed, told = await process.communicate()

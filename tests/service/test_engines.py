@@ -162,6 +162,22 @@ def children() -> list[int]:
     return found
 
 
+def test_an_export_stands_behind_what_is_served_meanwhile(bundle: Path, tmp_path: Path) -> None:
+    steps = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + 10, 19)
+
+    def stands_back() -> bool:
+        return {os.getpriority(os.PRIO_PROCESS, child) for child in children()} == {steps}
+
+    async def compare() -> None:
+        comparing = asyncio.create_task(engines(tmp_path / "engines").compare(bundle, "pytorch"))
+        await until(stands_back)
+        comparing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await comparing
+
+    asyncio.run(compare())
+
+
 def test_an_export_that_is_killed_says_nothing_about_the_encoder(bundle: Path, tmp_path: Path) -> None:
     async def kill() -> bool:
         comparing = asyncio.create_task(engines(tmp_path / "engines").compare(bundle, "pytorch"))
