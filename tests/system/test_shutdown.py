@@ -53,7 +53,9 @@ def test_sigterm_lets_a_running_request_finish_and_exits_0(
 
         request = threading.Thread(target=embed)
         request.start()
-        time.sleep(LONG_REQUEST_S / 4)
+        with server.client() as watcher:
+            while not pictures_wait(watcher):
+                assert request.is_alive()
         told = time.monotonic()
         code = server.stop()
         took = time.monotonic() - told
@@ -89,6 +91,12 @@ def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tm
     assert answer.headers["content-type"] == "application/problem+json"
     assert "stopping" in answer.json()["detail"]
     assert "Traceback" not in server.log.read_text()
+
+
+def pictures_wait(client: httpx2.Client) -> bool:
+    """Return whether a request's pictures were admitted and are not all answered."""
+    lines = client.get("/metrics").text.splitlines()
+    return any(line.startswith("lookalike_waiting_images{") and float(line.split()[-1]) for line in lines)
 
 
 def seconds_for(client: httpx2.Client, pictures: list[str]) -> float:
