@@ -62,7 +62,7 @@ class Admission:
         metrics.waiting_bytes.set_function(lambda: self._bytes)
         metrics.expected_wait.set_function(lambda: self.images * pace.seconds)
 
-    def wait_before(self, images: int) -> float:
+    def wait_before(self, images: int = 1) -> float:
         """Return how many seconds other pictures take before a request with so many has all its turns.
 
         Requests have turns: before one with a single picture there is at most one of each of the others.

@@ -105,6 +105,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own would read the environment, at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
     app.add_middleware(
@@ -125,9 +127,9 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         health,
         metrics,
     )
-    for module in modules:
-        app.include_router(module.router)
-    problems.install(app, [route for module in modules for route in module.router.routes])
+    routes = [route for module in modules for route in module.router.routes]
+    app.router.routes.extend(routes)  # of an included router each request would be matched twice
+    problems.install(app, routes)
     documentation.install(app)
     return app
 

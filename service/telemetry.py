@@ -93,18 +93,19 @@ class RequestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.running = Gauge("lookalike_running_requests", "Requests being served.", registry=registry)
-        self._rejected = Counter(
+        rejected = Counter(
             "lookalike_rejected_requests",
             "Requests by the reason why they were not served: overloaded (429), too_large (413), unavailable "
             "(503), deadline (504), left (the client, before its answer was whole).",
             ["reason"],
             registry=registry,
         )
+        self._rejected = {status: rejected.labels(reason) for status, reason in _REASONS.items()}
 
     def note(self, status: int) -> None:
         """Count a request that ended with this status, where it was rejected."""
-        if reason := _REASONS.get(status):
-            self._rejected.labels(reason).inc()
+        if rejected := self._rejected.get(status):
+            rejected.inc()
 
 
 class Telemetry:

@@ -1,20 +1,19 @@
 """What every request passes first: its id, its log line and the limit on its body. Pure ASGI."""
 
 import asyncio
-import logging
 import math
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import quote
 
-import anyio
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
+from service.api.access_log import AccessLog
 from service.api.admission import refuse_late_pictures
 from service.api.problems import problem_of
 from service.errors import InvalidFieldsError, NotReadyError, OverloadedError, TooLargeError
@@ -22,9 +21,11 @@ from service.telemetry import CLIENT_LEFT, RequestMetrics
 
 __all__ = ["RequestMiddleware"]
 
-_logger = logging.getLogger("lookalike.access")
 _DEADLINE = "X-Deadline-Ms"
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_MOST_DIGITS = 15  # thirty thousand years; Python reads no number of thousands of digits
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+Fields = Mapping[bytes, bytes]  # a request's headers, their names in lower case
 
 
 class RequestMiddleware:
@@ -36,6 +37,7 @@ class RequestMiddleware:
         self._app, self._metrics = app, metrics
         self._max_body_bytes = max_body_bytes
         self._deadline_ms = deadline_ms
+        self._log = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -45,12 +47,13 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        fields: Fields = dict(scope["headers"])
+        given = fields.get(b"x-request-id", b"")
+        request_id = given.decode("ascii") if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 0
+        note = self._log.note
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -61,11 +64,14 @@ class RequestMiddleware:
 
         self._metrics.running.inc()
         try:
-            scope["state"]["deadline"] = self._deadline(headers)
-            refuse_late_pictures(scope, headers)
-            await self._app(scope, self._capped(headers, receive), send_with_id)
-        except (InvalidFieldsError, OverloadedError) as error:
-            await problem_of(Request(scope), error)(scope, receive, send_with_id)
+            scope["state"]["deadline"] = self._deadline(fields)
+            refuse_late_pictures(scope, fields)
+            await self._app(scope, self._capped(fields, receive), send_with_id)
+        except (InvalidFieldsError, OverloadedError) as error:  # of this door; others are answered inside
+            note = self._log.note_refused
+            refusal = problem_of(Request(scope), error)
+            status = refusal.status_code
+            await refusal(scope, receive, send)
         except ClientDisconnect:
             status = CLIENT_LEFT
         except asyncio.CancelledError:  # so uvicorn ends what outlasts the grace of a shutdown
@@ -79,15 +85,7 @@ class RequestMiddleware:
         finally:
             self._metrics.running.dec()
             self._metrics.note(status)
-            elapsed_ms = (time.perf_counter() - started) * 1000
-            _logger.info(
-                "%s %s -> %d in %.1f ms [%s]",
-                scope["method"],
-                quote(scope["path"]),  # a decoded path may hold line breaks
-                status,
-                elapsed_ms,
-                request_id,
-            )
+            note(scope, status, (time.perf_counter() - started) * 1000, request_id)
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a start that fails on purpose say its sentence instead of a traceback."""
@@ -108,34 +106,32 @@ class RequestMiddleware:
                 await send({**failure, "message": str(error)} if known else failure)
             raise
 
-    def _deadline(self, headers: Headers) -> float:
+    def _deadline(self, fields: Fields) -> float:
         """Return until when the answer is wanted, by the event loop's clock; infinity for ever.
 
         Raises:
             InvalidFieldsError: a header that says no time.
         """
-        given = headers.get(_DEADLINE, "").strip()  # blanks around a value do not count, RFC 9110
-        if _DEADLINE not in headers:
-            wanted_ms = self._deadline_ms or math.inf
-        elif given.isascii() and given.isdigit() and int(given) > 0:
-            wanted_ms = int(given)
+        given = fields.get(_DEADLINE.lower().encode())
+        if given is None:
+            wanted_ms: float = self._deadline_ms or math.inf
         else:
-            message = f"{_DEADLINE} must be a whole number of milliseconds above 0, not {given!r}."
-            raise InvalidFieldsError(message, [(f"/header/{_DEADLINE}", message)])
-        return anyio.current_time() + wanted_ms / 1000
+            wanted_ms = _milliseconds(given)
+        return asyncio.get_running_loop().time() + wanted_ms / 1000
 
-    def _capped(self, headers: Headers, receive: Receive) -> Receive:
+    def _capped(self, fields: Fields, receive: Receive) -> Receive:
         """Return a receive that refuses a body as soon as it is known to be too large.
 
         FastAPI's own `max_body_size` would answer in plain text where a problem+json is promised.
         """
         limit = self._max_body_bytes
-        declared = headers.get("content-length", "0")
+        declared = fields.get(b"content-length", b"0")
+        too_much = declared.isdigit() and int(declared) > limit
         received = 0
 
         async def capped() -> Message:
             nonlocal received
-            if declared.isdigit() and int(declared) > limit:
+            if too_much:
                 raise _too_large(limit)
             message = await receive()
             received += len(message.get("body", b""))
@@ -144,6 +140,19 @@ class RequestMiddleware:
             return message
 
         return capped
+
+
+def _milliseconds(given: bytes) -> int:
+    """Return a number of milliseconds as a header has it.
+
+    Raises:
+        InvalidFieldsError: it is none, or none above 0.
+    """
+    digits = given.strip()  # blanks around a value do not count, RFC 9110
+    if digits.isdigit() and len(digits) <= _MOST_DIGITS and (wanted_ms := int(digits)) > 0:
+        return wanted_ms
+    message = f"{_DEADLINE} must be a whole number of milliseconds above 0, not {digits.decode('latin-1')!r}."
+    raise InvalidFieldsError(message, [(f"/header/{_DEADLINE}", message)])
 
 
 def _too_large(limit: int) -> TooLargeError:

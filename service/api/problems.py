@@ -181,7 +181,7 @@ def _methods(request: Request, routes: Sequence[BaseRoute]) -> str:
 
 def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) -> Response:
     request_id = getattr(request.state, "request_id", "")
-    if request.url.path.startswith(_OPENAI_SHAPED):
+    if request.scope["path"].startswith(_OPENAI_SHAPED):
         members = {**members, "message": members["detail"]}
     content = orjson.dumps({**members, "request_id": request_id})
     return Response(

@@ -1,6 +1,7 @@
 """Pictures whose turn would come too late are refused at once, and say when to come back."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,23 @@ def test_their_body_is_not_even_read(settings: Settings, picture: Callable[..., 
         assert asked > 0
 
     busy(scenario, settings, picture)
+
+
+def test_of_a_flood_of_refusals_the_log_has_the_first_few_and_a_number(
+    settings: Settings, picture: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(app: FastAPI, client: httpx2.AsyncClient) -> None:
+        for _ in range(25):
+            assert await answered(app, "/v1/embeddings", {"x-deadline-ms": "500"}) == (429, 0)
+        lines = [one.getMessage() for one in caplog.records]
+        assert [line[:27] for line in lines] == ["POST /v1/embeddings -> 429 "] * 10
+        await until(lambda: len(caplog.records) > 10)
+        assert caplog.records[10].getMessage() == "15 more requests were refused within a second."
+        await answered(app, "/v1/embeddings", {"x-deadline-ms": "500"})
+        assert "-> 429" in caplog.records[11].getMessage()
+
+    with caplog.at_level(logging.INFO, "lookalike.access"):
+        busy(scenario, settings, picture)
 
 
 def test_who_has_time_or_brings_no_picture_is_let_in(

@@ -47,7 +47,7 @@ class Hold:
         return self._inner.run(pixels, alone=alone)
 
 
-@pytest.mark.parametrize("header", ["0", "-5", "1.5", "soon", "", "٣"])
+@pytest.mark.parametrize("header", ["0", "-5", "1.5", "soon", "", "٣", "9" * 5000])
 def test_a_deadline_that_is_none_is_refused(stateless: TestClient, header: str) -> None:
     answer = stateless.get("/v1/encoders", headers=[(b"X-Deadline-Ms", header.encode())])
     assert_problem(answer, 422, "invalid-fields", "whole number of milliseconds")
