@@ -16,7 +16,7 @@ from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.pace import Pace
 from service.telemetry import EncoderMetrics
-from service.turns import Picture, Source, Taken, Turns
+from service.turns import NONE_UNDECODED, Picture, Source, Taken, Turns
 
 __all__ = ["Batcher", "Encode"]
 
@@ -183,10 +183,11 @@ class Batcher:
         """Wait for pictures and take a batch; None where one is to be decoded for it first."""
         with self._changed:
             while generation == self._generation:
-                undecoded, requests = self._source.undecoded() if may_decode else (0, 0)
+                undecoded = self._source.undecoded() if may_decode else NONE_UNDECODED
                 free = self._lanes - len(self._running)
-                share = self._waiting.share(free, undecoded=undecoded, requests=requests)
-                if undecoded and len(self._waiting) < share:
+                share = self._waiting.share(free, undecoded)
+                first = undecoded.single and not self._waiting.single  # or it is behind what is decoded
+                if first or (undecoded.pictures and len(self._waiting) < share):
                     return None
                 batch = self._waiting.take(free)
                 if batch:

@@ -10,8 +10,8 @@ from models.images import Pixels
 from service.batching import Batcher
 from service.errors import EncoderFailedError
 from service.jobs import Job
-from service.rotation import Rotation
 from service.telemetry import EncoderMetrics
+from service.turns import NONE_UNDECODED, RequestTurns, Undecoded
 
 __all__ = ["DecodePool"]
 
@@ -43,7 +43,7 @@ class DecodePool:
     ) -> None:
         self._decode, self._metrics = decode, metrics
         self._ahead, self._ahead_in_all = ahead, 4 * ahead
-        self._waiting: Rotation[Job, int] = Rotation()
+        self._waiting: RequestTurns[int] = RequestTurns()
         self._decoding: dict[Job, int] = {}  # how many of each are being decoded now
         self._changed = threading.Condition()
         self._closed = False
@@ -85,9 +85,10 @@ class DecodePool:
             with self._changed:
                 self._changed.notify(len(self._threads))
 
-    def undecoded(self) -> tuple[int, int]:
-        """Return how many pictures wait for an encoder's lane to decode them, and of how many requests."""
-        return (0, 0) if self._threads else (len(self._waiting), self._waiting.owners)
+    def undecoded(self) -> Undecoded:
+        """Return what waits for an encoder's lane to decode it."""
+        waiting = self._waiting
+        return NONE_UNDECODED if self._threads else Undecoded(len(waiting), waiting.owners, waiting.single)
 
     def decode_one(self) -> bool:
         """Decode the next picture by turns, if one may be decoded now; return whether there was one."""

@@ -1,7 +1,8 @@
 """Decoded pictures that wait for the encoder, how many of them a batch takes, and where they come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from models.images import Pixels
 from service.batch_size import BatchLimits, BatchSize
@@ -10,7 +11,9 @@ from service.jobs import Job
 from service.rotation import Rotation
 from service.telemetry import EncoderMetrics
 
-__all__ = ["Picture", "Source", "Taken", "Turns"]
+__all__ = ["NONE_UNDECODED", "Picture", "RequestTurns", "Source", "Taken", "Turns", "Undecoded"]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,63 @@ class Picture:
 Taken = list[tuple[Job, Picture]]
 
 
+class RequestTurns(Rotation[Job, Item]):
+    """Pictures by turns of their requests.
+
+    Attributes:
+        single: how many of those that wait are all that their request has brought.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.single = 0
+
+    def add(self, owner: Job, item: Item) -> None:
+        """Let a picture wait."""
+        super().add(owner, item)
+        self.single += _single(owner)
+
+    def take(self, may: Callable[[Job], bool] = lambda owner: True) -> tuple[Job, Item] | None:
+        """Take the next by turns, of a request that may have one."""
+        taken = super().take(may)
+        self.single -= taken is not None and _single(taken[0])
+        return taken
+
+    def drop(self, owner: Job) -> list[Item]:
+        """Remove a request's pictures, and return them."""
+        items = super().drop(owner)
+        self.single -= len(items) * _single(owner)
+        return items
+
+    def drop_all(self) -> list[tuple[Job, Item]]:
+        """Remove all, and return them."""
+        self.single = 0
+        return super().drop_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Pictures that a lane could decode by itself.
+
+    Attributes:
+        pictures: how many.
+        requests: whose they are.
+        single: those that are all that their request has brought.
+    """
+
+    pictures: int = 0
+    requests: int = 0
+    single: int = 0
+
+
+NONE_UNDECODED = Undecoded()
+
+
 class Source(Protocol):
     """Where pictures come from."""
 
-    def undecoded(self) -> tuple[int, int]:
-        """Return how many a lane could decode by itself, and of how many requests; any lock may be held."""
+    def undecoded(self) -> Undecoded:
+        """Return what a lane could decode by itself; any lock may be held."""
 
     def decode_one(self) -> bool:
         """Put the next one by turns, decoded by the calling thread; whether there was one."""
@@ -60,13 +115,18 @@ class Turns:
     """
 
     def __init__(self, limits: BatchLimits, metrics: EncoderMetrics) -> None:
-        self._waiting: Rotation[Job, Picture] = Rotation()
+        self._waiting: RequestTurns[Picture] = RequestTurns()
         self._size = BatchSize(limits.most, limits.target_s)
         self._metrics = metrics
 
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._waiting)
+
+    @property
+    def single(self) -> int:
+        """Return how many of them are all that their request has brought."""
+        return self._waiting.single
 
     def waiting(self, job: Job) -> int:
         """Return how many of a job wait."""
@@ -76,16 +136,21 @@ class Turns:
         """Let a picture wait."""
         self._waiting.add(job, picture)
 
-    def share(self, free: int, *, undecoded: int = 0, requests: int = 0) -> int:
+    def share(self, free: int, undecoded: Undecoded = NONE_UNDECODED) -> int:
         """Return how many a lane may take of what waits, and may soon wait.
+
+        A request's only picture has its answer after this batch, so no second one of another request makes
+        the batch longer.
 
         Args:
             free: lanes, this one among them; each is left as much.
-            undecoded: pictures that may be decoded before.
-            requests: of how many requests these are.
+            undecoded: what may be decoded before.
         """
-        most = self._size.for_requests(self._waiting.owners + requests)
-        return min(most, -(-(len(self._waiting) + undecoded) // free))
+        requests = self._waiting.owners + undecoded.requests
+        most = self._size.for_requests(requests)
+        if self._waiting.single or undecoded.single:
+            most = min(most, requests)
+        return min(most, -(-(len(self._waiting) + undecoded.pictures) // free))
 
     def take(self, free: int) -> Taken:
         """Take a batch for one of the lanes that are free; what nobody waits for is dropped."""
@@ -111,3 +176,7 @@ class Turns:
     def drop_all(self) -> Taken:
         """Remove all, and return them."""
         return self._waiting.drop_all()
+
+
+def _single(job: Job) -> bool:
+    return len(job.files) == 1

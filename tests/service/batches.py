@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.errors import BundleError
 from service.batching import Batcher
 from service.jobs import Job, Result
+from service.turns import NONE_UNDECODED, Undecoded
 
 __all__ = [
     "BAD",
@@ -64,8 +65,8 @@ class Elsewhere:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def undecoded(self) -> tuple[int, int]:
-        return (0, 0)
+    def undecoded(self) -> Undecoded:
+        return NONE_UNDECODED
 
     def decode_one(self) -> bool:
         return False

@@ -13,7 +13,8 @@ from service.decoding import DecodePool
 from service.errors import EncoderFailedError
 from service.jobs import Job
 from service.telemetry import Telemetry
-from tests.service.batches import PATIENCE_S, Recorder, Start, Waiter, numbers, occupy, picture
+from service.turns import NONE_UNDECODED, Undecoded
+from tests.service.batches import PATIENCE_S, Recorder, Start, Waiter, numbers, occupy, picture, send
 
 Pool = Callable[..., DecodePool]
 
@@ -57,7 +58,7 @@ def test_who_decodes(start: Start, threads: int, lanes: int, who: str) -> None:
         assert isinstance(found[5], DamagedImageError)
     assert len(decode.threads) == 90
     assert all(name.startswith(who) for name in decode.threads)
-    assert pool.undecoded() == (0, 0)
+    assert pool.undecoded() == NONE_UNDECODED
 
 
 def test_lanes_decode_for_a_whole_batch_and_by_turns(start: Start) -> None:
@@ -72,15 +73,40 @@ def test_lanes_decode_for_a_whole_batch_and_by_turns(start: Start) -> None:
     first = ask(pool, 1)
     assert encoder.entered.acquire(timeout=PATIENCE_S)
     long, short = ask(pool, 20), ask(pool, 1)
-    assert pool.undecoded() == (21, 2)
+    assert pool.undecoded() == Undecoded(pictures=21, requests=2, single=1)
     encoder.sizes.clear()
     encoder.firsts.clear()
     encoder.free.set()
 
     assert numbers(first.results()) == numbers(short.results()) == [0]
     assert numbers(long.results()) == list(range(20))
-    assert encoder.sizes == [8, 8, 5]
-    assert sorted(encoder.firsts[0]) == [0, 0, 1, 2, 3, 4, 5, 6]  # both requests' first, then the long one's
+    assert encoder.sizes == [
+        2,
+        8,
+        8,
+        3,
+    ]  # both requests' first, for the short one is then done; then the long one's
+    assert encoder.firsts[0] == [0, 0]
+    pool.close()
+
+
+def test_a_single_picture_is_decoded_before_the_rest_of_what_others_have_decoded(start: Start) -> None:
+    encoder = Recorder()
+    pool = pool_of(Decoder(), 0)
+    batcher = start(encoder, source=pool)
+    pool.start(batcher)
+    send(batcher, *range(9)).results()  # batches may now be large
+    while encoder.entered.acquire(blocking=False):
+        pass
+    held = occupy(encoder, batcher, 99)
+    long, short = send(batcher, *range(1, 21)), ask(pool, 1)
+    encoder.firsts.clear()
+    encoder.free.set()
+
+    assert numbers(short.results()) == [0]
+    assert numbers(long.results()) == list(range(1, 21))
+    assert numbers(held.results()) == [99]
+    assert encoder.firsts[0] == [1, 0]
     pool.close()
 
 
