@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from anyio import to_thread
+
 from models.errors import BundleError, LookalikeError
 from models.runtime import Encoder
 from service.encoder import HostedEncoder, HostingLimits
 from service.errors import ConflictError, NotFoundError
+from service.memory import give_back
 from service.telemetry import Telemetry
 
 __all__ = ["Compare", "HostedEncoders", "Load"]
@@ -215,3 +218,4 @@ async def _close_when_idle(hosted: HostedEncoder) -> None:
             idle_since = loop.time() if hosted.busy else idle_since
     finally:
         await asyncio.shield(hosted.close())
+    await to_thread.run_sync(give_back)
