@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
@@ -18,27 +17,40 @@ __all__ = ["attended", "awaited", "deadline_of"]
 Result = TypeVar("Result")
 
 
-@dataclass(slots=True)
 class _Wish:
-    """Whether anybody wants the answer; the thread reads it and the event loop sets it.
+    """Whether anybody wants the answer; told on the event loop, asked in any thread.
+
+    Args:
+        deadline: by the event loop's clock.
 
     Attributes:
-        unwanted: nobody does.
-        late: because the deadline has passed.
+        scope: of what is awaited for it; cancelled once nobody wants it. It holds its deadline to the
+            clock, where uvloop's timers may be a moment early.
     """
 
-    unwanted: bool = False
-    late: bool = False
+    def __init__(self, deadline: float) -> None:
+        self.scope = CancelScope(deadline=deadline)
+        self._left = False
+
+    @property
+    def gone(self) -> bool:
+        """Return whether nobody wants the answer any more."""
+        return self.scope.cancel_called
+
+    def leave(self) -> None:
+        """Take note that the client has left; what was late before stays late."""
+        self._left = not self.gone
+        self.scope.cancel()
 
     def refuse(self) -> None:
         """Raise why nobody wants the answer, if so."""
-        if self.late:
+        if self._left:
+            raise ClientDisconnect
+        if self.gone:
             raise DeadlineError(
                 "The deadline passed before the answer was there. Give it more time, or try again when "
                 "less is waiting."
             )
-        if self.unwanted:
-            raise ClientDisconnect
 
 
 def deadline_of(request: Request) -> float:
@@ -63,17 +75,17 @@ async def attended(request: Request, work: Callable[[], Result], limiter: Capaci
         ClientDisconnect: the client left; what the work answered or raised then is dropped.
         DeadlineError: its deadline passed; likewise.
     """
-    wish = _Wish()
+    wish = _Wish(deadline_of(request))
 
     def run() -> Result:
-        with interruptible(lambda: wish.unwanted):
+        with interruptible(lambda: wish.gone):
             checkpoint()
             return work()
 
     try:
         return await _wanted(request, wish, to_thread.run_sync(run, limiter=limiter))
     finally:
-        wish.unwanted = True  # or a shutdown that cancels this request would leave its thread computing
+        wish.scope.cancel()  # or a shutdown that cancels this request would leave its thread computing
 
 
 async def awaited(request: Request, work: Awaitable[Result]) -> Result:
@@ -87,22 +99,14 @@ async def awaited(request: Request, work: Awaitable[Result]) -> Result:
         ClientDisconnect: the client left.
         DeadlineError: its deadline passed.
     """
-    return await _wanted(request, _Wish(), work)
+    return await _wanted(request, _Wish(deadline_of(request)), work)
 
 
 async def _wanted(request: Request, wish: _Wish, work: Awaitable[Result]) -> Result:
     """Await work while somebody wants it; raise why nobody does, or what the work raised."""
-    scope, loop = CancelScope(), asyncio.get_running_loop()
-
-    def leave(*, late: bool) -> None:
-        wish.late, wish.unwanted = late, True
-        scope.cancel()
-
-    deadline = deadline_of(request)
-    timer = loop.call_at(deadline, lambda: leave(late=True)) if deadline < math.inf else None
-    watcher = loop.create_task(_watch(request, lambda: leave(late=False)))  # a group would cost more
+    watcher = asyncio.create_task(_watch(request, wish))  # a group would cost more
     try:
-        with scope:
+        with wish.scope:
             result = await work
         wish.refuse()
         return result
@@ -111,12 +115,10 @@ async def _wanted(request: Request, wish: _Wish, work: Awaitable[Result]) -> Res
         raise
     finally:
         watcher.cancel()
-        if timer:
-            timer.cancel()
 
 
-async def _watch(request: Request, left: Callable[[], None]) -> None:
+async def _watch(request: Request, wish: _Wish) -> None:
     """Wait for the client to leave; after the body nothing else comes from it."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    left()
+    wish.leave()

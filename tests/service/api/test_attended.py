@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVarTuple
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import OptionError
 from models.interruption import checkpoint
-from service.api.attended import attended
+from service.api.attended import attended, awaited
 from service.app import create_app
+from service.errors import DeadlineError
 from service.settings import Settings
 from tests.service.api.wires import pack
 
 PATIENCE_S = 30
+Given = TypeVarTuple("Given")
 
 
 class Client:
@@ -138,6 +141,52 @@ def test_work_that_never_asks_runs_to_its_end_and_keeps_its_place_until_then() -
         assert limiter.borrowed_tokens == 0
 
     asyncio.run(scenario())
+
+
+def test_who_leaves_after_the_deadline_was_late() -> None:
+    async def scenario() -> None:
+        client, may_end, clock = Client(), threading.Event(), asyncio.get_running_loop().time
+        request = await client.request()
+        request.state.deadline = clock() + 0.05
+        work = asyncio.create_task(attended(request, lambda: may_end.wait(PATIENCE_S), CapacityLimiter(1)))
+        await until(lambda: clock() > request.state.deadline)
+        await asyncio.sleep(0)
+        client.leave()
+        await asyncio.sleep(0.01)
+        may_end.set()
+        with pytest.raises(DeadlineError):
+            await work
+
+    asyncio.run(scenario())
+
+
+class HastyLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers come early, as uvloop's do by up to a millisecond."""
+
+    def call_at(
+        self, when: float, callback: Callable[[*Given], object], *args: *Given, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when - 0.02, callback, *args, context=context)
+
+
+def test_no_deadline_passes_before_its_time() -> None:
+    async def scenario() -> None:
+        clock, ended = asyncio.get_running_loop().time, []
+        request = await Client().request()
+        request.state.deadline = clock() + 0.05
+
+        async def work() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(clock())
+
+        with pytest.raises(DeadlineError):
+            await awaited(request, work())
+        assert ended[0] >= request.state.deadline
+
+    with asyncio.Runner(loop_factory=HastyLoop) as runner:
+        runner.run(scenario())
 
 
 def test_a_client_that_stays_gets_the_answer_or_the_error_as_it_is() -> None:
