@@ -91,12 +91,17 @@ class DecodePool:
         return NONE_UNDECODED if self._threads else Undecoded(len(waiting), waiting.owners, waiting.single)
 
     def decode_one(self) -> bool:
-        """Decode the next picture by turns, if one may be decoded now; return whether there was one."""
+        """Decode the next picture by turns, if one may be decoded now; return whether another may follow.
+
+        Where all are gone meanwhile that is so: else a lane would wait for pictures without having looked for
+        those that came just then, of which it was told before it waited.
+        """
         with self._changed:
             taken = self._take()
+            too_far_ahead = taken is None and len(self._waiting) > 0
         if taken:
             self._decode_taken(*taken)
-        return taken is not None
+        return not too_far_ahead
 
     def give_up(self, why: str) -> None:
         """Give what waits an exception."""

@@ -95,7 +95,10 @@ class Source(Protocol):
         """Return what a lane could decode by itself; any lock may be held."""
 
     def decode_one(self) -> bool:
-        """Put the next one by turns, decoded by the calling thread; whether there was one."""
+        """Put the next one by turns, decoded by the calling thread; whether it is worth to look for another.
+
+        It is not where as many wait already as may.
+        """
 
     def make_room(self) -> None:
         """Be told, in a lane's thread or another, that fewer wait and others may be decoded."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from service.jobs import Job
 from service.telemetry import Telemetry
 from service.turns import NONE_UNDECODED, Undecoded
 from tests.service.batches import PATIENCE_S, Recorder, Start, Waiter, numbers, occupy, picture, send
-
-Pool = Callable[..., DecodePool]
 
 
 class Decoder:
@@ -120,6 +119,41 @@ def test_what_a_lane_decodes_is_a_part_of_its_batch_time(start: Start) -> None:
     pool.start(start(encoder, target_s=0.2, source=pool))
     ask(pool, 30).results()
     assert max(encoder.sizes) <= 4  # of 0.05 s each, whose encoding takes next to nothing
+    pool.close()
+
+
+class Meanwhile(DecodePool):
+    """Where the requests that a lane was about to decode leave, and others come before it hears of that."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.leaving: Waiter | None = None
+        self.coming: Waiter | None = None
+        self.came = threading.Event()
+
+    def decode_one(self) -> bool:
+        if self.leaving is None:
+            return super().decode_one()
+        self.drop(self.leaving.job)
+        self.leaving = None
+        another = super().decode_one()
+        self.coming = ask(self, 1)
+        self.came.set()
+        return another
+
+
+def test_a_lane_that_finds_nothing_any_more_sees_what_came_meanwhile(start: Start) -> None:
+    encoder = Recorder()
+    pool = Meanwhile(Decoder(), threads=0, ahead=16, metrics=Telemetry().of_encoder("tiny"))
+    batcher = start(encoder, source=pool)
+    pool.start(batcher)
+    running = occupy(encoder, batcher, 1)
+    pool.leaving = ask(pool, 1)
+    encoder.free.set()
+    assert numbers(running.results()) == [1]
+    assert pool.came.wait(PATIENCE_S)
+    assert pool.coming is not None
+    assert numbers(pool.coming.results()) == [0]
     pool.close()
 
 
