@@ -47,6 +47,6 @@ def stand_back(task: int, steps: int) -> None:
         steps: of `nice`; with 5 it has a third of the main thread's share, with 10 a tenth.
     """
     if sys.platform == "linux":
-        first = os.getpriority(os.PRIO_PROCESS, os.getpid())  # the main thread has the process's number
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a sandbox may forbid either
+            first = os.getpriority(os.PRIO_PROCESS, os.getpid())  # the main thread has the process's number
             os.setpriority(os.PRIO_PROCESS, task, min(first + steps, _NICEST))
