@@ -33,7 +33,7 @@ class Batcher:
     """Takes what waits as soon as a lane is free, one picture of each request after the other.
 
     Nothing is waited for beyond the first picture: a batch is what has come while the last ones ran, or the
-    share of it that leaves as much for each other lane that is free. Lanes decode, before they take it, what
+    lane's share of all that waits and runs. Lanes decode, before they take it, what
     nobody else does. Where a batch fails it is run again in halves, so that only the picture at fault gets
     the exception. Where a thread dies, or the encoder does not come back in time, everything that waits gets
     an exception at once, and new threads go on, with an encoder loaded anew where the old one hangs.
@@ -184,12 +184,12 @@ class Batcher:
         with self._changed:
             while generation == self._generation:
                 undecoded = self._source.undecoded() if may_decode else NONE_UNDECODED
-                free = self._lanes - len(self._running)
-                share = self._waiting.share(free, undecoded)
+                running = sum(len(batch) for batch, _ in self._running.values())
+                share = self._waiting.share(self._lanes, running=running, undecoded=undecoded)
                 first = undecoded.single and not self._waiting.single  # or it is behind what is decoded
                 if first or (undecoded.pictures and len(self._waiting) < share):
                     return None
-                batch = self._waiting.take(free)
+                batch = self._waiting.take(self._lanes, running=running)
                 if batch:
                     self._running[lane] = (batch, time.perf_counter())
                     if self._waiting:

@@ -139,25 +139,27 @@ class Turns:
         """Let a picture wait."""
         self._waiting.add(job, picture)
 
-    def share(self, free: int, undecoded: Undecoded = NONE_UNDECODED) -> int:
+    def share(self, lanes: int, *, running: int = 0, undecoded: Undecoded = NONE_UNDECODED) -> int:
         """Return how many a lane may take of what waits, and may soon wait.
 
         A request's only picture has its answer after this batch, so no second one of another request makes
-        the batch longer.
+        the batch longer. And lanes have as much each: where clients send the next picture when they have an
+        answer, one lane would otherwise have nearly all of them, and the others wait for those to come back.
 
         Args:
-            free: lanes, this one among them; each is left as much.
+            lanes: that there are.
+            running: pictures in the other lanes.
             undecoded: what may be decoded before.
         """
         requests = self._waiting.owners + undecoded.requests
         most = self._size.for_requests(requests)
         if self._waiting.single or undecoded.single:
             most = min(most, requests)
-        return min(most, -(-(len(self._waiting) + undecoded.pictures) // free))
+        return min(most, -(-(len(self._waiting) + undecoded.pictures + running) // lanes))
 
-    def take(self, free: int) -> Taken:
-        """Take a batch for one of the lanes that are free; what nobody waits for is dropped."""
-        most = self.share(free)
+    def take(self, lanes: int, *, running: int = 0) -> Taken:
+        """Take a batch for a lane, its share; what nobody waits for is dropped."""
+        most = self.share(lanes, running=running)
         batch: Taken = []
         while len(batch) < most and (taken := self._waiting.take()):
             job, picture = taken

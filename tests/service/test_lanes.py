@@ -38,6 +38,21 @@ def test_a_lane_leaves_as_much_for_each_other_that_is_free(start: Start) -> None
     assert max(encoder.sizes) <= 32  # never all of what came, as a single lane would take
 
 
+def test_no_lane_takes_more_than_its_share_of_what_waits_and_runs(start: Start) -> None:
+    encoder = Recorder()
+    batcher = start(encoder, lanes=2)
+    send(batcher, *range(32)).results()  # batches may now be large
+    while encoder.entered.acquire(blocking=False):
+        pass
+    encoder.sizes.clear()
+    held = occupy(encoder, batcher, 1), occupy(encoder, batcher, 2)
+    waiting = [send(batcher, number) for number in range(3, 12)]
+    encoder.free.set()
+
+    assert [numbers(one.results()) for one in (*held, *waiting)] == [[number] for number in range(1, 12)]
+    assert encoder.sizes == [1, 1, 5, 4]  # and not 9, while the other lane has nothing
+
+
 def test_where_one_lane_hangs_all_are_replaced(start: Start) -> None:
     hanging, fresh = Recorder(), Recorder()
     batcher = start(hanging, renew=lambda: fresh, timeout_s=0.3, lanes=2)
