@@ -26,6 +26,8 @@ from service.telemetry import Telemetry
 
 __all__ = ["HostedEncoder", "HostingLimits"]
 
+_AS_USUAL = Look()
+
 
 @dataclass(frozen=True, slots=True)
 class HostingLimits:
@@ -137,19 +139,19 @@ class HostedEncoder:
         return self.admission.images
 
     async def embed(
-        self, images: Sequence[bytes], *, deadline: float = math.inf
+        self, images: Sequence[bytes], look: Look = _AS_USUAL, *, deadline: float = math.inf
     ) -> list[Embeddings | ImageError]:
         """Return one (D,) float32 embedding a picture, or the error that it is; of faces the largest one's.
 
         Args:
             images: the files.
+            look: how they are looked at; of all faces the largest counts.
             deadline: as in `see`.
 
         Raises:
-            TooLargeError, OverloadedError, EncoderFailedError, BundleError: as `see`.
+            OptionError, TooLargeError, OverloadedError, EncoderFailedError, BundleError: as `see`.
         """
-        look = self.for_one(Look())
-        return [one_of(seen) for seen in await self.see(images, look, deadline=deadline)]
+        return [one_of(seen) for seen in await self.see(images, self.for_one(look), deadline=deadline)]
 
     async def see(
         self, images: Sequence[bytes], look: Look, *, deadline: float = math.inf

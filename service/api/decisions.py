@@ -13,6 +13,7 @@ from service.api.schemas import VerifyAnswer, VerifyRequest
 from service.api.state import ServicesDep
 from service.api.wire import accepts, body
 from service.errors import ConflictError
+from service.jobs import Look
 
 __all__ = ["router"]
 
@@ -26,10 +27,12 @@ async def verify(
     services: ServicesDep,
 ) -> Response:
     """Compare two samples: `verified` where their distance is below the threshold."""
-    encoder = services.encoder
+    encoder = services.encoders.named(wanted.model)
     if wanted.threshold is None:
         raise _no_rate(encoder.manifest)
-    rows = await resolve(request, [wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__)
+    rows = await resolve(
+        request, [wanted.a, wanted.b], encoder, ("/a", "/b").__getitem__, look=Look(wanted.faces)
+    )
     metric = wanted.metric or encoder.manifest.metric
     distance = await services.store(lambda: paired(rows[:1], rows[1:], metric).item())
     answer: dict[str, Any] = {

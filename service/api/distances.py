@@ -18,6 +18,7 @@ from service.api.samples import resolve
 from service.api.state import ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
+from service.jobs import Look
 
 __all__ = ["router"]
 
@@ -38,7 +39,7 @@ async def compute_distances(
     services: ServicesDep,
 ) -> Response:
     """Compute distances: smaller is closer, exact, for vectors and pictures alike."""
-    encoder = services.encoder
+    encoder, look = services.encoders.named(wanted.model), Look(wanted.faces)
     how = Comparing(
         name=wanted.metric,
         p=wanted.p,
@@ -47,11 +48,11 @@ async def compute_distances(
         reduction=wanted.reduction,
     )
     how.check_given(y=wanted.y is not None)
-    x = await resolve(request, wanted.x, encoder, lambda row: pointer_of("x", row))
+    x = await resolve(request, wanted.x, encoder, lambda row: pointer_of("x", row), look=look)
     y = (
         None
         if wanted.y is None
-        else await resolve(request, wanted.y, encoder, lambda row: pointer_of("y", row))
+        else await resolve(request, wanted.y, encoder, lambda row: pointer_of("y", row), look=look)
     )
     needs = _needs(request, Rows.of(x), None if y is None else Rows.of(y), how)
     return await services.compute(request, lambda: _answer(request, x, y, how), needs)

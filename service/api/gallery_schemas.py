@@ -19,7 +19,7 @@ from torch import Tensor
 
 from service.api.item_rows import rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
-from service.api.schemas import Answer, FaceAnswer, QualityAnswer, RequestBody, Words
+from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
 from service.api.validation import sentence_of
 from service.gallery.fields import FieldType
 
@@ -210,9 +210,7 @@ class ItemsRequest(RequestBody):
     on_error: Literal["continue", "abort"] = Field(
         "continue", description="Whether the good items are written where others are rejected."
     )
-    faces: Literal["largest", "one"] | None = Field(
-        None, description="Which face of a photograph is enrolled, where the encoder has a face detector."
-    )
+    faces: OneFace = None
     include: Words[Literal["quality"]] = Field([], description="quality: of each crop; faces always have it.")
 
     @model_validator(mode="before")

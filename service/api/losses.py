@@ -25,6 +25,7 @@ from service.api.samples import resolve
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
+from service.jobs import Look
 
 __all__ = ["router"]
 
@@ -62,17 +63,20 @@ async def compute_batch_loss(
     services: ServicesDep,
 ) -> Response:
     """Mine triplets from a labelled batch and compute their loss, counts and gradient."""
-    rows = await resolve(
-        request, wanted.embeddings, services.encoder, lambda row: pointer_of("embeddings", row)
-    )
+    rows = await _rows(request, "embeddings", wanted, services)
     codes, pairs = await services.store(lambda: _coded(wanted, len(rows)))
     needs = _needs_of_batch(request, Rows.of(rows), wanted, pairs)
     return await services.compute(request, lambda: render(request, _batch_loss(rows, codes, wanted)), needs)
 
 
-async def _rows(request: Request, name: str, wanted: TripletLossRequest, services: Services) -> Tensor:
-    """Return the samples of one side of the triplets."""
-    return await resolve(request, getattr(wanted, name), services.encoder, lambda row: pointer_of(name, row))
+async def _rows(
+    request: Request, name: str, wanted: TripletLossRequest | BatchLossRequest, services: Services
+) -> Tensor:
+    """Return the samples of a field."""
+    encoder, look = services.encoders.named(wanted.model), Look(wanted.faces)
+    return await resolve(
+        request, getattr(wanted, name), encoder, lambda row: pointer_of(name, row), look=look
+    )
 
 
 def _needs_of_triplets(request: Request, sides: list[Tensor], wanted: TripletLossRequest) -> Needs:

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from service.api.samples import Samples
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer, ModelName, OneFace, RequestBody
 
 __all__ = [
     "BatchLossAnswer",
@@ -46,6 +46,8 @@ class DistancesRequest(RequestBody):
     paired: bool = Field(False, description="Compare x[i] with y[i] only.")
     normalize: bool = Field(False, description="L2-normalise the rows first.")
     reduction: Literal["none", "mean", "sum"] = "none"
+    model: ModelName = None
+    faces: OneFace = None
 
 
 class DistancesAnswer(Answer):
@@ -90,6 +92,8 @@ class TripletLossRequest(RequestBody):
     )
     reduction: Literal["none", "mean", "sum", "mean_active"] = "mean"
     gradients: bool = Field(False, description="Also give the gradient for each sample.")
+    model: ModelName = None
+    faces: OneFace = None
 
 
 class TripletGradients(Answer):
@@ -168,6 +172,8 @@ class BatchLossRequest(RequestBody):
     return_triplets: int = Field(
         0, ge=-1, le=100_000, description="The n triplets with the largest loss; -1 all that were formed."
     )
+    model: ModelName = None
+    faces: OneFace = None
 
 
 class MinedTriplet(Answer):

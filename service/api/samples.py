@@ -35,6 +35,8 @@ __all__ = [
 
 Found = TypeVar("Found")
 
+_AS_USUAL = Look()
+
 _IMAGE = (
     "A data URI, or bare base64; or an http(s) URL, where the server fetches pictures from its host (from "
     "none unless LOOKALIKE_URL_HOSTS is set)."
@@ -123,7 +125,12 @@ def _image_bytes(sample: object) -> bytes:
 
 
 async def resolve(
-    request: Request, samples: object, encoder: HostedEncoder, at: Callable[[int], str]
+    request: Request,
+    samples: object,
+    encoder: HostedEncoder,
+    at: Callable[[int], str],
+    *,
+    look: Look = _AS_USUAL,
 ) -> Tensor:
     """Return samples as the rows of one tensor, pictures embedded.
 
@@ -132,6 +139,7 @@ async def resolve(
         samples: a list of samples, or an (N, D) tensor.
         encoder: embeds the pictures.
         at: gives the JSON pointer of the n-th sample, for errors.
+        look: which face of a photograph counts; of all faces the largest does.
 
     Returns:
         (N, D) with N >= 1: float64 and half precisions where the client sent such a tensor, else float32.
@@ -140,8 +148,11 @@ async def resolve(
         ClientDisconnect, DeadlineError: nobody waits any more.
         InvalidFieldsError: no samples, entries that are none, rows of different lengths, or pictures
             that cannot be used, each with its pointer.
+        OptionError: a face is to be chosen, if only of vectors, and the encoder finds none.
     """
     if isinstance(samples, Tensor):
+        if look.faces is not None:  # refused as it is with a list
+            await _embed_all(request, [], encoder, look)
         if samples.ndim != 2 or 0 in samples.shape:
             message = f"The tensor must be (N, D) with N and D at least 1; it is {tuple(samples.shape)}."
             raise _located(at(0).rpartition("/")[0], message, ShapeError)
@@ -150,9 +161,10 @@ async def resolve(
     if not listed:
         message = "There is no sample in it. Give at least one vector or image."
         raise _located(at(0).rpartition("/")[0], message, ShapeError)
-    if not any(is_image(sample) for sample in listed):
+    pictures = [sample for sample in listed if is_image(sample)]
+    if not pictures and look.faces is None:
         return await to_thread.run_sync(_rows, listed, at)
-    embedded = iter(await _embed_all(request, [sample for sample in listed if is_image(sample)], encoder))
+    embedded = iter(await _embed_all(request, pictures, encoder, look))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
     if errors:
@@ -162,11 +174,11 @@ async def resolve(
 
 
 async def _embed_all(
-    request: Request, pictures: Sequence[object], encoder: HostedEncoder
+    request: Request, pictures: Sequence[object], encoder: HostedEncoder, look: Look
 ) -> list[Embeddings | ImageError]:
     """Return one embedding or error for each picture, in order, while the request's client waits for them."""
     return await _for_files(
-        request, pictures, lambda files: encoder.embed(files, deadline=deadline_of(request))
+        request, pictures, lambda files: encoder.embed(files, look, deadline=deadline_of(request))
     )
 
 

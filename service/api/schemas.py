@@ -28,7 +28,9 @@ __all__ = [
     "HealthAnswer",
     "HostRequest",
     "Model",
+    "ModelName",
     "ModelsAnswer",
+    "OneFace",
     "QualityAnswer",
     "RequestBody",
     "VerifyAnswer",
@@ -70,6 +72,19 @@ Faces = Annotated[
         description="Which faces of a photograph count, where the encoder has a face detector; its own "
         "choice if left out. one: there must be exactly one."
     ),
+]
+
+
+OneFace = Annotated[
+    Literal["largest", "one"] | None,
+    Field(
+        description="Which face of a photograph counts, where the encoder has a face detector; its own "
+        "choice if left out, the largest where that is all. one: there must be exactly one."
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    Field(description="The encoder of the pictures, by its name; the default one if left out."),
 ]
 
 
@@ -124,7 +139,7 @@ class EmbeddingsRequest(RequestBody):
     )
 
     input: Inputs = Field(description="One picture or a list: data URIs, base64, or URLs where they are on.")
-    model: str | None = Field(None, description="An encoder's name; the hosted one if left out.")
+    model: ModelName = None
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64 is little-endian float32."
     )
@@ -179,6 +194,8 @@ class VerifyRequest(RequestBody):
     metric: Literal["cosine", "euclidean"] | None = Field(
         None, description="The encoder's metric if left out."
     )
+    model: ModelName = None
+    faces: OneFace = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "VerifyRequest":

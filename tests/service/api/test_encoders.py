@@ -87,6 +87,20 @@ def test_several_are_hosted_from_the_start(operated: Settings, picture: Draw) ->
         assert client.get("/health/ready").status_code == 200
 
 
+def test_a_comparison_names_its_encoder_and_takes_its_metric(operated: Settings, picture: Draw) -> None:
+    settings = operated.model_copy(update={"encoders": str(operated.bundles_dir / "other")})
+    pair = {"a": data_uri(picture(0)), "b": data_uri(picture(1)), "threshold": 1}
+    with TestClient(create_app(settings)) as client:
+        a, b = (embed(client, picture(identity), "other") for identity in range(2))
+        told = client.post("/v1/verify", json={**pair, "model": "other"}).json()
+        assert (told["metric"], client.post("/v1/verify", json=pair).json()["metric"]) == (
+            "cosine",
+            "euclidean",
+        )
+        cosine = np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
+        assert told["distance"] == pytest.approx(1 - cosine, abs=1e-6)
+
+
 def test_one_is_replaced_and_its_collections_say_so(client: TestClient, picture: Draw) -> None:
     client.put("/v1/collections/c")
     before = embed(client, picture())

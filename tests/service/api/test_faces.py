@@ -1,11 +1,14 @@
 """Photographs of faces through the API: found, chosen, enrolled and searched with."""
 
 import base64
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load
+from httpx2 import Response
+from safetensors.numpy import load, save
 from starlette.testclient import TestClient
 
 from models.detector_import import DetectorOptions, add_detector
@@ -145,6 +148,54 @@ def test_verify_and_distances_compare_faces_and_refuse_pictures_without(faces: T
     answer = faces.post("/v1/distances", json={"x": [sent(ANNA), sent()]})
     problem = assert_problem(answer, 422, "no-face")
     assert [error["pointer"] for error in problem["errors"]] == ["/x/1"]
+
+
+COMPARED: list[tuple[str, dict[str, Any], str]] = [
+    ("/v1/verify", {"a": sent(ANNA), "b": sent(ANNA, BEN), "threshold": 1}, "/b"),
+    ("/v1/distances", {"x": [sent(ANNA)], "y": [sent(ANNA, BEN)]}, "/y/0"),
+    (
+        "/v1/losses/triplet",
+        {"anchor": [sent(ANNA)], "positive": [sent(ANNA, BEN)], "negative": [sent(CARLA)]},
+        "/positive/0",
+    ),
+    (
+        "/v1/losses/batch",
+        {"embeddings": [sent(BEN), sent(ANNA, BEN), sent(CARLA)], "labels": [0, 0, 1], "mining": "hard"},
+        "/embeddings/1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "pointer"), COMPARED)
+def test_wherever_faces_are_compared_a_request_says_which_and_by_which_encoder(
+    faces: TestClient, path: str, fields: dict[str, Any], pointer: str
+) -> None:
+    usual = faces.post(path, json=fields)
+    assert usual.status_code == 200, usual.text
+    assert faces.post(path, json={**fields, "faces": "largest"}).status_code == 200
+    problem = assert_problem(faces.post(path, json={**fields, "faces": "one"}), 422, "several-faces")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert_problem(faces.post(path, json={**fields, "faces": "all"}), 422, "invalid-fields")
+    crops = {**fields, "model": "crops"}
+    assert faces.post(path, json=crops).json() != usual.json()
+    assert_problem(faces.post(path, json={**crops, "faces": "largest"}), 422, "invalid-option")
+    assert_problem(faces.post(path, json={**fields, "model": "none"}), 404, "not-found", "'crops'")
+
+
+@pytest.mark.parametrize("wire", ["json", "safetensors"])
+def test_vectors_compare_as_they_are_whichever_encoder_is_named(faces: TestClient, wire: str) -> None:
+    def distances(**fields: str) -> Response:
+        if wire == "json":
+            return faces.post("/v1/distances", json={"x": [[0, 0], [3, 4]], **fields})
+        x = np.array([[0, 0], [3, 4]], dtype=np.float32)
+        headers = {"content-type": "application/x-safetensors"}
+        return faces.post(
+            "/v1/distances", content=save({"x": x}, {"json": json.dumps(fields)}), headers=headers
+        )
+
+    assert distances(model="crops").json()["distances"] == [[0, 5], [5, 0]]
+    assert distances(model="photos", faces="one").status_code == 200
+    assert_problem(distances(model="crops", faces="one"), 422, "invalid-option")
 
 
 def test_where_one_face_is_needed_all_of_the_encoder_count_as_the_largest(
