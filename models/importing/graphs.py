@@ -48,6 +48,8 @@ def import_onnx(path: Path, out: Path, options: ImportOptions) -> ImportReport:
     notes = [described(input_spec)]
     if itself:
         notes.append("The graph normalises pixels by itself, so the preset's mean and std are left away.")
+    if options.size is None and None in (signature.height, signature.width):
+        notes.append(f"The graph leaves its size open, and the preset {options.preset} says it; or --size.")
     inputs = reference_inputs(input_spec)
     settled = _settle_batch(model, raw, signature, inputs, input_spec)
     notes += settled.notes
@@ -112,24 +114,29 @@ def _prepared(signature: Signature, options: ImportOptions, *, itself: bool) -> 
     depth = signature.depth or (1 if known.channels == "grey" else 3)
     if known.channels is not None and (known.channels == "grey") != (depth == 1):
         raise OptionError(f"--channels {known.channels} does not fit the graph's {depth} input channel(s).")
-    prepared = replace(known, size=_size(signature, options.size, known.size))
+    prepared = replace(known, size=_size(signature, options, known.size))
     prepared.check("The graph")
     return prepared
 
 
 def _size(
-    signature: Signature, wanted: tuple[int, int] | None, usual: tuple[int, int] | None
+    signature: Signature, options: ImportOptions, known: tuple[int, int] | None
 ) -> tuple[int, int] | None:
-    """Return (height, width) as the graph fixes it, else as it is wanted, else as the preset has it."""
+    """Return (height, width) as the graph fixes it, else as it is known.
+
+    Raises:
+        OptionError: --size, or else the preset, has another one than the graph.
+    """
     height, width = signature.height, signature.width
-    if height is not None and width is not None and wanted is None:
-        return height, width
-    chosen = wanted or usual
-    if chosen is None or (height or chosen[0], width or chosen[1]) == chosen:
-        return chosen
-    if wanted is None:
-        return None
+    if known is None:
+        return None if height is None or width is None else (height, width)
+    fitting = height or known[0], width or known[1]
+    if fitting == known:
+        return known
+    fixed = f"The graph fixes the input at {height or 'any'} x {width or 'any'} (height x width)"
+    if options.size is not None:
+        raise OptionError(f"{fixed}, which --size {known[0]}x{known[1]} does not fit.")
     raise OptionError(
-        f"The graph fixes the input at {height or 'any'} x {width or 'any'} (height x width), which "
-        f"--size {wanted[0]}x{wanted[1]} does not fit."
+        f"{fixed}, and the preset {options.preset} is for {known[0]} x {known[1]}: is it the preset of "
+        f"another encoder? If its other numbers are right, add --size {fitting[0]}x{fitting[1]}."
     )

@@ -27,6 +27,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
+FACES: dict[str, Any] = {"preset": "insightface", "size": (8, 10)}
+
+
 def take_in(tmp_path: Path, model: Any = None, **given: Any) -> ImportReport:
     path = tmp_path / "graph.onnx"
     if model is not None:
@@ -36,7 +39,9 @@ def take_in(tmp_path: Path, model: Any = None, **given: Any) -> ImportReport:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_says_all_that_a_graph_leaves_open(tmp_path: Path, preset: str) -> None:
-    manifest = take_in(tmp_path, encoder_graph(size=("h", "w")), preset=preset).encoder.manifest
+    report = take_in(tmp_path, encoder_graph(size=("h", "w")), preset=preset)
+    assert any(f"leaves its size open, and the preset {preset} says it" in note for note in report.notes)
+    manifest = report.encoder.manifest
     spec, published = manifest.input, PUBLISHED[preset]
     assert ((spec.height, spec.width), spec.channels) == (published["size"], "rgb")
     assert spec.mean == pytest.approx(published["mean"])
@@ -45,17 +50,25 @@ def test_a_preset_says_all_that_a_graph_leaves_open(tmp_path: Path, preset: str)
     assert (manifest.normalize, manifest.metric) == (True, "cosine")
 
 
-def test_options_come_before_a_preset_and_the_graphs_size_before_its_size(tmp_path: Path) -> None:
+def test_options_come_before_a_preset(tmp_path: Path) -> None:
     given: dict[str, Any] = {"std": (0.25,), "pixel_max": 1, "channels": "bgr", "metric": "euclidean"}
+    given["size"] = (8, 10)
     manifest = take_in(tmp_path, encoder_graph(), preset="arcface", normalize=False, **given).encoder.manifest
     assert (manifest.input.height, manifest.input.width) == (8, 10)
     assert (manifest.input.mean, manifest.input.std) == ((127.5,) * 3, (63.75,) * 3)
     assert (manifest.input.channels, manifest.metric, manifest.normalize) == ("bgr", "euclidean", False)
 
 
-def test_a_presets_size_that_does_not_fit_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"Add: --size HEIGHTxWIDTH\.$"):
-        take_in(tmp_path, encoder_graph(size=(8, "w")), preset="arcface")
+@pytest.mark.parametrize(
+    ("size", "fixed", "fitting"), [((8, 10), "8 x 10", "8x10"), ((8, "w"), "8 x any", "8x112")]
+)
+def test_a_presets_size_that_contradicts_the_graph_is_refused(
+    tmp_path: Path, size: tuple[int | str, int | str], fixed: str, fitting: str
+) -> None:
+    match = rf"at {fixed} \(height x width\), and the preset arcface is for 112 x 112.* --size {fitting}\.$"
+    with pytest.raises(OptionError, match=match):
+        take_in(tmp_path, encoder_graph(size=size), preset="arcface")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
@@ -97,7 +110,7 @@ def normalising(scaling: str, mean: float, by: float, *, constants: bool = False
 def test_a_graph_that_normalises_by_itself_gets_pixels_as_they_are(
     tmp_path: Path, scaling: str, by: float, constants: bool
 ) -> None:
-    report = take_in(tmp_path, normalising(scaling, 127.5, by, constants=constants), preset="insightface")
+    report = take_in(tmp_path, normalising(scaling, 127.5, by, constants=constants), **FACES)
     assert any("normalises pixels by itself" in note for note in report.notes)
     pictures = np.random.default_rng(5).integers(0, 256, (3, 8, 10, 3)).astype(np.uint8)
     plain = save_graph(tmp_path / "plain.onnx")
@@ -107,12 +120,12 @@ def test_a_graph_that_normalises_by_itself_gets_pixels_as_they_are(
 
 
 def test_a_graph_that_shifts_small_numbers_is_not_taken_for_one(tmp_path: Path) -> None:
-    manifest = take_in(tmp_path, normalising("Mul", 0.5, 2.0), preset="insightface").encoder.manifest
+    manifest = take_in(tmp_path, normalising("Mul", 0.5, 2.0), **FACES).encoder.manifest
     assert manifest.input.mean == (127.5,) * 3
 
 
 def test_options_come_before_what_a_graph_does_by_itself(tmp_path: Path) -> None:
-    given: dict[str, Any] = {"mean": (1,), "std": (2,), "preset": "insightface"}
+    given: dict[str, Any] = {"mean": (1,), "std": (2,), **FACES}
     manifest = take_in(tmp_path, normalising("Div", 127.5, 128.0), **given).encoder.manifest
     assert (manifest.input.mean, manifest.input.std) == ((1.0,) * 3, (2.0,) * 3)
 
