@@ -71,6 +71,8 @@ __all__ = [
 
 Reports = Mapping[str, bytes]
 
+_NO_TENSORS = "is not a safetensors file, or a damaged one. Copy or export the bundle again."
+
 
 class Bundle(BaseModel):
     """A bundle in memory, its hashes verified.
@@ -102,9 +104,7 @@ class Bundle(BaseModel):
         try:
             return load_tensors(self.weights)
         except SafetensorError as error:
-            raise BundleError(
-                f"The weights of {self.manifest.name!r} are not a safetensors file ({error})."
-            ) from error
+            raise BundleError(f"{self.manifest.weights_file} {_NO_TENSORS}") from error
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -164,8 +164,8 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise BundleError(
-            f"{folder / MANIFEST} is not a valid manifest: {where}: {first['msg']} "
-            f"({error.error_count()} error(s) in all)."
+            f"{folder / MANIFEST} is not a valid manifest: copy or export the bundle again. "
+            f"({where}: {first['msg']}; {error.error_count()} error(s) in all.)"
         ) from error
     _verify(folder / manifest.weights_file, weights, manifest.weights_sha256)
     _verify(folder / REFERENCES, references, manifest.references_sha256)
@@ -272,7 +272,7 @@ def _read_references(path: Path, raw: bytes, manifest: Manifest) -> tuple[Pixels
     try:
         arrays = load_arrays(raw)
     except SafetensorError as error:
-        raise BundleError(f"{path} is not a safetensors file ({error}).") from error
+        raise BundleError(f"{path} {_NO_TENSORS}") from error
     spec, count = manifest.input, len(np.atleast_1d(arrays.get("inputs", ())))
     expected = {
         "inputs": ("uint8", (count, spec.height, spec.width, spec.depth)),

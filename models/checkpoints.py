@@ -195,7 +195,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path} is not a safetensors file ({error}).") from error
+        raise BundleError(
+            f"{path} is not a safetensors file, or a damaged one. Download or save it again."
+        ) from error
 
 
 def _unpickle(path: Path) -> Any:
@@ -216,7 +218,10 @@ def _unpickle(path: Path) -> Any:
                 f"{path} is a TorchScript archive, which holds code, so it is refused. Save its weights "
                 "alone, torch.save(model.state_dict(), path), or export it as ONNX."
             ) from error
-        raise BundleError(f"{path} is no checkpoint, or a damaged one ({type(error).__name__}).") from error
+        raise BundleError(
+            f"{path} is no checkpoint, or a damaged one. Download or save it again, with torch.save or "
+            "safetensors."
+        ) from error
 
 
 def _examples(tensors: Mapping[str, Tensor]) -> str:

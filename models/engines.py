@@ -82,7 +82,11 @@ class TorchEngine:
             with torch.autocast("cuda", torch.float16, enabled=self._half):
                 output: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:
-            raise BundleError(f"The network cannot be run: {first_line(error)}.") from error
+            batch, height, width, _ = pixels.shape
+            raise BundleError(
+                f"The network cannot be run on {batch} picture(s) of {height} x {width}. Is it a size that "
+                f"it takes, and is there enough memory? (PyTorch says: {first_line(error)}.)"
+            ) from error
         return output[: len(pixels)].float().cpu().numpy()
 
     def _moved(self, pixels: Pixels) -> torch.Tensor:

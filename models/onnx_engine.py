@@ -100,7 +100,11 @@ class OnnxEngine:
         try:
             (output,) = session.run([self._graph.output], {self._graph.input: filled})
         except Exception as error:  # as in `open_session`
-            raise BundleError(f"ONNX Runtime cannot run the model: {first_line(error)}.") from error
+            shape = " x ".join(map(str, filled.shape))
+            raise BundleError(
+                f"ONNX Runtime cannot run the model on input of {shape}. Are size and channels those that it "
+                f"was made for? Import it again with others. (It says: {first_line(error)}.)"
+            ) from error
         embeddings = np.asarray(output, dtype=np.float32)
         if embeddings.shape[:1] != (size,):
             raise BundleError(f"The graph answers {size} picture(s) with the shape {embeddings.shape}.")

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from models.errors import BundleError, OptionError
+from models.onnx_session import first_line
 
 __all__ = ["Signature", "free_batch", "normalises_pixels", "read_model", "read_signature"]
 
 _OLDEST_OPSET = 7
+_NO_GRAPH = (
+    "is not an ONNX file, or a damaged one. Give a graph that was exported to ONNX, or what torch.save or "
+    "safetensors wrote."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,9 @@ def read_model(raw: bytes, name: str) -> Any:
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf's DecodeError, whose module differs between versions
-        raise BundleError(f"{name} is not an ONNX file.") from error
+        raise BundleError(f"{name} {_NO_GRAPH}") from error
     if not model.graph.node:  # no bytes at all are a valid message too
-        raise BundleError(f"{name} is not an ONNX file, or its graph is empty.")
+        raise BundleError(f"{name} {_NO_GRAPH}")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _constants(model.graph)):
         raise BundleError(
             f"{name} keeps its weights in a second file (external data). Save it as one file: "
@@ -64,7 +69,7 @@ def read_model(raw: bytes, name: str) -> Any:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise BundleError(
-            f"{name} is not a valid ONNX model: {str(error).strip().splitlines()[0]}"
+            f"{name} is not a valid ONNX model. Export it again. (ONNX says: {first_line(error)}.)"
         ) from error
     return model
 

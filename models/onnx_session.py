@@ -1,6 +1,8 @@
 """A graph opened in ONNX Runtime, the same way for all who run one."""
 
 import os
+import re
+import textwrap
 
 import onnxruntime as ort
 
@@ -9,6 +11,10 @@ from models.errors import BundleError
 __all__ = ["first_line", "has_gpu", "open_session"]
 
 _ON_CPU, _ON_GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CODE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+:\d+ [^)]*\) )?"
+)  # its kind and its place in C++
+_LONGEST = 200  # characters of a library's message that are shown
 _SECOND_FILES = "session.model_external_initializers_file_folder_path"
 
 
@@ -41,9 +47,14 @@ def open_session(
     try:
         return ort.InferenceSession(model, options, providers=[_ON_GPU, _ON_CPU] if on_gpu else [_ON_CPU])
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
-        raise BundleError(f"ONNX Runtime cannot load the {what}: {first_line(error)}.") from error
+        raise BundleError(
+            f"ONNX Runtime cannot load the {what}. Export it again: with operators and an opset that ONNX "
+            f"Runtime {ort.__version__} knows, and its weights inside. (It says: {first_line(error)}.)"
+        ) from error
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of a message that may have many."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+    """Return what a library's message says in its first line that says something, cut where it is long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = next((line for line in lines if not line.endswith(":")), type(error).__name__)
+    return textwrap.shorten(_CODE.sub("", telling), _LONGEST, placeholder=" ...").removesuffix(".")

@@ -148,7 +148,8 @@ def load_network(spec: EncoderSpec, weights: dict[str, torch.Tensor]) -> nn.Modu
         network.load_state_dict(weights)
     except (OptionError, RuntimeError, ValueError) as error:
         raise BundleError(
-            f"The weights do not fit the architecture {spec.architecture.name!r}: {first_line(error)}"
+            f"The weights do not fit the architecture {spec.architecture.name!r} with the parameters that "
+            f"the bundle states. Export or import it again. ({first_line(error)}.)"
         ) from error
     return network
 

@@ -82,7 +82,11 @@ class Graph:
         try:
             outputs = self._session.run(None, {self._input: x})
         except Exception as error:  # as above
-            raise BundleError(f"ONNX Runtime cannot run the detector: {first_line(error)}.") from error
+            height, width = x.shape[2:]
+            raise BundleError(
+                f"ONNX Runtime cannot run the detector on a picture of {height} x {width}. Add it again with "
+                f"the --size that it was made for. (It says: {first_line(error)}.)"
+            ) from error
         return [np.asarray(output, dtype=np.float32) for output in outputs]
 
 

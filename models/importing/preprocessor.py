@@ -38,7 +38,8 @@ def read_preprocessor(folder: Path) -> Preprocessor:
         return _read(content)
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise BundleError(
-            f"The preprocessor_config.json of {folder} cannot be understood ({error})."
+            f"The preprocessor_config.json of {folder} is not as the library writes it. Download it again, "
+            "or take it away and give --size, --mean and --std."
         ) from error
 
 
@@ -57,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is no JSON ({error}).") from error
+        raise BundleError(f"{path} is no JSON. Download it again. ({error}.)") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} holds no JSON object.")
     return content

@@ -206,7 +206,10 @@ def _build(values: dict[str, Any], channels: int) -> Any:
         return library.AutoModel.from_config(config, trust_remote_code=False)
     except Exception as error:  # the library's checks of a configuration raise many types
         family, reason = values["model_type"], str(error).strip().splitlines()[:1]
-        message = f"transformers cannot build a {family} of this config: {' '.join(reason)}."
+        message = (
+            f"transformers cannot build a {family} of this config. Take the config.json that was published "
+            f"with the model. (It says: {' '.join(reason).removesuffix('.')}.)"
+        )
         raise OptionError(message, argument="config") from error
 
 

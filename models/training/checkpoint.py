@@ -141,7 +141,9 @@ class Checkpoint:
         try:
             parts.restore(tensors)
         except (KeyError, RuntimeError, ValueError) as error:
-            raise BundleError(f"{self._path} does not hold the tensors of its training: {error}") from error
+            raise BundleError(
+                f"{self._path} does not hold the tensors of its training. Begin anew with --fresh."
+            ) from error
         if kept.scaler:
             parts.scaler.load_state_dict(kept.scaler)
         return kept.step, kept.report
@@ -156,9 +158,9 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in names}
                 return _Kept(**json.loads(header["training"])), tensors
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
-            raise BundleError(f"{self._path} is damaged ({error}). Begin anew with --fresh.") from error
+            raise BundleError(f"{self._path} is damaged. Begin anew with --fresh.") from error
         except OSError as error:
-            raise BundleError(f"{self._path} cannot be read: {error}.") from error
+            raise BundleError(f"{self._path} cannot be read: {error.strerror}.") from error
 
 
 def training_folder(out: Path) -> Path:

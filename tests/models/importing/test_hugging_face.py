@@ -194,7 +194,7 @@ REFUSED: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
     (lambda folder: (folder / "config.json").unlink(), {}, r"has no config\.json"),
     (_rewritten("config.json", "{"), {}, r"config\.json is no JSON"),
     (_rewritten("config.json", "[]"), {}, "holds no JSON object"),
-    (_rewritten("preprocessor_config.json", '{"size": {"max": 3}}'), {}, "cannot be understood"),
+    (_rewritten("preprocessor_config.json", '{"size": {"max": 3}}'), {}, "is not as the library writes it"),
     (_configured(model_type="bert"), {}, "family 'bert'.*Vision models of these can be hosted: clip"),
     (_configured(hidden_size=32), {}, "weights do not fit their config"),
     (_configured(num_hidden_layers=3), {}, "do not fill the network: missing are"),
