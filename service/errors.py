@@ -138,11 +138,15 @@ class OverloadedError(ServiceError):
 
 
 class NotReadyError(ServiceError):
-    """Starting, draining, or broken."""
+    """Starting, draining, or broken; `retry_after_s` says when to come back."""
+
+    retry_after_s = 5
 
 
 class EncoderFailedError(NotReadyError):
     """The encoder hangs, broke off, or was closed; the same pictures may be sent again."""
+
+    retry_after_s = 1
 
 
 class DeadlineError(ServiceError):
@@ -150,7 +154,9 @@ class DeadlineError(ServiceError):
 
 
 class StorageError(ServiceError):
-    """The disk refused, or holds something damaged."""
+    """The disk refused, or holds something damaged; `retry_after_s` says when to come back."""
+
+    retry_after_s = 5
 
 
 class UrlError(ServiceError, ImageError):

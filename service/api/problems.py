@@ -101,7 +101,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         422: "Input that does not fit; `errors` says where.",
         429: "Too much is waiting; Retry-After says when to come back.",
         500: "Something broke inside; the log has it under the request's id.",
-        503: "Not ready, or encoder or storage failed.",
+        503: "Not ready, or encoder or storage failed; Retry-After says when to come back.",
         504: "The deadline passed before the answer was there.",
     }.items()
 }
@@ -131,10 +131,8 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
     known = isinstance(error, science.LookalikeError)
     detail = str(error) if known else "The fault is ours, and it is logged under this request_id."
     headers = {}
-    if isinstance(error, service.OverloadedError):
+    if isinstance(error, (service.OverloadedError, service.NotReadyError, service.StorageError)):
         headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, service.EncoderFailedError):
-        headers["Retry-After"] = "1"
     if isinstance(error, service.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
     members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}

@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from torch import Tensor
 
 from service.api.validation import validate
-from service.errors import MalformedBodyError, UnsupportedMediaError
+from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
 __all__ = ["SAFETENSORS", "Upload", "accepts", "body"]
 
@@ -53,7 +53,7 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
     Raises:
         MalformedBodyError: the body is not what its Content-Type says.
         UnsupportedMediaError: a Content-Type that is not read here.
-        InvalidFieldsError: fields that do not fit the model.
+        InvalidFieldsError: fields that do not fit the model, or in a query string that nobody reads.
     """
 
     async def read(request: Request) -> Model:
@@ -63,6 +63,10 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
                 f"Content-Encoding {encoding!r} is not read here; send the body as it is."
             )
         media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if media_type.startswith("image/") and image is not None:
+            files = {image: [Upload(await request.body())]}
+            return _from_form(files, request.query_params.multi_items(), model)
+        _refuse_query(request)
         if media_type == "application/json":
             return await _off_loop(_from_json, await request.body(), model)
         if media_type == SAFETENSORS:
@@ -70,9 +74,6 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
         if media_type == "multipart/form-data":
             files, texts = await _form(request, image)
             return await to_thread.run_sync(_from_form, files, texts, model)
-        if media_type.startswith("image/") and image is not None:
-            fields = {name: _form_value(value) for name, value in request.query_params.items()}
-            return validate(model, {**fields, image: [Upload(await request.body())]}, strict=False)
         readable = ["application/json", SAFETENSORS, "multipart/form-data", *([*_IMAGES] if image else [])]
         hint = " With curl, add -H 'Content-Type: application/json'." if "urlencoded" in media_type else ""
         raise UnsupportedMediaError(
@@ -105,6 +106,17 @@ def accepts(
     if image is not None:
         content |= dict.fromkeys(_IMAGES, binary)
     return {"requestBody": {"required": required, "content": content}}
+
+
+def _refuse_query(request: Request) -> None:
+    """Refuse what stands in the query string where the body has the fields: it would not be looked at.
+
+    Raises:
+        InvalidFieldsError: something does.
+    """
+    if names := list(request.query_params):
+        message = "It stands in the query string, and this body has its fields within: put it in there."
+        raise InvalidFieldsError(f"{names[0]}: {message}", [(f"/query/{name}", message) for name in names])
 
 
 async def _off_loop(parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model]) -> Model:
@@ -199,13 +211,13 @@ async def _form(request: Request, image: str | None) -> tuple[_Files, list[tuple
 
 
 def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model]) -> Model:
-    """Read a form: a text that comes once is a value, several times a list; files are always a list."""
+    """Read files and texts: one that comes once is a value, several times a list; files are always a list."""
     values: dict[str, list[Any]] = {}
     for name, text in texts:
         values.setdefault(name, []).append(_form_value(text))
     both = files.keys() & values.keys()
     if both:
-        raise MalformedBodyError(f"The form's field {min(both)!r} comes both as a file and as text.")
+        raise MalformedBodyError(f"The field {min(both)!r} comes both as a file and as text.")
     fields = {name: several[0] if len(several) == 1 else several for name, several in values.items()}
     return validate(model, {**fields, **files}, strict=False)
 

@@ -90,6 +90,7 @@ def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tm
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert "stopping" in answer.json()["detail"]
+    assert int(answer.headers["retry-after"]) > 0
     assert "Traceback" not in server.log.read_text()
 
 

@@ -204,6 +204,15 @@ def test_a_thread_that_dies_is_replaced(service: Service) -> None:
     assert service.resumes()
 
 
+def test_a_server_that_is_stopping_says_when_to_come_back(settings: Settings) -> None:
+    app = create_app(settings)
+    with TestClient(app) as client:
+        app.state.drain.set()
+        answer = client.get("/health/ready")
+        assert_problem(answer, 503, "not-ready", "stopping")
+        assert int(answer.headers["retry-after"]) > 0
+
+
 def test_a_bundle_that_is_corrupt_at_its_swap_disturbs_nobody(
     settings: Settings, bundle: Path, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:

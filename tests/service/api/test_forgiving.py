@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from tests.service.api.wires import assert_problem
+
 Draw = Callable[..., bytes]
 
 
@@ -14,6 +16,33 @@ def test_one_word_is_a_list_of_one(stateless: TestClient, picture: Draw, include
     answer = stateless.post("/v1/embeddings", params={"include": include}, content=picture(), headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.json()["data"][0]["quality"]["size"] == 60
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("input=abc", 400, "'input' comes both as a file and as text"),
+        ("encoding_format=float&encoding_format=base64", 422, "encoding_format"),
+        ("encodng_format=float", 422, "there is no such field; there are input, model"),
+    ],
+)
+def test_an_option_of_a_picture_that_is_unknown_or_said_twice_is_refused(
+    stateless: TestClient, picture: Draw, query: str, status: int, words: str
+) -> None:
+    headers = {"Content-Type": "image/png"}
+    answer = stateless.post(f"/v1/embeddings?{query}", content=picture(), headers=headers)
+    assert (answer.status_code, words in answer.json()["detail"]) == (status, True)
+
+
+def test_options_in_the_query_string_of_another_body_are_not_overlooked(
+    stateless: TestClient, picture: Draw
+) -> None:
+    for answer in (
+        stateless.post("/v1/distances?metric=cosine", json={"x": [[0, 1]]}),
+        stateless.post("/v1/embeddings?metric=cosine", files={"file": picture()}),
+    ):
+        problem = assert_problem(answer, 422, "invalid-fields", "query string")
+        assert [error["pointer"] for error in problem["errors"]] == ["/query/metric"]
 
 
 def test_blanks_around_a_deadline_do_not_count(stateless: TestClient, picture: Draw) -> None:

@@ -44,4 +44,5 @@ def assert_problem(answer: httpx2.Response, status: int, slug: str, *words: str)
     for word in words:
         assert word in problem["detail"], problem
     assert "Traceback" not in answer.text
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
     return problem
