@@ -150,7 +150,7 @@ class HostedEncoders:
             hosted.engine.name,
             hosted.engine.device,
             hosted.manifest.fingerprint[:12],
-            ", in place of another" if old else "",
+            _in_place_of(old, hosted),
         )
         if old is not None:
             self._retire(old)
@@ -173,6 +173,15 @@ class HostedEncoders:
             _logger.warning("The encoder %r stays on %s: %s", hosted.name, hosted.engine.name, error)
         except Exception:  # nobody waits for it
             _logger.exception("The encoder %r stays on %s.", hosted.name, hosted.engine.name)
+
+
+def _in_place_of(old: HostedEncoder | None, new: HostedEncoder) -> str:
+    """Return what the log says of the one that a new encoder takes the place of."""
+    if old is None:
+        return ""
+    if old.manifest.fingerprint == new.manifest.fingerprint:
+        return f", the same as before on {old.engine.name}"
+    return f", in place of {old.manifest.fingerprint[:12]}"
 
 
 def _check_same(encoder: Encoder, fingerprint: str) -> None:

@@ -45,6 +45,26 @@ def test_what_an_operator_hosts_meanwhile_stays(bundle: Path, tmp_path: Path) ->
     assert asyncio.run(serve()) == [bundle, other]
 
 
+def test_the_log_says_what_a_new_one_takes_the_place_of(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(bundle, tmp_path / "other")
+    _write_other(other)
+    caplog.set_level("INFO", logger="lookalike")
+
+    async def serve() -> None:
+        async with hosting(load_encoder, None) as hosted:
+            for folder in (bundle, bundle, other):
+                await hosted.host(folder)
+
+    asyncio.run(serve())
+    first, again, another = [one for one in caplog.messages if one.startswith("Encoder tiny")]
+    known = read_bundle(bundle).manifest.fingerprint[:12]
+    assert first.endswith(f"fingerprint {known}.")
+    assert again.endswith(f"fingerprint {known}, the same as before on pytorch.")
+    assert another.endswith(f", in place of {known}.")
+
+
 def test_what_is_removed_while_it_goes_over_to_another_engine_stays_removed(
     bundle: Path, tmp_path: Path
 ) -> None:
