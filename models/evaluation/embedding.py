@@ -5,10 +5,10 @@ import numpy.typing as npt
 import torch
 
 from models.bars import watched
-from models.datasets import ImageSet, Pictures
+from models.datasets import ImageSet, Pictures, check_pictures
 from models.distances import l2_normalize
 from models.engines import Device, Embeddings, TorchEngine
-from models.errors import OptionError
+from models.errors import DatasetError, OptionError
 from models.networks import build_network
 from models.runtime import Encoder
 
@@ -26,9 +26,18 @@ def embed(encoder: Encoder, images: ImageSet, *, threads: int = 2) -> Embeddings
         threads: that decode.
 
     Raises:
-        DatasetError: a picture that cannot be read or decoded.
+        DatasetError: pictures that cannot be read or decoded; how many of the set, and what is wrong with the
+            first twenty.
         BundleError: the encoder gave NaN or infinity.
     """
+    try:
+        return _embed(encoder, images, threads)
+    except DatasetError:
+        check_pictures(images, encoder.manifest.input, threads=threads)  # names the others too
+        raise
+
+
+def _embed(encoder: Encoder, images: ImageSet, threads: int) -> Embeddings:
     spec = encoder.manifest.input
     batches = [range(at, min(at + _BATCH, len(images))) for at in range(0, len(images), _BATCH)]
     parts: list[Embeddings] = []

@@ -70,6 +70,7 @@ class Evaluation:
             Both near 1 is a collapse, however good the ranks look.
         not_measured: for what could not be measured on this set, why.
         trained_on: whether the encoder has seen pictures of the set in training, as far as names tell.
+        as_crops: whether the encoder finds faces in photographs, and did not here: pictures were crops.
         draws, seed: of every bootstrap and every draw.
     """
 
@@ -88,6 +89,7 @@ class Evaluation:
     cosine_different: float | None
     not_measured: dict[str, str]
     trained_on: bool = False
+    as_crops: bool = False
     draws: int
     seed: int
 

@@ -56,7 +56,11 @@ def evaluate(encoder: Encoder, images: ImageSet, options: EvaluationOptions | No
         log.info("Measuring random weights of the same architecture.")
         baseline = measure(_subject(blank, images, options), options)
     found = measure(_subject(encoder, images, options), options, baseline=baseline)
-    return replace(found, trained_on=was_trained_on(encoder.manifest.training, images))
+    return replace(
+        found,
+        trained_on=was_trained_on(encoder.manifest.training, images),
+        as_crops=encoder.manifest.detector is not None,
+    )
 
 
 def measure(

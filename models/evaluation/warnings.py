@@ -43,6 +43,11 @@ def _of_counts(evaluation: Evaluation) -> Iterator[str]:
             "By the names of dataset and split, the encoder was trained on these pictures: figures say "
             "nothing about others. Measure on a split that it has not seen."
         )
+    if evaluation.as_crops:
+        yield (
+            "The encoder has a face detector, and it was not used: each picture was taken as one aligned "
+            "crop. Of photographs these figures say nothing."
+        )
     labels = evaluation.subject.labels[evaluation.subject.images.gallery()]
     if len(np.unique(labels[labels != -1])) == 1:
         yield (

@@ -8,7 +8,8 @@ import pytest
 
 from models.datasets import ImageSet, Sample, read_csv
 from models.drawing import draw_dataset
-from models.evaluation import embed, evaluate, mean_cosines
+from models.evaluation import embed, evaluate, mean_cosines, warnings_of
+from models.faces import DetectorSpec
 from models.runtime import Encoder, load_encoder
 from tests.data import real_data
 from tests.models.evaluation.small import random_encoder
@@ -52,6 +53,16 @@ def test_two_cameras_are_measured_in_both_directions(untrained: Encoder, drawn: 
         assert (direction.queries, direction.skipped, direction.gallery) == (10, 0, 10)
         expected = average_precision(untrained, images, query, gallery)
         assert direction.mean_average_precision == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_encoder_with_a_detector_is_said_to_take_crops(untrained: Encoder, drawn: Path) -> None:
+    images = read_csv(drawn, "train")
+    assert not any("detector" in sentence for sentence in warnings_of(evaluate(untrained, images)))
+    detector = DetectorSpec(kind="scrfd", sha256="0" * 64, height=64, width=64, score_threshold=0.5)
+    finding = Encoder(untrained.manifest.model_copy(update={"detector": detector}), untrained.engine)
+    told = [sentence for sentence in warnings_of(evaluate(finding, images)) if "detector" in sentence]
+    assert len(told) == 1
+    assert "each picture was taken as one aligned crop" in told[0]
 
 
 def test_without_cameras_every_picture_queries_all_others(untrained: Encoder, drawn: Path) -> None:

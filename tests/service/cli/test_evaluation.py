@@ -55,6 +55,16 @@ def test_figures_are_printed_and_both_files_stand_beside_the_bundle(bundle: Path
     assert read_bundle(bundle).manifest == before.manifest
 
 
+def test_every_picture_that_cannot_be_used_is_named(bundle: Path, tmp_path: Path) -> None:
+    folder = draw_dataset(tmp_path / "drawn", identities=10, views=2).parent
+    pictures = sorted(folder.glob("*.jpg"))
+    for number in (0, 3):
+        pictures[number].write_text("no picture")
+    sentence = run("evaluate", bundle, folder, "--out", tmp_path / "figures", *FAST).stderr
+    assert "2 of 16 pictures of drawn/train cannot be used" in sentence
+    assert all(pictures[number].name in sentence for number in (0, 3))
+
+
 def test_the_files_go_where_they_are_told_to(bundle: Path, drawn: Path, tmp_path: Path) -> None:
     figures, page = tmp_path / "new" / "a.json", tmp_path / "b.html"
     result = run("evaluate", bundle, drawn, *FAST, "--json", figures, "--html", page, "--no-pictures")
