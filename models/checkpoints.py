@@ -25,6 +25,10 @@ _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "backbone.", "model.")
 _COUNTER = "num_batches_tracked"
 _SHOWN = 8
+_NO_CHECKPOINT = (
+    "is no checkpoint, or a damaged one. Give a file that torch.save or safetensors wrote, and download it "
+    "again where it should be one."
+)
 
 
 class Mismatch(NamedTuple):
@@ -207,7 +211,7 @@ def _unpickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if "Unsupported operand" in str(error):  # an instruction that torch.save never writes
-            raise BundleError(f"{path} is no checkpoint: torch.save did not write it.") from error
+            raise BundleError(f"{path} {_NO_CHECKPOINT}") from error
         raise BundleError(
             f"{path} holds more than tensors and could run code when read, so it is refused. Where you trust "
             "it, save its weights alone: torch.save(model.state_dict(), path)."
@@ -218,10 +222,7 @@ def _unpickle(path: Path) -> Any:
                 f"{path} is a TorchScript archive, which holds code, so it is refused. Save its weights "
                 "alone, torch.save(model.state_dict(), path), or export it as ONNX."
             ) from error
-        raise BundleError(
-            f"{path} is no checkpoint, or a damaged one. Download or save it again, with torch.save or "
-            "safetensors."
-        ) from error
+        raise BundleError(f"{path} {_NO_CHECKPOINT}") from error
 
 
 def _examples(tensors: Mapping[str, Tensor]) -> str:

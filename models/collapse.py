@@ -14,6 +14,7 @@ from models.spread import Spread
 __all__ = ["collapse_warning"]
 
 _WELL_AFTER_START = 0.25  # the share of training from which on it should have left the point
+_STANDING = 10  # batches in a row that no chance, and no start, puts at one point
 _COLLAPSED_COSINE = 0.98
 _NEAR = 0.05  # up to which share of the margin a loss is said to be at it
 _TELLING = 0.9  # below which share of the median d_an the median d_ap tells identities apart
@@ -26,23 +27,29 @@ _OTHER_MINING = {
 
 
 def collapse_warning(
-    result: BatchLoss, spread: Spread, *, loss: float, margin: Margin, done: float
+    result: BatchLoss, spread: Spread, *, loss: float, margin: Margin, done: float, standing: int
 ) -> str | None:
     """Return what is wrong and what to try, or None where nothing is.
 
     Args:
-        result: of the batch; one that is collapsed is told of at any time.
+        result: of the batch.
         spread: of the same batch.
         loss: the mean of the triplet loss over the last steps: one batch may be at the margin by chance.
         margin: of that loss.
         done: the share of training that is done, 0 to 1.
+        standing: how many batches in a row were collapsed, this one among them; ten are told of at any time.
 
     Source: Hermans et al. 2017, their notes on network training, on the loss that stays at the margin.
     """
-    sign = _sign(result, spread, loss, margin) if result.collapsed or done >= _WELL_AFTER_START else None
+    if standing < _STANDING and done < _WELL_AFTER_START:
+        return None
+    sign = _sign(result, spread, loss, margin)
     if sign is None:
         return None
-    return f"{sign} Try {_OTHER_MINING[result.mining]}, a lower learning rate, or a longer warm-up."
+    return (
+        f"{sign} Stop here, and begin again (--fresh) with {_OTHER_MINING[result.mining]} (--mining), a "
+        "lower --learning-rate, or a longer --warm-up."
+    )
 
 
 def _sign(result: BatchLoss, spread: Spread, loss: float, margin: Margin) -> str | None:

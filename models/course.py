@@ -43,6 +43,7 @@ class Course:
         active: the mean share of active triplets; NaN before the first step.
         medians: of d_ap and of d_an, when they were last measured; NaN before.
         warned: whether a collapse was told of.
+        standing: how many batches in a row were collapsed until now.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Course:
         self.active = state.get("active", math.nan)
         self.medians = (state.get("d_ap", math.nan), state.get("d_an", math.nan))
         self.warned = bool(state.get("warned", 0))
+        self.standing = 0
         self._unread: list[Tensor] = []
         self._started = clock() - state.get("seconds", 0.0)
         self._noted: tuple[int, float] | None = None
@@ -77,6 +79,7 @@ class Course:
         """Take note of a step that is done."""
         self._step, self._pictures = step, self._pictures + pictures
         self.active = _moving_mean(self.active, result.fraction_active)
+        self.standing = self.standing + 1 if result.collapsed else 0
         loss = result.loss.detach()
         self._unread.append(loss.mean() if loss.ndim else loss)
         if len(self._unread) == _MOST_UNREAD:

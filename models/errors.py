@@ -127,7 +127,11 @@ class LowQualityError(ImageError):
 
 
 class InterruptedWorkError(LookalikeError):
-    """A computation that was told to stop before its end."""
+    """A computation that was told to stop before its end; `signal` is the number of the signal that did."""
+
+    def __init__(self, message: str, *, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class BundleError(LookalikeError):

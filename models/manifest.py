@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import reprlib
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -38,7 +40,18 @@ FORMAT = "lookalike-encoder/1"
 Channels = Literal["rgb", "bgr", "grey"]
 ReportName = Literal["evaluation.json", "report.html"]
 REPORT_NAMES: tuple[ReportName, ...] = get_args(ReportName)
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+def _a_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ValueError(
+            "an encoder cannot be called so: a letter from A to Z or a digit comes first, and letters, "
+            "digits, . _ and - may follow, 64 in all"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_a_name)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -206,5 +219,7 @@ def make_record(record: type[Record], **values: Any) -> Record:
         first = error.errors()[0]
         where = str(first["loc"][0]) if first["loc"] else "options"
         raise OptionError(
-            f"{where} {reprlib.repr(first['input'])}: {first['msg'].removesuffix('.')}.", argument=where
+            f"{where} {reprlib.repr(first['input'])}: "
+            f"{first['msg'].removeprefix('Value error, ').removesuffix('.')}.",
+            argument=where,
         ) from error

@@ -206,7 +206,12 @@ class Report:
         if self._course.warned:
             return
         warning = collapse_warning(
-            result, spread, loss=self._course.loss, margin=self._options.margin, done=done
+            result,
+            spread,
+            loss=self._course.loss,
+            margin=self._options.margin,
+            done=done,
+            standing=self._course.standing,
         )
         if warning is not None:
             self._course.warned = True

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.datasets.listing import some
 from models.datasets.samples import NOBODY, ImageSet
 from models.errors import DatasetError, OptionError
 
 __all__ = ["HELD_OUT", "hold_out"]
 
 HELD_OUT = "held out"  # what the split is called
+
+_NAMED = 20  # of the groups that there are
 
 
 def hold_out(images: ImageSet, what: float | Sequence[str], *, seed: int = 0) -> tuple[ImageSet, ImageSet]:
@@ -61,10 +62,11 @@ def _groups(images: ImageSet, names: Sequence[str]) -> set[str]:
     known = {sample.group for sample in images.samples} - {""}
     unknown = sorted(set(names) - known)
     if unknown or not names:
-        has = some(sorted(known)) if known else "none"
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        has = f"it has {', '.join(sorted(known)[:_NAMED])}{more}" if known else "it has no groups"
         raise OptionError(
-            f"There is no group {', '.join(unknown) or 'named'} in {images.name}/{images.split}; "
-            f"it has {has}.",
+            f"There is no group {', '.join(unknown) or 'named'} in {images.name}/{images.split}: {has}. Hold "
+            "out groups that it has, or a share of the identities, such as 0.2.",
             argument="hold_out",
         )
     return {sample.identity for sample in images.samples if sample.group in names} - {NOBODY}

@@ -1,5 +1,6 @@
 """The file from which an interrupted training goes on, bit for bit."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -179,25 +180,59 @@ def claimed(out: Path, ranks: Ranks) -> Iterator[None]:
 
     Raises:
         OptionError: another one does already.
-        OSError: the folder beside the bundle's cannot be made.
+        BundleError: the folder beside the bundle's cannot be made.
     """
     if ranks.rank:
         yield
         return
-    lock = training_folder(out) / _LOCK
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    folder = training_folder(out)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with _locked(folder, out):
+        try:
+            yield
+        finally:
+            _leave_nothing(folder, made)
+
+
+@contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """Hold the lock in the folder beside a bundle's, which is made."""
+    lock = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise BundleError(
+            f"{folder}, which a training needs beside {out}, cannot be written: {error.strerror}. Choose "
+            "another place with --out."
+        ) from error
+    with file:
         try:
             # The lock is on the open file, so that it is gone when the process is, even after a kill.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            theirs = not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except BlockingIOError:
+            theirs = True
+        except OSError as error:  # some network file systems have no locks
+            log.warning("%s cannot be locked (%s): let no other training write there.", lock, error.strerror)
+            theirs = False
+        if theirs:
             raise OptionError(
                 f"Another training writes to {out}. Wait for its end, or name another folder with --out.",
                 argument="out",
-            ) from error
-        except OSError as error:  # some network file systems have no locks
-            log.warning("%s cannot be locked (%s): let no other training write there.", lock, error.strerror)
+            )
         yield
+
+
+def _leave_nothing(folder: Path, made: list[Path]) -> None:
+    """Remove a folder that holds the lock alone, and those above it that were made for it."""
+    if [path.name for path in folder.iterdir()] != [_LOCK]:
+        return
+    (folder / _LOCK).unlink()
+    folder.rmdir()
+    with contextlib.suppress(OSError):  # which hold something by now
+        for path in made[1:]:
+            path.rmdir()
 
 
 def listing_sha256(images: ImageSet, folder: Path) -> str:

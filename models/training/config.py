@@ -142,9 +142,8 @@ class TrainConfig:
                 value = getattr(self, name)
                 if value is not None and not fits(value):
                     raise OptionError(f"{name} is {value}; it must be {range_}.", argument=name)
-        if not self.triplet_weight + self.id_weight > 0:
-            raise OptionError("triplet_weight and id_weight are both 0: nothing is learned.")
         check_margin(self.margin)
+        self._check_sense()
         if self.further_classes != "none" and self.height != self.width:
             raise OptionError(
                 f"further_classes {self.further_classes} turns pictures, and {self.height} x {self.width} is "
@@ -207,6 +206,17 @@ class TrainConfig:
             # Public weights end in a ReLU; what is compared by angle had better use all directions.
             params["rectified"] = False
         return params
+
+    def _check_sense(self) -> None:
+        """Refuse numbers that are in their ranges and come to nothing together."""
+        if not self.triplet_weight + self.id_weight > 0:
+            raise OptionError("triplet_weight and id_weight are both 0: nothing is learned.")
+        if self.dimension == 1 and self.normalize:
+            raise OptionError(
+                "dimension is 1, and a single number that is normalised is 1 or -1: all embeddings collapse "
+                "to that. Take a larger dimension, such as 128.",
+                argument="dimension",
+            )
 
     def _check_names(self) -> None:
         """Refuse a word that is none of those that the option knows."""

@@ -95,6 +95,6 @@ def fit(
             checkpoint.write(parts, step, report, finished=done >= 1)
     if stopped and done < 1:
         kept = checkpoint.how_to_go_on() if checkpoint else "Nothing was kept."
-        raise InterruptedWorkError(f"Training was stopped after step {step}. {kept}")
+        raise InterruptedWorkError(f"Training was stopped after step {step}. {kept}", signal=int(stopped))
     parts.network.load_state_dict(parts.final_weights())
     return parts.network.eval(), report.outcome(step)

@@ -40,6 +40,10 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 _IN_MEMORY = 4 * 2**30  # bytes of decoded pictures, a process
+_IDLE_NECK = (
+    "neck was asked for, to part the embeddings of two losses, and there is one: it only standardises what "
+    "is bundled, and no loss has seen that. Give id_weight too, such as 1, or leave neck."
+)
 _OTHERWISE = "Instead, --hold-out 0.2 measures on a fifth of the identities, and --val-split '' on none."
 
 
@@ -80,6 +84,8 @@ def train(config: TrainConfig, *, resume: bool = False, fresh: bool = False) -> 
         if ranks.rank == 0:
             for images in filter(None, (train_set, val_set)):
                 log.info("%s", images)
+            if config.neck and not config.id_weight:
+                log.warning("%s", _IDLE_NECK)
             if val_set is not None:
                 _check_pictures(config, train_set, val_set)
         with _training_data(config, train_set) as data:

@@ -14,11 +14,11 @@ class Stop:
     Signals reach the main thread only: in another, nothing is changed.
 
     Attributes:
-        asked: whether to end.
+        asked: the number of the signal to end by; 0 before one came.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
@@ -35,4 +35,4 @@ class Stop:
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked = self.asked or number

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from models.errors import LookalikeError
+from models.errors import InterruptedWorkError, LookalikeError
 from service.cli.encoders import draw, encoder
 from service.cli.evaluation import evaluate
 from service.cli.numeric import distances, losses
+from service.cli.options import end
 from service.cli.serving import serve
 from service.cli.training import train
 
@@ -23,6 +24,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except InterruptedWorkError as error:
+            end(str(error), by=error.signal)
         except LookalikeError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:

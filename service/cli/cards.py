@@ -15,6 +15,7 @@ __all__ = ["card", "show_card"]
 
 _ABSENT = "-"
 _WARNINGS = "warnings"
+_ONE_OF_TWO = (("hold_out", "val_split"), ("minutes", "steps"))  # options, of which the first wins
 
 
 def card(bundle: "Bundle") -> dict[str, Any]:
@@ -36,7 +37,7 @@ def card(bundle: "Bundle") -> dict[str, Any]:
 def show_card(card: Mapping[str, Any]) -> None:
     """Print a card: what the encoder is, how good, at which thresholds, and how it was made."""
     show_facts(_identity(card))
-    for title, record in (("evaluation", card["evaluation"]), ("training", card["training"])):
+    for title, record in (("evaluation", card["evaluation"]), ("training", _trained(card["training"]))):
         if record:
             _show_record(title, record)
     if card["calibration"]:
@@ -108,6 +109,15 @@ def _show_record(title: str, record: Mapping[str, Any]) -> None:
             show_table(list(_rows(value)))
         else:
             _show_record(f"{title}: {name}", value)
+
+
+def _trained(training: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the record of a training without those options of a pair that did not hold."""
+    config = (training or {}).get("config")
+    if not training or not isinstance(config, Mapping):
+        return training
+    idle = {pair[config.get(pair[0]) is not None] for pair in _ONE_OF_TWO}
+    return {**training, "config": {name: value for name, value in config.items() if name not in idle}}
 
 
 def _rows(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -11,6 +11,7 @@ __all__ = [
     "ROW_METRICS",
     "Command",
     "check_new",
+    "end",
     "held_out",
     "layout_options",
     "margin",
@@ -47,6 +48,12 @@ def check_new(out: Path, *, replace: bool) -> None:
     check_destination(out)
     if not replace:
         refuse_bundle(out, "--replace")
+
+
+def end(sentence: str, *, by: int | None) -> NoReturn:
+    """End a command that was stopped: with 128 and the signal's number, as shells have it, or with 1."""
+    click.echo(f"Error: {sentence}", err=True)
+    raise click.exceptions.Exit(1 if by is None else 128 + by)
 
 
 def layout_options(command: Command) -> Command:

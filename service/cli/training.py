@@ -1,13 +1,14 @@
 """`lookalike train`: from a folder of labelled pictures to an encoder's bundle."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cli.encoders import bundle_options, name_of
-from service.cli.options import Command, held_out, margin, size
+from service.cli.options import Command, end, held_out, margin, size
 
 __all__ = ["train"]
 
@@ -175,5 +176,5 @@ def train(data: Path, out: Path, resume: bool, fresh: bool, **given: Any) -> Non
     given["margin"] = margin(given["margin"])
     try:
         training.train(training.TrainConfig(data=data, out=out, **given), resume=resume, fresh=fresh)
-    except KeyboardInterrupt as interruption:
-        raise click.ClickException("Interrupted. The same command with --resume goes on.") from interruption
+    except KeyboardInterrupt:
+        end("Interrupted. The same command with --resume goes on.", by=signal.SIGINT)

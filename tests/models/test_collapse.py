@@ -25,16 +25,20 @@ def separated(scale: float = 1.0) -> Tensor:
     return scale * noise(1.0)[::2].repeat_interleave(2, dim=0) + 0.01 * scale * noise(1.0, seed=1)
 
 
-def warn(embeddings: Tensor, *, done: float = 0.5, loss: float | None = None, **options: Any) -> str | None:
+def warn(
+    embeddings: Tensor, *, done: float = 0.5, loss: float | None = None, standing: int = 0, **options: Any
+) -> str | None:
     margin: Margin = options.setdefault("margin", 0.2)
     result: BatchLoss = batch_triplet_loss(embeddings, LABELS, **options)
     level = float(result.loss) if loss is None else loss
-    return collapse_warning(result, measure_spread(embeddings, LABELS), loss=level, margin=margin, done=done)
+    spread = measure_spread(embeddings, LABELS)
+    return collapse_warning(result, spread, loss=level, margin=margin, done=done, standing=standing)
 
 
 @pytest.mark.parametrize("done", [0.0, 0.01, 0.9])
-def test_one_point_is_told_of_at_any_time(done: float) -> None:
-    assert "at one point" in str(warn(POINT, done=done))
+def test_one_point_is_told_of_at_any_time_once_it_stands(done: float) -> None:
+    assert "at one point" in str(warn(POINT, done=done, standing=10))
+    assert (warn(POINT, done=done, standing=9) is None) == (done < 0.25)
 
 
 def test_one_direction_is_told_of_well_after_the_start() -> None:
@@ -70,18 +74,19 @@ def test_a_sum_of_losses_has_no_level_to_stay_at() -> None:
 @pytest.mark.parametrize(
     ("mining", "other"),
     [
-        ("hard", "Try batch-all or semi-hard mining,"),
-        ("semi_hard", "Try batch-all mining,"),
-        ("all", "Try semi-hard mining,"),
+        ("hard", "with batch-all or semi-hard mining (--mining),"),
+        ("semi_hard", "with batch-all mining (--mining),"),
+        ("all", "with semi-hard mining (--mining),"),
     ],
 )
 def test_the_warning_says_what_else_to_try(mining: str, other: str) -> None:
     message = str(warn(POINT, mining=mining))
-    assert message.endswith(f"{other} a lower learning rate, or a longer warm-up.")
+    assert message.endswith(f"{other} a lower --learning-rate, or a longer --warm-up.")
+    assert "begin again (--fresh)" in message
 
 
 def test_a_batch_without_positive_pairs_is_no_collapse() -> None:
     x, labels = noise(1.0), torch.arange(16)
     result = batch_triplet_loss(x, labels)
     spread = measure_spread(x, labels)
-    assert collapse_warning(result, spread, loss=0.2, margin=0.2, done=0.5) is None
+    assert collapse_warning(result, spread, loss=0.2, margin=0.2, done=0.5, standing=0) is None

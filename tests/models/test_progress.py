@@ -91,8 +91,18 @@ def test_a_collapse_is_warned_of_once_and_not_again_after_an_interruption(
         with Report(100, state=report.state()) as resumed:
             collapse(resumed, 100)
     (message,) = said(caplog)
-    assert message.startswith("Collapse: at step 3 all embeddings of the batch are at one point")
-    assert "batch-all or semi-hard mining, a lower learning rate, or a longer warm-up" in message
+    assert message.startswith("Collapse: at step 12 all embeddings of the batch are at one point")
+    assert "batch-all or semi-hard mining (--mining), a lower --learning-rate" in message
+
+
+def test_a_few_batches_at_one_point_are_no_collapse(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), Report(100, options=ReportOptions(every=1)) as report:
+        for step in range(1, 24):
+            if step % 10:
+                collapse(report, step)
+            else:
+                run(report, [step], Clock())
+    assert said(caplog) == []
 
 
 def test_a_loss_stuck_at_its_margin_is_warned_of_well_after_the_start(

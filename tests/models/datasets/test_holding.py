@@ -49,7 +49,7 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 
 def test_an_unknown_group_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(OptionError, match=r"no group Klingon in mine/train; it has g0, g1, g2"):
+    with pytest.raises(OptionError, match=r"no group Klingon in mine/train: it has g0, g1, g2"):
         hold_out(images(), ("g1", "Klingon"))
 
 

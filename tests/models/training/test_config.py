@@ -46,6 +46,19 @@ def test_numbers_that_cannot_train_are_refused(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dimension": 1}, "Take a larger dimension"),
+        ({"triplet_weight": 0.0}, "nothing is learned"),
+    ],
+)
+def test_options_that_come_to_nothing_together_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        TrainConfig(data=Path(), out=Path(), **change)
+    TrainConfig(data=Path(), out=Path(), **change, id_weight=1.0, normalize=False)
+
+
+@pytest.mark.parametrize(
     ("name", "known"),
     [
         ("network", "small_resnet"),

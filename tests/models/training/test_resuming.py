@@ -97,8 +97,11 @@ def test_a_signal_saves_and_the_rest_is_done_later(
     changed = dataclasses.replace(changed, save_steps=None, steps=6)
     whole = read_bundle(train(dataclasses.replace(changed, out=tmp_path / "whole"))).manifest
     stopping_at(3, number)
-    with pytest.raises(InterruptedWorkError, match=r"stopped after step 4\. Go on from .* --resume"):
+    with pytest.raises(
+        InterruptedWorkError, match=r"stopped after step 4\. Go on from .* --resume"
+    ) as raised:
         train(changed)
+    assert raised.value.signal == number
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not changed.out.exists()
     assert resumed(changed) == {"sha256": whole.weights_sha256, "steps": 6}

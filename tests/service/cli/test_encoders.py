@@ -13,6 +13,7 @@ from models import importing
 from models.bundle import add_measurements, read_bundle
 from models.runtime import load_encoder
 from service.cli import encoders as commands
+from service.cli.cards import card, show_card
 from tests.models.bundles import REPORTS, contents, make_calibration
 from tests.models.encoders import MEAN, PICTURES, STD, network, save
 from tests.models.importing.published import osnet_shapes, random_weights
@@ -35,6 +36,24 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(folder, "pytorch")
     add_measurements(folder, evaluation=EVALUATION, calibration=make_calibration(), reports=REPORTS)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "left"),
+    [
+        ({"hold_out": 0.2, "minutes": None}, {"hold_out", "steps"}, {"val_split", "minutes"}),
+        ({"hold_out": None, "minutes": 3.0}, {"val_split", "minutes"}, {"hold_out", "steps"}),
+    ],
+)
+def test_of_two_options_that_exclude_each_other_the_one_that_held_is_shown(
+    capsys: pytest.CaptureFixture[str], bundle: Path, given: dict[str, Any], shown: set[str], left: set[str]
+) -> None:
+    facts = card(read_bundle(bundle))
+    config = {"val_split": "val", "steps": 1000, **given}
+    show_card({**facts, "training": {"dataset": "drawn", "config": config}})
+    names = {line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()}
+    assert shown <= names
+    assert not left & names
 
 
 def test_draw_writes_pictures_and_their_table(tmp_path: Path) -> None:

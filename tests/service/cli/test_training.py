@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,9 @@ def test_train_refuses_an_option_by_its_name(drawn: Path, tmp_path: Path, option
         ("b", ["--size", "8x8", "--network", "osnet_x0_25"], "osnet_x0_25 cannot take pictures of 8 x 8"),
         ("b", ["--size", "9000x96"], "Error: height is 9000; it must be from 8 to 4096 pixels."),
         ("b", ["--val-split", "test"], "no split 'test'"),
+        ("b", ["--name", "../x y"], "name '../x y': an encoder cannot be called so: a letter from A to Z"),
+        ("b", ["--hold-out", "nope"], "it has no groups. Hold out"),
+        ("b", ["--pretrained", __file__], "Give a file that torch.save or safetensors wrote"),
     ],
 )
 def test_train_says_what_it_cannot_do_before_the_first_step(
@@ -70,7 +74,13 @@ def test_train_says_what_it_cannot_do_before_the_first_step(
     )
     assert result.exit_code == 1
     assert words in result.output
-    assert not (tmp_path / name).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_where_no_folder_can_be_made_is_refused_with_advice(drawn: Path) -> None:
+    refused = run("train", drawn, "--out", "/proc/x", "--identities", "2")
+    assert refused.exit_code == 1
+    assert "Choose another place with --out." in refused.output
 
 
 def test_the_defaults_are_those_of_the_configuration(drawn: Path) -> None:
@@ -94,6 +104,15 @@ def test_a_bundle_is_made_and_made_again_from_the_checkpoint(drawn: Path, tmp_pa
     other = run(*arguments, "--resume", "--learning-rate", "0.1")
     assert other.exit_code == 1
     assert "was made with learning_rate 0.002, and 0.1 is asked for" in other.output
+
+
+def test_a_neck_with_nothing_to_part_is_warned_of(
+    drawn: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = (*SMALL, "--steps", "1", "--val-split", "", "--neck")
+    for number, further in enumerate(((), ("--id-weight", "1"))):
+        assert run("train", drawn, "--out", tmp_path / str(number), *arguments, *further).exit_code == 0
+    assert len([one for one in caplog.messages if "Give id_weight too" in one]) == 1
 
 
 def test_what_was_held_out_can_be_measured_again(drawn: Path, tmp_path: Path) -> None:
@@ -129,9 +148,17 @@ def test_ctrl_c_before_a_step_is_done_says_how_to_go_on(
     def ended(images: Tensor, rng: np.random.Generator) -> Tensor:
         raise KeyboardInterrupt
 
+    def told(images: Tensor, rng: np.random.Generator) -> Tensor:
+        signal.raise_signal(signal.SIGTERM)
+        return images
+
+    monkeypatch.setitem(AUGMENTATIONS, "camera", told)
+    result = run("train", drawn, "--out", tmp_path / "a", *SMALL)
+    assert result.exit_code == 143
+    assert "with the same command and --resume" in result.output
     monkeypatch.setitem(AUGMENTATIONS, "camera", ended)
-    result = run("train", drawn, "--out", tmp_path / "b", *SMALL)
-    assert result.exit_code == 1
+    result = run("train", drawn, "--out", tmp_path / "new" / "b", *SMALL)
+    assert result.exit_code == 130
     assert "Interrupted. The same command with --resume goes on." in result.output
 
 
