@@ -114,6 +114,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         max_body_bytes=settings.max_body_bytes,
         metrics=telemetry.requests,
         deadline_ms=settings.deadline_ms,
+        body_timeout_s=settings.body_timeout_s,
     )
     modules = (
         embeddings,  # first, for routes are tried in turn and most requests are for these

@@ -5,6 +5,7 @@ models.errors.LookalikeError
     ├── RequestError                  a body that cannot be read, or that asks for the impossible
     │   ├── MalformedBodyError        not JSON, not safetensors, not a form
     │   ├── UnsupportedMediaError     a media type that this endpoint does not read
+    │   ├── BodyTimeoutError          a body of which nothing comes any more
     │   ├── TooLargeError             more bytes, rows or work than one request may bring
     │   └── InvalidFieldsError        fields that do not fit the schema, each with its pointer
     │   └── BundleRefusedError        a bundle that cannot be hosted
@@ -27,6 +28,7 @@ models.errors.LookalikeError
 from models.errors import ImageError, LookalikeError
 
 __all__ = [
+    "BodyTimeoutError",
     "BundleRefusedError",
     "CollectionDroppedError",
     "ConflictError",
@@ -61,6 +63,10 @@ class RequestError(ServiceError):
 
 class MalformedBodyError(RequestError):
     """Not JSON, not safetensors, not a form."""
+
+
+class BodyTimeoutError(RequestError):
+    """A body of which nothing comes any more."""
 
 
 class UnsupportedMediaError(RequestError):

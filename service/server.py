@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.connections import BoundedProtocol
 from service.settings import Settings
 
 __all__ = ["Server", "run"]
@@ -32,6 +33,8 @@ def run(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        http=BoundedProtocol,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
     # uvicorn stops on SIGTERM and then raises it again, to whoever handled it before; an orderly

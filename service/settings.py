@@ -67,6 +67,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Milliseconds that a request has without X-Deadline-Ms; 0 for no limit."
     )
     max_body_bytes: Count = Field(64 * 2**20, description="Largest request body.")
+    body_timeout_s: Count = Field(
+        30, description="Seconds that a body may bring nothing before it is answered 408."
+    )
+    keep_alive_s: Count = Field(
+        75,
+        description="Seconds that an idle connection is kept; longer than a load balancer in front keeps it.",
+    )
     max_image_bytes: Count = Field(20 * 2**20, description="Largest input picture as a file.")
     max_image_pixels: Count = Field(
         50_000_000, description="Largest input picture in pixels (width x height)."

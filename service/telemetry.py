@@ -22,6 +22,7 @@ Rejected = Literal["queue_full", "too_many", "too_late", "deadline", "left", "un
 
 CLIENT_LEFT = 499  # as nginx logs it; nobody is there to be answered
 _REASONS = {
+    408: "stalled",
     413: "too_large",
     429: "overloaded",
     CLIENT_LEFT: "left",
@@ -95,8 +96,9 @@ class RequestMetrics:
         self.running = Gauge("lookalike_running_requests", "Requests being served.", registry=registry)
         rejected = Counter(
             "lookalike_rejected_requests",
-            "Requests by the reason why they were not served: overloaded (429), too_large (413), unavailable "
-            "(503), deadline (504), left (the client, before its answer was whole).",
+            "Requests by the reason why they were not served: overloaded (429), too_large (413), stalled "
+            "(its body, 408), unavailable (503), deadline (504), left (the client, before its answer was "
+            "whole).",
             ["reason"],
             registry=registry,
         )

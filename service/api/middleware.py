@@ -16,13 +16,21 @@ from models.errors import LookalikeError
 from service.api.access_log import AccessLog
 from service.api.admission import refuse_late_pictures
 from service.api.problems import problem_of
-from service.errors import InvalidFieldsError, NotReadyError, OverloadedError, TooLargeError
+from service.errors import (
+    BodyTimeoutError,
+    DeadlineError,
+    InvalidFieldsError,
+    NotReadyError,
+    OverloadedError,
+    TooLargeError,
+)
 from service.telemetry import CLIENT_LEFT, RequestMetrics
 
 __all__ = ["RequestMiddleware"]
 
 _DEADLINE = "X-Deadline-Ms"
-_MOST_DIGITS = 15  # thirty thousand years; Python reads no number of thousands of digits
+_MOST_MS = 10**12  # thirty years
+_API = "/v1/"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 Fields = Mapping[bytes, bytes]  # a request's headers, their names in lower case
@@ -32,10 +40,16 @@ class RequestMiddleware:
     """Give each request an id and a deadline, cap its body; log and count what it came to."""
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, metrics: RequestMetrics, deadline_ms: int = 0
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        body_timeout_s: float,
+        metrics: RequestMetrics,
+        deadline_ms: int = 0,
     ) -> None:
         self._app, self._metrics = app, metrics
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes, self._body_timeout_s = max_body_bytes, body_timeout_s
         self._deadline_ms = deadline_ms
         self._log = AccessLog()
 
@@ -64,9 +78,9 @@ class RequestMiddleware:
 
         self._metrics.running.inc()
         try:
-            scope["state"]["deadline"] = self._deadline(fields)
+            deadline = scope["state"]["deadline"] = self._deadline(scope["path"], fields)
             refuse_late_pictures(scope, fields)
-            await self._app(scope, self._capped(fields, receive), send_with_id)
+            await self._app(scope, self._capped(fields, receive, deadline), send_with_id)
         except (InvalidFieldsError, OverloadedError) as error:  # of this door; others are answered inside
             note = self._log.note_refused
             refusal = problem_of(Request(scope), error)
@@ -106,21 +120,23 @@ class RequestMiddleware:
                 await send({**failure, "message": str(error)} if known else failure)
             raise
 
-    def _deadline(self, fields: Fields) -> float:
+    def _deadline(self, path: str, fields: Fields) -> float:
         """Return until when the answer is wanted, by the event loop's clock; infinity for ever.
+
+        What tells of the server's health has none: a proxy's header must not make it ill.
 
         Raises:
             InvalidFieldsError: a header that says no time.
         """
-        given = fields.get(_DEADLINE.lower().encode())
+        given = fields.get(_DEADLINE.lower().encode()) if path.startswith(_API) else None
         if given is None:
             wanted_ms: float = self._deadline_ms or math.inf
         else:
             wanted_ms = _milliseconds(given)
         return asyncio.get_running_loop().time() + wanted_ms / 1000
 
-    def _capped(self, fields: Fields, receive: Receive) -> Receive:
-        """Return a receive that refuses a body as soon as it is known to be too large.
+    def _capped(self, fields: Fields, receive: Receive, deadline: float) -> Receive:
+        """Return a receive that refuses a body as soon as it is known to be too large, or to come too late.
 
         FastAPI's own `max_body_size` would answer in plain text where a problem+json is promised.
         """
@@ -128,18 +144,41 @@ class RequestMiddleware:
         declared = fields.get(b"content-length", b"0")
         too_much = declared.isdigit() and int(declared) > limit
         received = 0
+        whole = False
 
         async def capped() -> Message:
-            nonlocal received
+            nonlocal received, whole
             if too_much:
                 raise _too_large(limit)
-            message = await receive()
+            if whole:  # what comes now is that the client leaves
+                return await receive()
+            message = await self._received(receive, deadline)
+            whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_large(limit)
             return message
 
         return capped
+
+    async def _received(self, receive: Receive, deadline: float) -> Message:
+        """Return the next part of a body.
+
+        Raises:
+            DeadlineError: the deadline passed before it came.
+            BodyTimeoutError: it did not come for too long.
+        """
+        until = asyncio.get_running_loop().time() + self._body_timeout_s
+        try:
+            async with asyncio.timeout_at(min(deadline, until)):
+                return await receive()
+        except TimeoutError as error:
+            if deadline <= until:
+                raise DeadlineError("The deadline passed before the body was whole.") from error
+            raise BodyTimeoutError(
+                f"Nothing of the body came for {self._body_timeout_s:g} seconds "
+                "(LOOKALIKE_BODY_TIMEOUT_S). Send all of it."
+            ) from error
 
 
 def _milliseconds(given: bytes) -> int:
@@ -149,9 +188,12 @@ def _milliseconds(given: bytes) -> int:
         InvalidFieldsError: it is none, or none above 0.
     """
     digits = given.strip()  # blanks around a value do not count, RFC 9110
-    if digits.isdigit() and len(digits) <= _MOST_DIGITS and (wanted_ms := int(digits)) > 0:
+    if digits.isdigit() and len(digits) < len(str(_MOST_MS)) and (wanted_ms := int(digits)) > 0:
         return wanted_ms
-    message = f"{_DEADLINE} must be a whole number of milliseconds above 0, not {digits.decode('latin-1')!r}."
+    message = (
+        f"{_DEADLINE} must be a whole number of milliseconds above 0 and below {_MOST_MS:,}, "
+        f"not {digits[:40].decode('latin-1')!r}."
+    )
     raise InvalidFieldsError(message, [(f"/header/{_DEADLINE}", message)])
 
 

@@ -38,6 +38,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     science.BundleError: (500, "encoder-failed", "The encoder failed"),
     service.MalformedBodyError: (400, "malformed-body", "The body cannot be read"),
     service.UnsupportedMediaError: (415, "unsupported-media-type", "The media type is not read here"),
+    service.BodyTimeoutError: (408, "body-timeout", "The body did not come"),
     service.TooLargeError: (413, "too-large", "The request is too large"),
     service.InvalidFieldsError: (422, "invalid-fields", "Fields do not fit"),
     service.BundleRefusedError: (422, "bundle-refused", "The bundle cannot be hosted"),
@@ -95,6 +96,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         403: "The server has no key for operators.",
         404: "No such collection, item or encoder.",
         405: "The method is not for this path.",
+        408: "The body did not come in time.",
         409: "It conflicts with what exists.",
         413: "Too many bytes, pixels or rows.",
         415: "A media type that is not read here.",
@@ -133,6 +135,8 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
     headers = {}
     if isinstance(error, (service.OverloadedError, service.NotReadyError, service.StorageError)):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, service.BodyTimeoutError):
+        headers["Connection"] = "close"  # what is missing may still come
     if isinstance(error, service.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
     members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
