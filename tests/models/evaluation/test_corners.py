@@ -13,6 +13,7 @@ from models.evaluation import (
     EvaluationOptions,
     Subject,
     as_json,
+    characters,
     evaluate,
     figures_of,
     measure,
@@ -30,6 +31,12 @@ TEN = [f"p{number}" for number in range(10)]
 BOTH: list[Role] = ["query" if number < 10 else "gallery" for number in range(20)]
 TWO_CAMERAS = ["1"] * 10 + ["2"] * 10
 WITHOUT_CAMERAS = [protocol for protocol in PROTOCOLS if protocol != "re-identification"]
+
+
+@pytest.fixture(autouse=True)
+def _few_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classify in 20 episodes instead of a thousand: here they must be possible, and not precise."""
+    monkeypatch.setattr(characters, "_EPISODES", 20)
 
 
 def options(protocol: str, **further: object) -> EvaluationOptions:
@@ -200,6 +207,11 @@ def test_few_given_pairs_have_an_accuracy_and_a_curve_without_thresholds(
     assert (test.curve.genuine_pairs, test.curve.impostor_pairs) == (5, impostor)
     assert test.folds.pairs == 5 + impostor
     assert b'"accuracy"' in as_json(encoder, evaluation)
+
+
+def test_the_fewest_given_pairs_have_a_report(encoder: Encoder) -> None:
+    images = set_of(TEN * 2, form="lfw")
+    evaluation = measure(subject_of(images, noise=1.0), options("auto", pairs=pairs_of(images, 5, 2)))
     assert "Distances of the given pairs" in report_html(encoder, evaluation, pictures=False)
 
 

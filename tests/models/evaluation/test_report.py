@@ -47,10 +47,15 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     return measure(subject_of(images, noise=1.5), EvaluationOptions(draws=20))
 
 
+@pytest.fixture(scope="module")
+def text(encoder: Encoder, evaluation: Evaluation) -> str:
+    """Return the whole page, made once: its plots take a second to draw."""
+    return report_html(encoder, evaluation)
+
+
 def test_the_page_holds_every_figure_and_nothing_from_elsewhere(
-    encoder: Encoder, evaluation: Evaluation
+    encoder: Encoder, evaluation: Evaluation, text: str
 ) -> None:
-    text = report_html(encoder, evaluation)
     page = Page(text)
     for figure in figures_of(evaluation):
         assert figure.name in page.text
@@ -69,8 +74,8 @@ def test_the_page_holds_every_figure_and_nothing_from_elsewhere(
     assert len(parts) == len(set(parts))
 
 
-def test_names_of_the_data_stay_words(encoder: Encoder, evaluation: Evaluation) -> None:
-    page = Page(report_html(encoder, evaluation))
+def test_names_of_the_data_stay_words(text: str) -> None:
+    page = Page(text)
     assert HOSTILE in page.text
     assert any(HOSTILE in str(image["alt"]) for image in page.all("img"))
     assert "set <b>" in page.text
@@ -80,17 +85,21 @@ def test_names_of_the_data_stay_words(encoder: Encoder, evaluation: Evaluation) 
     assert not any("script" in tag for tag, _ in page.tags)
 
 
-def test_without_pictures_no_file_and_no_identity_is_in_it(encoder: Encoder, evaluation: Evaluation) -> None:
+def test_without_pictures_no_file_and_no_identity_is_in_it(
+    encoder: Encoder, evaluation: Evaluation, text: str
+) -> None:
     page = Page(report_html(encoder, evaluation, pictures=False))
     assert page.all("img") == []
     assert "holds no picture of the set" in page.text
     assert "alert('x')" not in page.text
     assert ".png" not in page.text
-    assert "holds pictures of the set" in Page(report_html(encoder, evaluation)).text
+    assert "holds pictures of the set" in Page(text).text
 
 
-def test_the_page_does_not_change_from_time_to_time(encoder: Encoder, evaluation: Evaluation) -> None:
-    assert report_html(encoder, evaluation) == report_html(encoder, evaluation)
+def test_the_page_does_not_change_from_time_to_time(
+    encoder: Encoder, evaluation: Evaluation, text: str
+) -> None:
+    assert report_html(encoder, evaluation) == text
 
 
 def test_random_weights_stand_beside(encoder: Encoder, evaluation: Evaluation) -> None:

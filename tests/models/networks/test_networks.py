@@ -13,14 +13,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @EVERY_NETWORK
-@pytest.mark.parametrize(("height", "width"), [(96, 96), (70, 33), (16, 16)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_embeddings_have_the_asked_dimension(name: str, height: int, width: int, channels: int) -> None:
+def test_embeddings_have_the_asked_dimension(name: str, channels: int) -> None:
     network = new_network(name, dimension=24, channels=channels).eval()
-    with torch.inference_mode():
-        output = network(torch.randn(1, channels, height, width))
-    assert (output.shape, output.dtype) == ((1, 24), torch.float32)
-    assert bool(output.isfinite().all())
+    for height, width in [(96, 96), (70, 33), (16, 16)]:
+        with torch.inference_mode():
+            output = network(torch.randn(1, channels, height, width))
+        assert (output.shape, output.dtype) == ((1, 24), torch.float32)
+        assert bool(output.isfinite().all())
 
 
 @EVERY_NETWORK
@@ -50,7 +50,7 @@ def test_a_picture_alone_gets_the_embedding_that_it_gets_in_a_batch(name: str) -
 def test_every_parameter_learns(name: str, neck: bool) -> None:
     torch.manual_seed(0)
     network = new_network(name, neck=neck)
-    output = network(torch.randn(8, 3, 48, 48))
+    output = network(torch.randn(4, 3, 48, 48))
     (output * torch.randn_like(output)).sum().backward()
     idle = [
         name
