@@ -25,9 +25,11 @@ from tests.models import oracles
 from tests.models.inputs import DISTRIBUTIONS, assert_near, metric_named, rows_for
 
 DEGREE_ONE = [Metric("euclidean"), Metric("manhattan"), Metric("chebyshev"), Metric("minkowski", 3.0)]
+BOTH_FORMS = pytest.mark.parametrize("form", ["small", "products"], indirect=True)  # batches have two more
 
 
 @pytest.mark.usefixtures("form")
+@BOTH_FORMS
 @pytest.mark.parametrize("name", METRICS)
 def test_agrees_with_plain_loops(name: str) -> None:
     x, y = rows_for(name, 4), rows_for(name, 3, seed=1)
@@ -96,6 +98,7 @@ def test_minkowski_of_an_extreme_order_neither_overflows_nor_vanishes(p: float) 
 
 
 @pytest.mark.usefixtures("form")
+@BOTH_FORMS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "cross_entropy"])
 def test_equal_rows_are_at_zero_with_gradient_zero(name: str, dtype: torch.dtype) -> None:
@@ -113,6 +116,7 @@ def test_equal_rows_are_at_zero_with_gradient_zero(name: str, dtype: torch.dtype
 
 
 @pytest.mark.usefixtures("form")
+@BOTH_FORMS
 @pytest.mark.parametrize("name", METRICS)
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     x, y = rows_for(name, 3, 4).requires_grad_(), rows_for(name, 2, 4, seed=1).requires_grad_()
@@ -156,6 +160,7 @@ def test_nothing_larger_than_the_answer_or_a_tile_is_held(name: str, monkeypatch
 
 
 @pytest.mark.usefixtures("form")
+@BOTH_FORMS
 @pytest.mark.parametrize("metric", DEGREE_ONE, ids=lambda metric: metric.name)
 @pytest.mark.parametrize("exponent", [-30, -20, 20, 30, 37])
 def test_degree_one_metrics_follow_any_scale(metric: Metric, exponent: int) -> None:

@@ -1,8 +1,10 @@
 """An exported graph gives, in ONNX Runtime and for any batch, what the network gives in PyTorch."""
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -14,7 +16,7 @@ from torch import nn
 from models.bundle import read_bundle
 from models.errors import BundleError
 from models.manifest import Architecture, EncoderSpec, InputSpec
-from models.onnx_export import export_onnx, write_exported
+from models.onnx_export import OnnxExport, export_onnx, write_exported
 from models.runtime import load_encoder, save_encoder
 from tests.models.bundles import REPORTS, contents, make_calibration
 from tests.models.encoders import save
@@ -25,6 +27,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NETWORKS = ("character_net", "mobilefacenet", "osnet_x0_25", "small_resnet", "transformers")
 SIZES = {"character_net": (40, 50), "mobilefacenet": (112, 112), "transformers": (48, 48)}
 D = 6
+STATED: dict[str, Any] = {
+    "description": "For tests.",
+    "intended_use": "None.",
+    "licence": "Apache-2.0",
+    "evaluation": {"rank_1": 0.5},
+    "calibration": make_calibration(),
+    "training": {"steps": 3},
+}
 OF_A_STAND_IN = EncoderSpec(
     name="stand-in",
     architecture=Architecture(name="small_resnet"),
@@ -65,15 +75,30 @@ def small_bundle(folder: Path, name: str, *, neck: bool, **given: Any) -> nn.Mod
     return network.eval()
 
 
-@pytest.mark.parametrize(
-    ("name", "neck"),
-    [*((name, True) for name in NETWORKS), ("character_net", False), ("small_resnet", False)],
-)
-def test_the_graph_gives_what_the_network_gives_for_any_batch(tmp_path: Path, name: str, neck: bool) -> None:
+Exporting: TypeAlias = Callable[[str, bool], tuple[Path, nn.Module, OnnxExport]]
+
+
+@pytest.fixture(scope="module")
+def exporting(tmp_path_factory: pytest.TempPathFactory) -> Exporting:
+    """Return a function that gives a bundle, its network and its graph; exporting takes seconds, once."""
+
+    @cache
+    def export(name: str, neck: bool) -> tuple[Path, nn.Module, OnnxExport]:
+        folder = tmp_path_factory.mktemp("exported") / "b"
+        given = {} if neck else {"channels": "bgr", **STATED}
+        network = small_bundle(folder, name, neck=neck, **given)
+        return folder, network, export_onnx(folder)
+
+    return export
+
+
+@pytest.mark.parametrize(("name", "neck"), [*((name, True) for name in NETWORKS), ("small_resnet", False)])
+def test_the_graph_gives_what_the_network_gives_for_any_batch(
+    exporting: Exporting, name: str, neck: bool
+) -> None:
     if name == "transformers":
         pytest.importorskip("transformers", reason="needs the extra: transformers")
-    network = small_bundle(tmp_path / "b", name, neck=neck)
-    exported = export_onnx(tmp_path / "b")
+    _, network, exported = exporting(name, neck)
     assert exported.difference <= 1e-4
     for path in (str(Path(__file__).parents[2]), sys.prefix):
         assert path.encode() not in exported.graph
@@ -87,35 +112,27 @@ def test_the_graph_gives_what_the_network_gives_for_any_batch(tmp_path: Path, na
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-def test_an_exported_bundle_says_what_its_source_says(tmp_path: Path) -> None:
-    stated: dict[str, Any] = {
-        "description": "For tests.",
-        "intended_use": "None.",
-        "licence": "Apache-2.0",
-        "evaluation": {"rank_1": 0.5},
-        "calibration": make_calibration(),
-        "training": {"steps": 3},
-    }
-    small_bundle(tmp_path / "b", "small_resnet", neck=False, channels="bgr", **stated)
-    before = contents(tmp_path / "b")
-    encoder = write_exported(export_onnx(tmp_path / "b"), tmp_path / "x")
-    source, bundle = read_bundle(tmp_path / "b"), read_bundle(tmp_path / "x")
-    assert contents(tmp_path / "b") == before
-    same = {"name", "input", "dimension", "normalize", "metric", *stated}
+def test_an_exported_bundle_says_what_its_source_says(exporting: Exporting, tmp_path: Path) -> None:
+    folder, _, exported = exporting("small_resnet", False)
+    encoder = write_exported(exported, tmp_path / "x")
+    source, bundle = read_bundle(folder), read_bundle(tmp_path / "x")
+    small_bundle(tmp_path / "b", "small_resnet", neck=False, channels="bgr", **STATED)
+    assert contents(tmp_path / "b") == contents(folder)  # it stayed as it was made
+    same = {"name", "input", "dimension", "normalize", "metric", *STATED}
     assert bundle.manifest.model_dump(include=same) == source.manifest.model_dump(include=same)
     assert bundle.manifest.derived_from == source.manifest.fingerprint != bundle.manifest.fingerprint
     assert bundle.reports == REPORTS
     np.testing.assert_array_equal(bundle.inputs, source.inputs)
     np.testing.assert_array_equal(bundle.outputs, source.outputs)
     assert encoder.engine.name == "onnxruntime"
-    by_torch = load_encoder(tmp_path / "b", device="cpu").encode(source.inputs[:2])
+    by_torch = load_encoder(folder, device="cpu").encode(source.inputs[:2])
     np.testing.assert_allclose(encoder.encode(source.inputs[:2]), by_torch, rtol=1e-4, atol=1e-5)
 
 
-def test_a_graph_is_valid_repeats_and_names_no_place_on_this_machine(tmp_path: Path) -> None:
-    small_bundle(tmp_path / "b", "small_resnet", neck=True)
-    first, again = export_onnx(tmp_path / "b").graph, export_onnx(tmp_path / "b").graph
-    assert first == again
+def test_a_graph_is_valid_repeats_and_names_no_place_on_this_machine(exporting: Exporting) -> None:
+    folder, _, exported = exporting("small_resnet", True)
+    first = exported.graph
+    assert first == export_onnx(folder).graph
     onnx.checker.check_model(onnx.load_from_string(first), full_check=True)
     for path in (str(Path(__file__).parents[2]), sys.prefix, ".py", "stack_trace"):
         assert path.encode() not in first
@@ -169,7 +186,7 @@ def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path, monkeypatch: py
 
 def test_the_graph_says_how_it_is_used(tmp_path: Path) -> None:
     small_bundle(tmp_path / "b", "small_resnet", neck=False, channels="bgr", normalize=False)
-    assert export_onnx(tmp_path / "b").usage() == (
+    assert OnnxExport(read_bundle(tmp_path / "b"), b"", 0, 0.0).usage() == (
         "it takes (batch, 3, 32, 24) float32, bgr, from pixels of 0 to 255 minus 120, 110, 100 and divided "
         "by 60, 50, 40; embeddings are left as they are and compared by cosine."
     )
