@@ -44,7 +44,7 @@ serve: setup ## Start the server on HOST:PORT with DATA_DIR
 
 test: setup ## Run the test suite with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -1,4 +1,4 @@
-"""The README's commands, run as they are written against the real server."""
+"""The README's commands and docs/api.md's Python example, run as they are written against the real server."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.system.serving import Server, running_server
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://127.0.0.1:8000"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/api.md").read_text(), flags=re.S | re.M)
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,13 @@ def test_everything_answers_as_the_readme_says(answers: list[list[dict[str, Any]
     assert losses[1]["valid_triplets"] == 4
     assert refused[0]["status"] == 422
     assert "text" in refused[0]["detail"]
+
+
+def test_distances_come_back_as_an_array(server: Server) -> None:
+    (example,) = EXAMPLES
+    assert ADDRESS in example
+    random = np.random.default_rng(0)
+    space: dict[str, Any] = {"x": random.normal(size=(30, 8)), "y": random.normal(size=(20, 8))}
+    exec(example.replace(ADDRESS, server.url), space)
+    x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (space["x"], space["y"]))
+    np.testing.assert_allclose(space["distances"], 1 - x @ y.T, atol=1e-12)

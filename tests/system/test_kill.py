@@ -1,6 +1,6 @@
 """What the server has answered survives `kill -9`, at any moment.
 
-Starting the server takes most of a round's time; KILL_ROUNDS=20 makes more of them.
+Starting the server takes most of a round's time; `make verify-kill` makes more of them.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.system.serving import running_server
 
 pytestmark = pytest.mark.system
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 LATEST_KILL_S = 0.8
 QUERIES_A_REQUEST = 500
 

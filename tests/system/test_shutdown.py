@@ -167,7 +167,7 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
     assert "'nosuch' is no shipped encoder" in ended.stderr
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "weights.safetensors", "references.safetensors"])
+@pytest.mark.parametrize("file", ["manifest.json", "weights.safetensors"])
 def test_a_damaged_bundle_is_refused_with_the_files_name(bundle: Path, tmp_path: Path, file: str) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(bundle, damaged)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 
 __all__ = ["start"]
@@ -19,6 +21,7 @@ def start(target: Callable[..., None], *arguments: tuple[object, ...]) -> list[i
     Returns:
         The exit codes: minus the signal for one that was killed, 1 for one that raised.
     """
+    _let_go_of_anothers_server()
     context = multiprocessing.get_context("forkserver")
     # The module brings torch; an optimiser would load the other, which takes seconds, in every process.
     context.set_forkserver_preload([target.__module__, "torch._dynamo"])
@@ -31,3 +34,9 @@ def start(target: Callable[..., None], *arguments: tuple[object, ...]) -> list[i
             process.kill()
             process.join()
     return [process.exitcode for process in processes]
+
+
+@cache
+def _let_go_of_anothers_server() -> None:
+    """End the server that other tests of this process have started, once: it has loaded what they need."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # as CPython's own tests do
