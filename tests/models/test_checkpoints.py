@@ -32,11 +32,17 @@ def same(first: Weights, second: Weights) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.fixture(scope="module")
+def trained() -> nn.Module:
+    """A network whose statistics are not those of a new one."""
+    other = network(1)
+    other(torch.randn(4, 3, 32, 32))
+    return other
+
+
 @pytest.fixture
-def public() -> Weights:
+def public(trained: nn.Module) -> Weights:
     """The weights of another network, statistics too, with a classifier that is in every public file."""
-    trained = network(1)
-    trained(torch.randn(4, 3, 32, 32))
     return snapshot(trained) | {"classifier.weight": torch.ones(9, 6), "classifier.bias": torch.ones(9)}
 
 
