@@ -5,6 +5,7 @@ gradient by the chain rule from the slopes of the distances.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,13 @@ class Answer(NamedTuple):
 
 
 def distance_matrix(x: Floats, name: str) -> Floats:
-    """Return (N, N), row by row: x - x[a] is formed for one anchor at a time."""
+    """Return (N, N), read-only: x - x[a] is formed for one anchor at a time, and once for equal x."""
+    return _distance_matrix(x.tobytes(), x.shape, x.dtype.str, name)
+
+
+@lru_cache(maxsize=16)
+def _distance_matrix(numbers: bytes, shape: tuple[int, ...], dtype: str, name: str) -> Floats:
+    x: Floats = np.frombuffer(numbers, dtype).reshape(shape)
     if name == "cosine":
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     fold: dict[str, Callable[[Floats], Floats]] = {
@@ -40,7 +47,9 @@ def distance_matrix(x: Floats, name: str) -> Floats:
         "manhattan": lambda gaps: np.abs(gaps).sum(1),
         "chebyshev": lambda gaps: np.abs(gaps).max(1),
     }
-    return np.stack([fold[name](x - row) for row in x])
+    d = np.stack([fold[name](x - row) for row in x])
+    d.flags.writeable = False
+    return d
 
 
 def batch(x: Floats, labels: Integers, mining: str, margin: float | None, name: str = "euclidean") -> Answer:

@@ -1,12 +1,15 @@
-"""Rows in each metric's domain, and plain random ones."""
+"""Rows in each metric's domain, and plain random ones; and the forms that compute them."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from models.distances import Metric
 
 DISTRIBUTIONS = ("kl_divergence", "cross_entropy")
+# Of the fixture `form`: the one for small batches has no wider type for float64, and leaves it to the others.
+FORMS_OF_FLOAT64 = pytest.mark.parametrize("form", ["differences", "products", "sorting"], indirect=True)
 
 
 def metric_named(name: str) -> Metric:

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.distances import METRICS
 from models.losses import batch_triplet_loss, triplet_margin_loss
 from models.margins import Margin
-from tests.models.inputs import DISTRIBUTIONS, metric_named, rows, rows_for
+from tests.models.inputs import DISTRIBUTIONS, FORMS_OF_FLOAT64, metric_named, rows, rows_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,6 +39,7 @@ def test_batches_of_every_metric(mining: str, margin: Margin, name: str) -> None
 
 
 @pytest.mark.usefixtures("form")
+@FORMS_OF_FLOAT64
 @pytest.mark.parametrize(
     ("mining", "margin", "name"),
     list(itertools.product(MININGS, [0.3, "soft"], ["euclidean", "squared_euclidean", "cosine"])),

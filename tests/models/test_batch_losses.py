@@ -13,7 +13,7 @@ from models.errors import DomainError
 from models.losses import batch_triplet_loss, triplet_margin_loss
 from models.margins import Margin
 from tests.models import oracles
-from tests.models.inputs import rows
+from tests.models.inputs import FORMS_OF_FLOAT64, rows
 
 MININGS = ("all", "hard", "semi_hard")
 LABELS = ["aabbc", "aaaaabbc", "abcabcaabd", "aaaa", "abcd", "ab", "a", ""]
@@ -28,6 +28,7 @@ def assert_is(result: BatchLoss, expected: oracles.Losses, margin: float | None)
 
 
 @pytest.mark.usefixtures("form")
+@FORMS_OF_FLOAT64
 @pytest.mark.parametrize("elements", [3, 2**20])
 @pytest.mark.parametrize(
     ("mining", "labels", "margin"), list(itertools.product(MININGS, LABELS, [0.2, 1.5, "soft"]))
@@ -52,6 +53,7 @@ def test_agrees_with_a_loop_over_triplets(
 
 
 @pytest.mark.usefixtures("form")
+@FORMS_OF_FLOAT64
 @pytest.mark.parametrize(("mining", "name"), list(itertools.product(MININGS, METRICS)))
 def test_every_metric_agrees_with_a_loop(mining: str, name: str) -> None:
     x = rows(9).softmax(1)

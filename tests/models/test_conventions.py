@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.distances import Metric
 from models.errors import DomainError, ShapeError
 from models.losses import BatchAllTripletLoss, batch_triplet_loss, triplet_margin_loss
-from tests.models.inputs import rows
+from tests.models.inputs import FORMS_OF_FLOAT64, rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,6 +45,7 @@ def same(ours: Tensor, theirs: Tensor, x: Tensor) -> None:
 
 
 @pytest.mark.usefixtures("form")
+@FORMS_OF_FLOAT64
 @pytest.mark.parametrize(("labels", "name", "reduction"), list(itertools.product(LABELS, PEERS, REDUCERS)))
 def test_all_triplets_are_those_of_pml(labels: str, name: str, reduction: str) -> None:
     x = rows(len(labels)).requires_grad_()
@@ -76,6 +77,7 @@ def test_the_soft_margin_is_its_smooth_loss_at_margin_zero(labels: str, name: st
 
 
 @pytest.mark.usefixtures("form")
+@FORMS_OF_FLOAT64
 @pytest.mark.parametrize(("labels", "name", "reduction"), list(itertools.product(LABELS, PEERS, REDUCERS)))
 def test_batch_hard_is_its_miner_and_its_loss(labels: str, name: str, reduction: str) -> None:
     x = rows(len(labels)).requires_grad_()
