@@ -33,10 +33,10 @@ class Batcher:
     """Takes what waits as soon as a lane is free, one picture of each request after the other.
 
     Nothing is waited for beyond the first picture: a batch is what has come while the last ones ran, or the
-    lane's share of all that waits and runs. Lanes decode, before they take it, what
-    nobody else does. Where a batch fails it is run again in halves, so that only the picture at fault gets
-    the exception. Where a thread dies, or the encoder does not come back in time, everything that waits gets
-    an exception at once, and new threads go on, with an encoder loaded anew where the old one hangs.
+    lane's share of all that waits and runs. Lanes decode, before they take it, what nobody else does. Where a
+    batch fails it is run again in halves, so that only the picture at fault gets the exception. Where a
+    thread dies, or the encoder does not come back in time, all that waits gets an exception at once, and new
+    threads go on, with an encoder loaded anew where the old one hangs.
 
     Args:
         encode: runs a batch.
@@ -126,8 +126,8 @@ class Batcher:
             threads = list(self._threads)
             left = self._waiting.drop_all()
             self._changed.notify_all()
+            self._encode = _closed  # or the engine's memory would stay until the garbage is collected
         self._ended.set()
-        self._encode = _closed  # or the engine's memory would stay until the garbage is collected
         _fail(left, EncoderFailedError("The encoder was closed."))
         until = time.monotonic() + self._limits.timeout_s
         for thread in threads:
@@ -135,10 +135,7 @@ class Batcher:
         self._watcher.join()
 
     def _start(self, lane: int, *, renewed: bool) -> None:
-        """Start a lane's thread of the present generation; the first lane starts the others.
-
-        Daemons: one that hangs must not keep the process.
-        """
+        """Start a lane's thread, a daemon: one that hangs must not keep the process."""
         arguments = (self._generation, lane, renewed)
         thread = threading.Thread(target=self._live, args=arguments, name=f"encoder-{lane}", daemon=True)
         self._threads.append(thread)
@@ -149,7 +146,7 @@ class Batcher:
         stand_back(threading.get_native_id(), _STEPS_BACK)
         try:
             if renewed:
-                self._encode = self._renew()
+                self._take_over(self._renew())
             encode = self._encode
             if lane == 0:
                 self._start_others(generation)
@@ -161,6 +158,12 @@ class Batcher:
                 self._give_up(generation, f"The encoder hangs and could not be loaded again: {error}")
             else:
                 self._replace(generation, f"The encoder's thread ended: {type(error).__name__}.", hangs=False)
+
+    def _take_over(self, encode: Encode) -> None:
+        """Encode by another from now on, unless nothing is encoded any more."""
+        with self._changed:
+            if not self._closed:
+                self._encode = encode
 
     def _start_others(self, generation: int) -> None:
         with self._changed:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import numpy.typing as npt
@@ -226,6 +227,32 @@ def test_closing_answers_everybody(start: Start) -> None:
     closing.join(PATIENCE_S)
     assert numbers(running.results()) == [1]
     assert isinstance(send(batcher, 3).results()[0], EncoderFailedError)
+
+
+def test_what_was_being_loaded_anew_as_it_closed_is_let_go_of(start: Start) -> None:
+    loading, may_end = threading.Event(), threading.Event()
+    loaded: list[weakref.ref[Recorder]] = []
+
+    def renew() -> Encode:
+        fresh = Recorder()
+        loaded.append(weakref.ref(fresh))
+        loading.set()
+        assert may_end.wait(PATIENCE_S)
+        return fresh
+
+    hanging = Recorder()
+    batcher = start(hanging, renew=renew, timeout_s=0.3)
+    occupy(hanging, batcher, 1)
+    assert loading.wait(PATIENCE_S)
+    waiting = send(batcher, 2)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    assert isinstance(waiting.results()[0], EncoderFailedError)  # so that it is closed by now
+    may_end.set()
+    closing.join(PATIENCE_S)
+    hanging.free.set()
+
+    assert loaded[0]() is None
 
 
 def test_many_threads_and_jobs_all_get_their_own(start: Start) -> None:
