@@ -14,7 +14,7 @@ __all__ = ["Admission", "WaitingLimits"]
 
 # Of the time that a request has left, what others may take before it has its turn. The rest is for its own
 # pictures, and for how far an estimate may be off.
-_SHARE = 0.5
+_SHARE = 1 / 3
 _LONGEST_RETRY_S = 60
 
 
@@ -70,7 +70,7 @@ class Admission:
         return min(self.images, images * self._requests()) * self._pace.seconds
 
     def refuse_late(self, deadline: float, images: int = 1) -> None:
-        """Refuse pictures where others take half of the time that is left, and say when to come back.
+        """Refuse pictures where others take a third of the time that is left, and say when to come back.
 
         Args:
             deadline: by the event loop's clock; infinity for none.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 __all__ = ["BatchLimits", "BatchSize"]
 
-_AIMED = 0.8  # of the target: batches of one size do not all take the same time
+_AIMED = 0.65  # of the target: of batches of one size some take half as long again as most
 _LONGER = 4  # times the target, for a turn of many
 
 
@@ -29,7 +29,7 @@ class BatchSize:
 
     Args:
         most: never more.
-        target_s: that a batch should take at most, where one picture does not take longer; four fifths of it
+        target_s: that a batch should take at most, where one picture does not take longer; two thirds of it
             are aimed at.
 
     Attributes:

@@ -143,7 +143,8 @@ class DecodePool:
         try:
             crops = self._decode(job, position)
         except ImageError as error:
-            job.settle(position, error)
+            # Its frames hold the job, which holds it: the file would stay until the garbage is collected.
+            job.settle(position, error.with_traceback(None))
             return
         took = time.perf_counter() - started
         self._metrics.decode_seconds.observe(took)

@@ -82,20 +82,20 @@ def test_wrong_rows_are_an_error_and_not_somebody_elses_embedding(start: Start) 
 
 
 def test_batches_become_as_small_as_their_time_asks_for_and_grow_again() -> None:
-    size = BatchSize(64, 0.05)  # of which 40 ms are aimed at
+    size = BatchSize(64, 0.05)  # of which 32.5 ms are aimed at
     assert size.now == 1
     for expected in (2, 4, 8, 16, 32, 64, 64):
         size.note(size.now, 0.01)
         assert size.now == expected
     size.note(64, 0.64)  # 10 ms each
-    assert size.now == 4
+    assert size.now == 3
     size.note(1, 0.01)  # not full: says nothing of larger ones
-    assert size.now == 4
-    size.note(4, 0.01)
-    assert size.now == 8
+    assert size.now == 3
+    size.note(3, 0.01)
+    assert size.now == 6
     for _ in range(5):
         size.note(size.now, size.now * 0.001)
-    assert size.now == 40
+    assert size.now == 32
     size.note(1, 0.2)  # one picture alone takes too long
     assert size.now == 1
     size.note(1, 0.2)
@@ -103,12 +103,12 @@ def test_batches_become_as_small_as_their_time_asks_for_and_grow_again() -> None
 
 
 def test_of_many_requests_a_batch_may_have_one_picture_each_within_four_times_its_time() -> None:
-    size = BatchSize(64, 0.05)  # of which 40 ms are aimed at
+    size = BatchSize(64, 0.05)  # of which 32.5 ms are aimed at
     assert size.for_requests(50) == 1  # nothing is known yet
     size.note(1, 0.01)
-    assert [size.for_requests(count) for count in (1, 2, 10, 50)] == [2, 2, 10, 16]
+    assert [size.for_requests(count) for count in (1, 2, 10, 50)] == [2, 2, 10, 12]
     size.note(16, 0.16)
-    assert [size.for_requests(count) for count in (1, 50)] == [4, 16]
+    assert [size.for_requests(count) for count in (1, 50)] == [3, 12]
     size.note(1, 0.2)  # one picture alone takes too long
     assert [size.for_requests(count) for count in (1, 3, 50)] == [1, 3, 4]
     size.note(1, 0.00001)

@@ -73,7 +73,9 @@ def test_late_pictures_are_refused_and_told_when_to_come_back(
     async def scenario(app: FastAPI, client: httpx2.AsyncClient) -> None:
         wait = app.state.services.encoder.admission.wait_before(1)
         assert wait == pytest.approx(6 * SLOW_S, rel=0.5)
-        headers = {"X-Deadline-Ms": str(int(1000 * wait))}  # of which half may pass before they have a turn
+        headers = {
+            "X-Deadline-Ms": str(int(2000 * wait))
+        }  # of which a third may pass before they have a turn
         answer = await client.post("/v1/embeddings", json={"input": data_uri(picture())}, headers=headers)
         assert_problem(answer, 429, "overloaded", "too much for a deadline")
         assert 1 <= int(answer.headers["retry-after"]) <= wait
