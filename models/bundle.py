@@ -34,8 +34,10 @@ from models.bundle_folder import (
     WEIGHTS,
     check_destination,
     holds_bundle,
+    read_file,
     refuse_bundle,
     replace_folder,
+    why_no_bundle,
 )
 from models.errors import BundleError
 from models.faces import DETECTOR
@@ -66,6 +68,7 @@ __all__ = [
     "read_bundle",
     "refuse_bundle",
     "shipped_bundles",
+    "why_no_bundle",
     "write_bundle",
 ]
 
@@ -123,14 +126,11 @@ def find_bundle(name_or_path: str) -> Path:
     if name_or_path in shipped:
         return shipped[name_or_path]
     path = Path(name_or_path)
-    if (path / MANIFEST).is_file():
+    reason = why_no_bundle(path)
+    if reason is None:
         return path
     known = ", ".join(shipped) or "none"
-    if path.is_dir():
-        reason = f"holds no {MANIFEST}"
-    elif path.suffix == ".onnx" and path.is_file():
-        reason = "is a bare graph (make a bundle of it with: lookalike encoder import)"
-    else:
+    if not path.exists():
         reason = "is no shipped encoder and no folder"
     raise BundleError(
         f"{name_or_path!r} {reason}. Give one of the shipped names ({known}) or a bundle's folder."
@@ -144,15 +144,15 @@ def read_bundle(folder: Path) -> Bundle:
     the manifest does not name is not read: what is read here is what was measured.
 
     Raises:
-        BundleError: a file is missing, malformed, or not the one that the manifest names.
+        BundleError: a file is missing, malformed, no regular file, or not the one that the manifest names.
     """
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-        weights = (folder / manifest.weights_file).read_bytes()
-        references = (folder / REFERENCES).read_bytes()
-        detector = (folder / manifest.detector.file).read_bytes() if manifest.detector else None
+        manifest = Manifest.model_validate_json(read_file(folder / MANIFEST))
+        weights = read_file(folder / manifest.weights_file)
+        references = read_file(folder / REFERENCES)
+        detector = read_file(folder / manifest.detector.file) if manifest.detector else None
         reports = {
-            str(name): (folder / name).read_bytes()
+            str(name): read_file(folder / name)
             for name in manifest.reports_sha256
             if (folder / name).exists()
         }

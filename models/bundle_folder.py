@@ -1,6 +1,7 @@
 """A bundle's folder: the names of its files, and how they come there, all of them or none."""
 
 import json
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,10 @@ __all__ = [
     "WEIGHTS",
     "check_destination",
     "holds_bundle",
+    "read_file",
     "refuse_bundle",
     "replace_folder",
+    "why_no_bundle",
 ]
 
 MANIFEST = "manifest.json"
@@ -53,11 +56,38 @@ def check_destination(folder: Path) -> None:
 def holds_bundle(folder: Path) -> bool:
     """Say whether a folder holds a bundle, of this format or another version of it."""
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(read_file(folder / MANIFEST))
+    except (OSError, ValueError, BundleError):
         return False
     family = FORMAT.split("/")[0] + "/"
     return isinstance(content, dict) and str(content.get("format")).startswith(family)
+
+
+def why_no_bundle(path: Path) -> str | None:
+    """Return what keeps a path from being a bundle's folder, as a sentence ends; None where it is one."""
+    if (path / MANIFEST).is_file():
+        return None
+    if path.is_dir():
+        return f"holds no {MANIFEST}" if any(path.iterdir()) else "is an empty folder"
+    if path.suffix == ".onnx" and path.is_file():
+        return "is a bare graph (make a bundle of it with: lookalike encoder import)"
+    return "is a file and no folder" if path.exists() else "is no folder"
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file of a bundle holds.
+
+    Raises:
+        BundleError: it is a pipe, a device or a socket: whoever opens one may wait for ever.
+        OSError: it is missing, or cannot be read.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to read a folder fails by itself
+        raise BundleError(
+            f"{path} is no regular file but a pipe, a device or a socket, and is not opened. "
+            "Copy or export the bundle again."
+        )
+    return path.read_bytes()
 
 
 def refuse_bundle(folder: Path, option: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
-from models.bundle import find_bundle, shipped_bundles
+from models.bundle import find_bundle, shipped_bundles, why_no_bundle
 from models.errors import BundleError
 from models.faces import DetectorSpec
 from service.api.problems import PROBLEM_RESPONSES
@@ -62,25 +62,26 @@ def _folder(bundle: str, bundles: Path) -> Path:
     """Return the folder of a shipped bundle, or of one within the folder of the operator's bundles.
 
     Raises:
-        BundleRefusedError: it is elsewhere, or there is none.
+        BundleRefusedError: it is no name of a folder in there, or of one that holds no bundle.
     """
     if bundle in shipped_bundles():
         return find_bundle(bundle)
-    root = bundles.resolve()
-    if "\0" in bundle:  # which no path can hold
-        raise BundleRefusedError("The bundle's name has a NUL. Name a folder in LOOKALIKE_BUNDLES_DIR.")
-    folder = (root / bundle).resolve()
-    if root not in folder.parents:
-        raise BundleRefusedError(
-            f"{bundle!r} is not in the folder of bundles (LOOKALIKE_BUNDLES_DIR). Put the bundle there."
-        )
+    place = "the folder of bundles (LOOKALIKE_BUNDLES_DIR)"
     try:
-        return find_bundle(str(folder))
-    except BundleError as error:
-        raise BundleRefusedError(
-            f"There is no bundle {bundle!r} in the folder of bundles (LOOKALIKE_BUNDLES_DIR). Its name is "
-            "that of its folder in there, and not a path to it."
-        ) from error
+        names = [path.name for path in bundles.iterdir()] if bundles.is_dir() else []
+        if bundle not in names:  # so none with a separator, and neither . nor ..
+            raise BundleRefusedError(
+                f"There is no bundle {bundle!r} in {place}. Its name is that of its folder in there, and not "
+                "a path to it."
+            )
+        folder = (bundles / bundle).resolve()
+        if bundles.resolve() not in folder.parents:
+            raise BundleRefusedError(f"{bundle!r} is a link that leads out of {place}. Put the bundle there.")
+        if reason := why_no_bundle(folder):
+            raise BundleRefusedError(f"{bundle!r} in {place} {reason}. Put the whole bundle there.")
+    except OSError as error:
+        raise BundleRefusedError(f"{bundle!r} in {place} cannot be read: {error.strerror}.") from error
+    return folder
 
 
 def _describe(hosted: HostedEncoder) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class HostRequest(RequestBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"bundle": "vehicle"}]})
 
     bundle: str = Field(
-        min_length=1, description="A shipped encoder's name, or a folder in that of the operator's bundles."
+        min_length=1, description="A shipped encoder's name, or that of a folder in the folder of bundles."
     )
 
 

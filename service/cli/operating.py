@@ -17,7 +17,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what
 
 @click.command(name="use")
 @click.argument("bundle")
-@click.option("--name", help="By which it is hosted.  [default: BUNDLE's last part]")
+@click.option("--name", help="By which it is hosted.  [default: BUNDLE]")
 @click.option(
     "--server", default="http://127.0.0.1:8000", show_default=True, help="Where the server listens."
 )
@@ -27,12 +27,13 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what
 def use(bundle: str, name: str | None, server: str, key_file: TextIO | None) -> None:
     """Host BUNDLE on a running server, in place of the encoder of its name, without losing a request.
 
-    BUNDLE is a shipped encoder, or a bundle within the folder LOOKALIKE_BUNDLES_DIR of the server.
+    BUNDLE is a shipped encoder, or the name of a folder in the server's LOOKALIKE_BUNDLES_DIR.
     """
     if urlsplit(server).scheme not in {"http", "https"}:
         raise click.BadParameter("give it as http://HOST:PORT", param_hint="--server")
     key = key_file.read().strip() if key_file else click.prompt("Operator's key", hide_input=True)
-    name = name or bundle.rstrip("/").rpartition("/")[2]
+    bundle = bundle.rstrip("/")  # as shells complete a folder
+    name = name or bundle.rpartition("/")[2]
     request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
         f"{server.rstrip('/')}/v1/encoders/{quote(name, safe='')}",
         data=json.dumps({"bundle": bundle}).encode(),

@@ -1,5 +1,6 @@
 """Bundles on disk: what is read is what was written, or an error that says what is wrong."""
 
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ from safetensors.numpy import save as save_arrays
 from models.bundle import check_destination, find_bundle, read_bundle, shipped_bundles, write_bundle
 from models.errors import BundleError
 from models.manifest import OnnxGraph
-from tests.models.bundles import REFERENCES, WEIGHTS, contents, edit_manifest, make_spec, replace_file, write
+from tests.models.bundles import (
+    REFERENCES,
+    REPORTS,
+    WEIGHTS,
+    contents,
+    edit_manifest,
+    make_spec,
+    replace_file,
+    write,
+)
 
 
 def test_a_bundle_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -65,6 +75,20 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "b" / name).mkdir()
     with pytest.raises(BundleError, match=rf"cannot be read: Is a directory.*{name}"):
         read_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "weights.safetensors", "references.safetensors", "report.html"]
+)
+def test_a_file_that_is_a_pipe_is_refused_before_it_is_opened(tmp_path: Path, name: str) -> None:
+    write_bundle(tmp_path / "b", make_spec(), WEIGHTS, REFERENCES, reports=REPORTS)
+    (tmp_path / "b" / name).unlink()
+    os.mkfifo(tmp_path / "b" / name)  # to read it would wait for ever
+    with pytest.raises(BundleError, match=rf"{name} is no regular file"):
+        read_bundle(tmp_path / "b")
+    if name == "manifest.json":
+        with pytest.raises(BundleError, match="exists and is no bundle"):
+            check_destination(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -188,10 +212,12 @@ def test_a_bundle_is_found_by_its_folder_or_its_shipped_name(tmp_path: Path) -> 
 def test_what_is_no_bundle_is_explained(tmp_path: Path) -> None:
     (tmp_path / "face.onnx").write_bytes(b"")
     (tmp_path / "face.pt").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
     for given, reason in {
         str(tmp_path): r"holds no manifest\.json",
+        str(tmp_path / "empty"): "is an empty folder",
         str(tmp_path / "missing"): "is no shipped encoder and no folder",
-        str(tmp_path / "face.pt"): "is no shipped encoder and no folder",
+        str(tmp_path / "face.pt"): "is a file and no folder",
         str(tmp_path / "face.onnx"): "lookalike encoder import",
     }.items():
         names = ", ".join(shipped_bundles()) or "none"

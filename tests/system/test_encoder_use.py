@@ -13,23 +13,23 @@ pytestmark = pytest.mark.system
 
 def test_an_operator_hosts_another_encoder_from_the_command_line(bundle: Path, tmp_path: Path) -> None:
     bundles = tmp_path / "bundles"
-    shutil.copytree(bundle, bundles / "faces" / "second")
+    shutil.copytree(bundle, bundles / "second")
     key = tmp_path / "key"
     key.write_text("secret-1\n")
     options = ("--encoder", str(bundle), "--bundles-dir", str(bundles), "--operator-keys", "other,secret-1")
     with running_server(tmp_path / "data", *options) as server, server.client() as client:
         use = ("encoder", "use", "--server", server.url, "--key-file", key)
-        done = run(*use, "faces/second")
+        done = run(*use, "second")
         assert done.exit_code == 0, done.output
         assert f"{server.url} hosts 'second': " in done.output
-        named = run(*use, "faces/second", "--name", "third")
+        named = run(*use, "second/", "--name", "third")
         assert named.exit_code == 0, named.output
         hosted = client.get("/v1/encoders").json()
         assert {"second", "third"} < {one["name"] for one in hosted["encoders"]}
 
         assert "There is no bundle 'nosuch'" in run(*use, "nosuch").output
         key.write_text("wrong")
-        refused = run(*use, "faces/second")
+        refused = run(*use, "second")
         assert (refused.exit_code, "This is for operators." in refused.output) == (1, True)
 
 
