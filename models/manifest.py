@@ -30,6 +30,7 @@ __all__ = [
     "EncoderSpec",
     "InputSpec",
     "Manifest",
+    "Name",
     "OnnxGraph",
     "ReportName",
     "make_record",

@@ -13,10 +13,14 @@ from starlette.routing import BaseRoute, Match, Route
 
 from models import errors as science
 from service import errors as service
+from service.api.validation import sentence_of
 
 __all__ = ["PROBLEM_RESPONSES", "SLUGS", "Problem", "install", "problem_of", "status_of"]
 
 _MEDIA_TYPE = "application/problem+json"
+
+# Characters of a sentence, which may repeat what the client sent; of a longer one the beginning and the end.
+_LONGEST, _BEGINNING, _END = 1000, 700, 290
 
 # Walked by __mro__, so a subclass without a row of its own answers as its parent does.
 _TABLE: dict[type[Exception], tuple[int, str, str]] = {
@@ -153,7 +157,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 async def _answer_validation(request: Request, error: Exception) -> Response:
     """Answer FastAPI's own checks of path and query parameters in our words."""
     assert isinstance(error, RequestValidationError)
-    found = [("/" + "/".join(str(part) for part in one["loc"]), str(one["msg"])) for one in error.errors()]
+    found = [("/" + "/".join(str(part) for part in one["loc"]), sentence_of(one)) for one in error.errors()]
     sentence = "; ".join(f"{pointer[1:]}: {message}" for pointer, message in found)
     return problem_of(request, service.InvalidFieldsError(f"{sentence}.", found))
 

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from models.faces import FaceChoice
+from models.manifest import Name
 from service.api.samples import Sample
 
 __all__ = [
@@ -62,7 +63,10 @@ Word = TypeVar("Word")
 Words = Annotated[list[Word], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 EncoderName = Annotated[
-    str, Path(description="The encoder's name.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    Name,
+    Path(
+        description="The encoder's name.", json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}
+    ),
 ]
 
 

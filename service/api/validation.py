@@ -61,8 +61,15 @@ def _place(location: tuple[str | int, ...], fields: object) -> str:
     return pointer_of(*parts)
 
 
-def sentence_of(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """Say what is wrong with a field; name the fields that there are where one is unknown."""
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+# pydantic's kinds of error whose own sentence speaks of Python.
+_OBJECT = "it must be a JSON object, {...}"
+_OURS = {"model_type": _OBJECT, "model_attributes_type": _OBJECT, "dict_type": _OBJECT}
+
+
+def sentence_of(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
+    """Say what is wrong with a field; name the fields that the model has where one is unknown."""
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and model is not None:
         return f"there is no such field; there are {', '.join(model.model_fields)}"
+    if error["type"] in _OURS:
+        return _OURS[error["type"]]
     return str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])

@@ -68,9 +68,11 @@ def test_collections_are_listed_described_and_deleted(client: TestClient) -> Non
         ("x", {"metric": "manhattan"}, 422, "invalid-fields", "'cosine'"),
         ("x", {"index": {"type": "tree"}}, 422, "invalid-fields", "'flat'"),
         ("x", {"fields": {"camera": "text"}}, 422, "invalid-fields", "'keyword'"),
+        ("x", {"quality": []}, 422, "invalid-fields", "quality: it must be a JSON object, {...}"),
+        ("x", {"fields": []}, 422, "invalid-fields", "fields: it must be a JSON object, {...}"),
         ("x", {"keep_images": True}, 422, "invalid-fields", "keep_images"),
         ("-x", {}, 422, "invalid-fields", "collection"),
-        ("x" * 65, {}, 422, "invalid-fields", "collection"),
+        ("x" * 65, {}, 422, "invalid-fields", "path/collection: 'xx"),
     ],
 )
 def test_bad_configurations_say_what_to_do(

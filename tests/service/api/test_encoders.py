@@ -191,6 +191,17 @@ def test_a_bundle_is_named_by_its_folder_and_by_nothing_else(
     assert names(client) == ["tiny"]
 
 
+def test_a_name_that_no_encoder_can_have_is_told_how_one_is_made(client: TestClient) -> None:
+    for name in ("-x", "x" * 65, "a b"):
+        for refused in (
+            client.put(f"/v1/encoders/{name}", json={"bundle": "other"}, headers=KEY),
+            client.delete(f"/v1/encoders/{name}", headers=KEY),
+        ):
+            assert_problem(
+                refused, 422, "invalid-fields", "path/name: an encoder cannot be called so: a letter"
+            )
+
+
 def test_what_is_there_and_no_bundle_is_told_apart(
     client: TestClient, operated: Settings, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def test_where_nothing_can_be_kept_the_answer_is_a_problem_with_the_reasons(
         ({"vector": [1, 2], "metadata": []}, "metadata"),
         ({"vector": [1, 2], "colour": "red"}, "there are id, identity"),
         ({}, "exactly one of image and vector"),
-        ("vector", "dictionary"),
+        ("vector", "it must be a JSON object"),
         ({"vector": [1, 2], "metadata": {"camera": 7}}, "camera"),
     ],
 )
