@@ -105,6 +105,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect leads to where the client's Host header says
         # FastAPI's own would read the environment, at each request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

@@ -168,13 +168,25 @@ def _refusal(request: Request, error: HTTPException, routes: Sequence[BaseRoute]
     slug = phrase.lower().replace(" ", "-")
     headers, detail = dict(error.headers or {}), str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        detail = f"There is nothing at {request.url.path}. See /docs for what there is."
+        detail = _nothing_at(request, routes)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # Routing names the methods of the first route that matches; its path may have more routes.
         headers["Allow"] = _methods(request, routes) or headers.get("Allow", "GET")
         detail = f"{request.method} is not for {request.url.path}; use {headers['Allow']}."
     members = {"type": f"/problems/{slug}", "title": phrase, "status": error.status_code, "detail": detail}
     return _render(request, members, headers)
+
+
+def _nothing_at(request: Request, routes: Sequence[BaseRoute]) -> str:
+    """Say that there is no such path, and which there is without the slashes at its end."""
+    path = request.url.path
+    bare = path.rstrip("/")
+    if bare != path and any(
+        isinstance(route, Route) and route.matches({**request.scope, "path": bare})[0] is not Match.NONE
+        for route in routes
+    ):
+        return f"There is nothing at {path}. Leave out the slash at its end: {bare}."
+    return f"There is nothing at {path}. See /docs for what there is."
 
 
 def _methods(request: Request, routes: Sequence[BaseRoute]) -> str:
@@ -187,6 +199,9 @@ def _methods(request: Request, routes: Sequence[BaseRoute]) -> str:
 
 def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) -> Response:
     request_id = getattr(request.state, "request_id", "")
+    members = {**members, "detail": _cut(members["detail"])}
+    if "errors" in members:
+        members["errors"] = [{name: _cut(text) for name, text in one.items()} for one in members["errors"]]
     if request.scope["path"].startswith(_OPENAI_SHAPED):
         members = {**members, "message": members["detail"]}
     content = orjson.dumps({**members, "request_id": request_id})
@@ -196,6 +211,11 @@ def _render(request: Request, members: dict[str, Any], headers: dict[str, str]) 
         media_type=_MEDIA_TYPE,
         headers={**headers, "X-Request-ID": request_id},
     )
+
+
+def _cut(text: str) -> str:
+    """Return a text that does not repeat at any length what the client sent."""
+    return text if len(text) <= _LONGEST else f"{text[:_BEGINNING]} ... {text[-_END:]}"
 
 
 def _row(error: Exception) -> tuple[int, str, str]:

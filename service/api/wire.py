@@ -1,5 +1,6 @@
 """Bodies in: JSON, safetensors, forms and single pictures, all read into the same models."""
 
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from torch import Tensor
 
+from models.errors import UnsupportedImageError
+from models.images import sniff
 from service.api.validation import validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
@@ -28,6 +31,7 @@ _IMAGES = ("image/jpeg", "image/png", "image/webp")
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MAX_TEXT_BYTES = 16 * 2**20  # of one text in a form
 _EPILOGUE_BYTES = 256  # that may follow its closing boundary
+_SIGNATURE_BYTES = 16  # of which a picture's format is known
 
 # Smaller bodies are parsed faster than a thread is woken.
 _INLINE_BYTES = 16 * 1024
@@ -75,7 +79,10 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
             files, texts = await _form(request, image)
             return await to_thread.run_sync(_from_form, files, texts, model)
         readable = ["application/json", SAFETENSORS, "multipart/form-data", *([*_IMAGES] if image else [])]
-        hint = " With curl, add -H 'Content-Type: application/json'." if "urlencoded" in media_type else ""
+        hint = ""
+        if "urlencoded" in media_type:
+            hint = " With curl, add -H 'Content-Type: application/json'"
+            hint += ", or image/jpeg for a picture." if image else "."
         raise UnsupportedMediaError(
             f"A body of type {media_type!r} is not read here; send {', '.join(readable)}.{hint}"
         )
@@ -141,11 +148,21 @@ def _parse_json(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         if b"NaN" in data or b"Infinity" in data:
-            try:
+            with contextlib.suppress(ValueError, RecursionError):
                 return json.loads(data)
-            except (ValueError, RecursionError):
-                raise MalformedBodyError(f"The body is not JSON: {error}.") from error
-        raise MalformedBodyError(f"The body is not JSON: {error}.") from error
+        raise MalformedBodyError(_not_json(data, error)) from error
+
+
+def _not_json(data: bytes, error: orjson.JSONDecodeError) -> str:
+    """Say that a body is not JSON; a picture that came without its Content-Type, how to send it."""
+    try:
+        picture = sniff(data[:_SIGNATURE_BYTES])
+    except UnsupportedImageError:
+        return f"The body is not JSON: {error}."
+    return (
+        f"The body is a {picture}, and without another Content-Type it is read as JSON. "
+        f"Send it with Content-Type: image/{picture.lower()}."
+    )
 
 
 def _from_safetensors(data: bytes, model: type[Model]) -> Model:

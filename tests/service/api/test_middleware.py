@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
@@ -64,6 +64,44 @@ def test_bodies_that_cannot_be_read_say_why(
 ) -> None:
     answer = stateless.post("/v1/distances", content=content, headers={"content-type": media_type})
     assert_problem(answer, status, slug, word)
+
+
+@pytest.mark.parametrize(("file_format", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png")])
+@pytest.mark.parametrize("said", [None, "application/json"])
+def test_a_picture_that_is_read_as_json_is_told_its_content_type(
+    stateless: TestClient, picture: Callable[..., bytes], said: str | None, file_format: str, media_type: str
+) -> None:
+    headers = {} if said is None else {"Content-Type": said}
+    answer = stateless.post(
+        "/v1/embeddings", content=picture(file_format=file_format) + b"NaN", headers=headers
+    )
+    assert_problem(answer, 400, "malformed-body", f"Send it with Content-Type: {media_type}.")
+
+
+def test_what_a_client_sent_is_not_repeated_at_any_length(stateless: TestClient) -> None:
+    long = "m" * 100_000
+    for answer in (
+        stateless.post("/v1/embeddings", json={"input": "x", "model": long}),
+        stateless.post("/v1/distances", json={"x": [[1]], "metric": "euclidean", long: 1}),
+        stateless.get(f"/v1/{long[:5000]}"),
+    ):
+        assert answer.json()["detail"].count(" ... ") == 1
+        assert len(answer.content) < 4500
+    problem = stateless.post("/v1/embeddings", json={"input": "x", "model": long}).json()
+    assert problem["message"] == problem["detail"]
+    assert problem["detail"].startswith("No encoder 'mmm")
+    assert problem["detail"].endswith("there is 'tiny'.")
+
+
+def test_of_a_header_that_comes_twice_the_last_counts(stateless: TestClient) -> None:
+    headers = [
+        ("X-Request-ID", "one"),
+        ("X-Request-ID", "two"),
+        ("X-Deadline-Ms", "no"),
+        ("X-Deadline-Ms", "9000"),
+    ]
+    answer = stateless.get("/health/live", headers=headers)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, "two")
 
 
 def test_a_form_that_was_cut_off_is_refused_as_a_whole(client: TestClient) -> None:

@@ -103,6 +103,21 @@ def test_unknown_paths_and_methods_are_problems_too(
     assert_problem(stateless.request(method, path), status, slug, path)
 
 
+def test_a_slash_too_many_is_no_redirect_to_where_the_client_says(stateless: TestClient) -> None:
+    there = {
+        "POST": ["/v1/embeddings", "/v1/collections/c/items"],
+        "GET": ["/v1/encoders", "/health/live"],
+        "DELETE": ["/v1/collections/c"],
+    }
+    for method, path in [(method, path) for method, paths in there.items() for path in paths]:
+        answer = stateless.request(
+            method, f"{path}/", headers={"Host": "elsewhere.example"}, follow_redirects=False
+        )
+        assert_problem(answer, 404, "not-found", f"Leave out the slash at its end: {path}.")
+        assert "elsewhere" not in answer.text
+    assert_problem(stateless.get("/v1/nothing/"), 404, "not-found", "at /v1/nothing/. See /docs")
+
+
 def test_a_refused_method_names_all_that_the_path_has(stateless: TestClient) -> None:
     for path, allowed in [
         ("/v1/collections/c", "DELETE, GET, PUT"),
