@@ -164,12 +164,7 @@ async def _start(
             raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
     gallery = await to_thread.run_sync(lambda: Gallery(settings.data_dir, faiss_threads=threads))
     stack.push_async_callback(to_thread.run_sync, gallery.close)
-    _logger.info(
-        "%d collections in %s, %d threads.",
-        len(gallery.list()),
-        settings.data_dir,
-        threads,
-    )
+    _logger.info("Collections in %s: %d. Threads: %d.", settings.data_dir, len(gallery.list()), threads)
     return Services(
         settings=settings,
         encoders=hosted,

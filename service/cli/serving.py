@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from service.cli.options import Command
 from service.settings import ENV_PREFIX, Settings, unknown_variables
 
-__all__ = ["serve"]
+__all__ = ["GraceOver", "serve"]
 
 
 def _settings_options(command: Command) -> Command:
@@ -54,6 +54,7 @@ def serve(**given: Any) -> None:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("faiss.loader").setLevel("WARNING")  # it tells which vector units it tries
+    logging.getLogger("uvicorn.error").addFilter(GraceOver())
     for sentence in unknown_variables():
         logging.getLogger("lookalike").warning(sentence)
     _refuse_taken_address(settings.host, settings.port)
@@ -62,6 +63,18 @@ def serve(**given: Any) -> None:
     from service.server import run  # noqa: PLC0415 - torch and faiss take seconds that --help need not
 
     run(settings)
+
+
+class GraceOver(logging.Filter):
+    """Says in our words, and as a warning, what is an error to uvicorn: that requests outlasted the grace."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        if not str(record.msg).startswith("Cancel %s running task(s)"):
+            return True
+        record.msg = "Requests that outlasted LOOKALIKE_SHUTDOWN_GRACE_S, and are ended now: %s."
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 
 def _refuse_taken_address(host: str, port: int) -> None:
