@@ -12,6 +12,8 @@ __all__ = ["ENV_PREFIX", "Settings", "unknown_variables"]
 
 ENV_PREFIX = "LOOKALIKE_"
 
+_CLOSE = 0.7  # of 1: two letters of four that have changed places
+
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -126,11 +128,12 @@ class Settings(BaseSettings):
 
 def unknown_variables() -> list[str]:
     """Return a sentence for each LOOKALIKE_* variable in the environment that is no setting."""
-    known = [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     sentences = []
     for variable in sorted(os.environ):
-        if variable.startswith(ENV_PREFIX) and variable not in known:
-            close = difflib.get_close_matches(variable, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "."
+        name = variable.removeprefix(ENV_PREFIX)
+        if name != variable and name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
+            hint = f"; did you mean {ENV_PREFIX}{close[0]}?" if close else "."
             sentences.append(f"{variable} is set but is no setting{hint}")
     return sentences

@@ -29,6 +29,8 @@ def test_an_unknown_variable_is_named_with_the_closest_setting() -> None:
         assert unknown_variables() == [
             "LOOKALIKE_PROT is set but is no setting; did you mean LOOKALIKE_PORT?"
         ]
+    with mock.patch.dict(os.environ, {"LOOKALIKE_TYPO": "1"}):  # no setting's name is like that
+        assert unknown_variables() == ["LOOKALIKE_TYPO is set but is no setting."]
 
 
 def folded(text: str) -> str:

@@ -24,7 +24,9 @@ LARGE = np.random.default_rng(0).normal(size=(300, 500)).astype(np.float32)  # s
 def app_answering(answer: dict[str, Any]) -> FastAPI:
     """Return an application with one route, which gives this answer."""
     app = FastAPI()
-    app.add_middleware(RequestMiddleware, max_body_bytes=1000, metrics=Telemetry().requests)
+    app.add_middleware(
+        RequestMiddleware, max_body_bytes=1000, body_timeout_s=30, metrics=Telemetry().requests
+    )
 
     @app.get("/")
     def give(request: Request) -> Response:
