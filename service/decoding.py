@@ -143,7 +143,9 @@ class DecodePool:
         try:
             crops = self._decode(job, position)
         except ImageError as error:
-            # Its frames hold the job, which holds it: the file would stay until the garbage is collected.
+            # Its frames, and those of what it came from, hold the job, which holds it: the file would stay
+            # until the garbage is collected.
+            error.__cause__ = error.__context__ = None
             job.settle(position, error.with_traceback(None))
             return
         took = time.perf_counter() - started

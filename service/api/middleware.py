@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -73,14 +74,14 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                _head(message, scope["state"])
             await send(message)
 
         self._metrics.running.inc()
         try:
-            deadline = scope["state"]["deadline"] = self._deadline(scope["path"], fields)
+            scope["state"]["deadline"] = self._deadline(scope["path"], fields)
             refuse_late_pictures(scope, fields)
-            await self._app(scope, self._capped(fields, receive, deadline), send_with_id)
+            await self._app(scope, self._capped(scope, fields, receive), send_with_id)
         except (InvalidFieldsError, OverloadedError) as error:  # of this door; others are answered inside
             note = self._log.note_refused
             refusal = problem_of(Request(scope), error)
@@ -128,14 +129,16 @@ class RequestMiddleware:
         Raises:
             InvalidFieldsError: a header that says no time.
         """
-        given = fields.get(_DEADLINE.lower().encode()) if path.startswith(_API) else None
+        if not path.startswith(_API):
+            return math.inf
+        given = fields.get(_DEADLINE.lower().encode())
         if given is None:
             wanted_ms: float = self._deadline_ms or math.inf
         else:
             wanted_ms = _milliseconds(given)
         return asyncio.get_running_loop().time() + wanted_ms / 1000
 
-    def _capped(self, fields: Fields, receive: Receive, deadline: float) -> Receive:
+    def _capped(self, scope: Scope, fields: Fields, receive: Receive) -> Receive:
         """Return a receive that refuses a body as soon as it is known to be too large, or to come too late.
 
         FastAPI's own `max_body_size` would answer in plain text where a problem+json is promised.
@@ -152,7 +155,7 @@ class RequestMiddleware:
                 raise _too_large(limit)
             if whole:  # what comes now is that the client leaves
                 return await receive()
-            message = await self._received(receive, deadline)
+            message = await self._received(scope["state"], receive)
             whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > limit:
@@ -161,24 +164,33 @@ class RequestMiddleware:
 
         return capped
 
-    async def _received(self, receive: Receive, deadline: float) -> Message:
-        """Return the next part of a body.
+    async def _received(self, state: dict[str, Any], receive: Receive) -> Message:
+        """Return the next part of a body; take note in the request's state where it does not come.
 
         Raises:
             DeadlineError: the deadline passed before it came.
             BodyTimeoutError: it did not come for too long.
         """
-        until = asyncio.get_running_loop().time() + self._body_timeout_s
+        until, deadline = asyncio.get_running_loop().time() + self._body_timeout_s, state["deadline"]
         try:
             async with asyncio.timeout_at(min(deadline, until)):
                 return await receive()
         except TimeoutError as error:
+            state["stalled"] = True
             if deadline <= until:
                 raise DeadlineError("The deadline passed before the body was whole.") from error
             raise BodyTimeoutError(
                 f"Nothing of the body came for {self._body_timeout_s:g} seconds "
                 "(LOOKALIKE_BODY_TIMEOUT_S). Send all of it."
             ) from error
+
+
+def _head(message: Message, state: Mapping[str, Any]) -> None:
+    """Put into an answer's headers what each answer has."""
+    headers = MutableHeaders(scope=message)
+    headers["X-Request-ID"] = state["request_id"]
+    if state.get("stalled"):
+        headers["Connection"] = "close"  # what is missing of the body may still come
 
 
 def _milliseconds(given: bytes) -> int:

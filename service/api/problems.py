@@ -139,8 +139,6 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
     headers = {}
     if isinstance(error, (service.OverloadedError, service.NotReadyError, service.StorageError)):
         headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, service.BodyTimeoutError):
-        headers["Connection"] = "close"  # what is missing may still come
     if isinstance(error, service.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
     members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}

@@ -85,7 +85,7 @@ def exporting(tmp_path_factory: pytest.TempPathFactory) -> Exporting:
     @cache
     def export(name: str, neck: bool) -> tuple[Path, nn.Module, OnnxExport]:
         folder = tmp_path_factory.mktemp("exported") / "b"
-        given = {} if neck else {"channels": "bgr", **STATED}
+        given = {} if neck else {"channels": "bgr", "normalize": False, **STATED}
         network = small_bundle(folder, name, neck=neck, **given)
         return folder, network, export_onnx(folder)
 
@@ -116,7 +116,7 @@ def test_an_exported_bundle_says_what_its_source_says(exporting: Exporting, tmp_
     folder, _, exported = exporting("small_resnet", False)
     encoder = write_exported(exported, tmp_path / "x")
     source, bundle = read_bundle(folder), read_bundle(tmp_path / "x")
-    small_bundle(tmp_path / "b", "small_resnet", neck=False, channels="bgr", **STATED)
+    small_bundle(tmp_path / "b", "small_resnet", neck=False, channels="bgr", normalize=False, **STATED)
     assert contents(tmp_path / "b") == contents(folder)  # it stayed as it was made
     same = {"name", "input", "dimension", "normalize", "metric", *STATED}
     assert bundle.manifest.model_dump(include=same) == source.manifest.model_dump(include=same)

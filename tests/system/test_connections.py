@@ -1,5 +1,6 @@
 """Connections that do not come to an end, over real sockets: they are ended, and others do not notice."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -35,8 +36,9 @@ def head(length: str, **fields: str) -> bytes:
 def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an answer after which the server closes."""
     received = b""
-    while piece := connection.recv(65_536):
-        received += piece
+    with contextlib.suppress(ConnectionResetError):  # where it had not read all that was sent
+        while piece := connection.recv(65_536):
+            received += piece
     start, _, body = received.partition(b"\r\n\r\n")
     assert b"connection: close" in start.lower()
     return int(start.split()[1]), json.loads(body)
@@ -57,8 +59,7 @@ def sent_before_the_end(connection: socket.socket) -> int:
 def test_a_header_without_end_is_refused_and_its_connection_closed(server: Server) -> None:
     with connected(server) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-A: ")
-        for _ in range(3):
-            connection.sendall(PIECE)
+        connection.sendall(2 * PIECE)
         status, problem = answer(connection)
     assert (status, problem["type"]) == (431, "/problems/headers-too-large")
     with connected(server) as connection:
@@ -68,7 +69,7 @@ def test_a_header_without_end_is_refused_and_its_connection_closed(server: Serve
 
 def test_many_small_headers_are_as_large(server: Server) -> None:
     with connected(server) as connection:
-        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 12_000)
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 8_200)
         assert answer(connection)[0] == 431
 
 
@@ -109,9 +110,8 @@ def test_a_body_of_which_nothing_comes_any_more_is_a_408(server: Server) -> None
 def test_a_deadline_counts_while_the_body_comes(server: Server) -> None:
     with connected(server) as connection:
         connection.sendall(head("Content-Length: 1000", **{"X-Deadline-Ms": "200"}) + b'{"x": ')
-        start = connection.recv(65_536)
-    assert start.startswith(b"HTTP/1.1 504")
-    assert b"/problems/deadline-passed" in start
+        status, problem = answer(connection)
+    assert (status, problem["type"]) == (504, "/problems/deadline-passed")
 
 
 def test_a_proxys_bad_header_does_not_make_the_server_ill(server: Server) -> None:

@@ -41,7 +41,7 @@ def test_chunks_give_the_gradient_of_the_whole_batch(
 ) -> None:
     config = options(mining=mining, margin=margin, **LOSSES[losses])
     expected_loss, expected = plain_gradients(config)
-    for chunk in (None, 5, 2):
+    for chunk in (None, 5, 2, 100):
         parts = exact_parts(config)
         found_losses, _ = backpropagate(parts, batch(config), chunk, ALONE)
         torch.testing.assert_close(found_losses.total, expected_loss, rtol=EXACT, atol=0)
