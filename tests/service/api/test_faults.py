@@ -128,7 +128,9 @@ def serving(settings: Settings, pictures: Sequence[bytes]) -> Iterator[Service]:
 @pytest.fixture
 def service(settings: Settings, picture: Callable[..., bytes]) -> Iterator[Service]:
     pictures = [picture(identity) for identity in range(CALLERS)]
-    with serving(settings.model_copy(update={"encode_timeout_s": TIMEOUT_S}), pictures) as service:
+    # All callers are in one batch, however slow the machine is: those of another would wait for it to hang.
+    limits = {"encode_timeout_s": TIMEOUT_S, "batch_target_ms": 10_000}
+    with serving(settings.model_copy(update=limits), pictures) as service:
         yield service
 
 
