@@ -27,6 +27,7 @@ _logger = logging.getLogger("lookalike")
 _MOST_ABANDONED = 3  # threads that hang for ever; each holds its engine's memory
 _LOOKS_PER_TIMEOUT = 8
 _STEPS_BACK = 5  # behind the event loop
+_LOOK_AGAIN_S = 0.01  # for pictures that could not be decoded just then, of which no lane is told again
 
 
 class Batcher:
@@ -200,7 +201,7 @@ class Batcher:
                     return batch
                 if self._closed:
                     break
-                self._changed.wait()
+                self._changed.wait(None if may_decode else _LOOK_AGAIN_S)
                 may_decode = True
             if self._waiting:  # what this lane has decoded, and others have not heard of
                 self._changed.notify()
@@ -260,24 +261,24 @@ class Batcher:
                 self._start(0, renewed=hangs)
         self._metrics.restarts.inc()
         _logger.error("%s %d pictures were not encoded.", why, len(left))
-        _fail(left, EncoderFailedError(f"{why} Send the pictures again."))
-        self._tell_source()
+        again = f"{why} Send the pictures again."
+        self._tell_source(self._failure or (again if hangs else None))
+        _fail(left, EncoderFailedError(again))
 
     def _give_up(self, generation: int, why: str) -> None:
         with self._changed:
-            if generation != self._generation:
+            if generation != self._generation or self._closed:
                 return
             self._failure = why
             left = self._end_generation()
         _logger.critical("%s", why)
+        self._tell_source(why)
         _fail(left, EncoderFailedError(why))
-        self._tell_source()
 
-    def _tell_source(self) -> None:
-        if self._failure:
-            self._source.give_up(self._failure)
-        else:
-            self._source.make_room()
+    def _tell_source(self, lost: str | None) -> None:
+        if lost:  # or what is not decoded yet would wait for the next one to hang
+            self._source.give_up(lost)
+        self._source.make_room()
 
     def _end_generation(self) -> Taken:
         """Take from the present threads what they run and what waits. The lock is held."""

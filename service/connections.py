@@ -1,5 +1,7 @@
-"""Connections as uvicorn keeps them, with a limit on what comes before a body and after it."""
+"""Connections as uvicorn keeps them, with bounds on all but bodies, which the middleware bounds."""
 
+import logging
+from asyncio import Transport
 from typing import Any
 
 import orjson
@@ -7,7 +9,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 __all__ = ["BoundedProtocol"]
 
+_logger = logging.getLogger("lookalike.access")
+
 _MOST_BYTES = 64 * 1024  # of a request's line and headers; other servers take 8 to 64 KiB
+_MOST_QUEUED = 100  # requests sent before the first is answered
+_MOST_QUEUED_BYTES = 2**20  # of the body of one of these
 _PROBLEM = orjson.dumps(
     {
         "type": "/problems/headers-too-large",
@@ -26,37 +32,91 @@ _ANSWER = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends a connection on which headers, or the trailers of a chunked body, do not come to an end.
+    """Ends a connection on which headers do not come to an end, or more is sent than anybody reads.
 
     The parser keeps a header until it is whole, and is given it anew with each piece: one of 80 MB, which
-    anybody may send, stops the event loop for seconds.
+    anybody may send, stops the event loop for seconds. uvicorn waits for the first request, and for the end
+    of headers, for ever. And it reads on with each answer, whatever is queued behind that.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unparsed = 0  # bytes since headers were whole, or some of a body came
+        self._in_head = self._too_large = False
+        self._waits_since = self.loop.time()  # for a request, or for the end of its headers
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is too much of what is no body."""
         self._unparsed += len(data)
         super().data_received(data)
-        if self._unparsed > _MOST_BYTES and not self.transport.is_closing():
-            answered: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
-            if answered is None or answered.response_complete:
-                self.transport.write(_ANSWER)
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        if self._too_large or self._unparsed > _MOST_BYTES:
+            self._refuse()
+        elif self._idle():
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the end of the headers."""
+        self._in_head, self._waits_since = True, self.loop.time()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Take note that the headers are whole."""
-        self._unparsed = 0
+        """Begin to serve the request, unless it is too large or one too many."""
+        length = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._too_large = self._too_large or length > _MOST_BYTES
+        if self._too_large:
+            return
+        self._unparsed, self._in_head = 0, False
         super().on_headers_complete()
+        if len(self.pipeline) > _MOST_QUEUED:
+            self.transport.close()
 
     def on_body(self, body: bytes) -> None:
-        """Take note that some of a body came."""
+        """Take some of a body, unless nobody reads it yet and it is much."""
+        if self._too_large:
+            return
         self._unparsed = 0
         super().on_body(body)
+        if self.pipeline and len(self.cycle.body) > _MOST_QUEUED_BYTES:
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         """Take note that the request is whole."""
+        if self._too_large:
+            return
         self._unparsed = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer as if it had not been asked for, and close: the parser drops what came after it."""
+        self.cycle.keep_alive = False
+
+    def _idle(self) -> bool:
+        """Return whether no request is being answered."""
+        last: RequestResponseCycle | None = self.cycle  # uvicorn says that there always is one
+        return last is None or last.response_complete
+
+    def _wait(self) -> None:
+        """Close the connection where nothing whole has come in time; uvicorn ends this as it ends its own."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_at(
+            self._waits_since + self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _refuse(self) -> None:
+        """Close the connection, with an answer where a request waits for one."""
+        _logger.info("A connection was closed: more than %d bytes came that are no body.", _MOST_BYTES)
+        if (self._in_head or self._too_large) and self._idle():
+            self.transport.write(_ANSWER)
+        self.transport.close()

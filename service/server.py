@@ -34,6 +34,7 @@ def run(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         http=BoundedProtocol,
+        ws="none",
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )

@@ -187,7 +187,7 @@ def claimed(out: Path, ranks: Ranks) -> Iterator[None]:
         return
     folder = training_folder(out)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    with _locked(folder, out):
+    with _locked(folder, made, out):
         try:
             yield
         finally:
@@ -195,13 +195,14 @@ def claimed(out: Path, ranks: Ranks) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path, out: Path) -> Iterator[None]:
-    """Hold the lock in the folder beside a bundle's, which is made."""
+def _locked(folder: Path, made: list[Path], out: Path) -> Iterator[None]:
+    """Hold the lock in the folder beside a bundle's, which is made, as are those above it."""
     lock = folder / _LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
     except OSError as error:
+        _leave_nothing(folder, made)
         raise BundleError(
             f"{folder}, which a training needs beside {out}, cannot be written: {error.strerror}. Choose "
             "another place with --out."
@@ -210,13 +211,13 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         try:
             # The lock is on the open file, so that it is gone when the process is, even after a kill.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            theirs = not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat())
+            taken = False
         except BlockingIOError:
-            theirs = True
+            taken = True
         except OSError as error:  # some network file systems have no locks
             log.warning("%s cannot be locked (%s): let no other training write there.", lock, error.strerror)
-            theirs = False
-        if theirs:
+            taken = False
+        if taken or not _is_at(file.fileno(), lock):
             raise OptionError(
                 f"Another training writes to {out}. Wait for its end, or name another folder with --out.",
                 argument="out",
@@ -224,15 +225,21 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         yield
 
 
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is still the one at a path: who had it before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
 def _leave_nothing(folder: Path, made: list[Path]) -> None:
-    """Remove a folder that holds the lock alone, and those above it that were made for it."""
-    if [path.name for path in folder.iterdir()] != [_LOCK]:
-        return
-    (folder / _LOCK).unlink()
-    folder.rmdir()
-    with contextlib.suppress(OSError):  # which hold something by now
-        for path in made[1:]:
-            path.rmdir()
+    """Remove a folder that holds the lock at most, and those above it that were made for it."""
+    with contextlib.suppress(OSError):  # it cannot be read, or those above hold something by now
+        if {path.name for path in folder.iterdir()} <= {_LOCK}:
+            (folder / _LOCK).unlink(missing_ok=True)
+            for path in dict.fromkeys((folder, *made)):
+                path.rmdir()
 
 
 def listing_sha256(images: ImageSet, folder: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import LookalikeError
@@ -84,7 +85,7 @@ class RequestMiddleware:
             await self._app(scope, self._capped(scope, fields, receive), send_with_id)
         except (InvalidFieldsError, OverloadedError) as error:  # of this door; others are answered inside
             note = self._log.note_refused
-            refusal = problem_of(Request(scope), error)
+            refusal = _refusal(scope, fields, error)
             status = refusal.status_code
             await refusal(scope, receive, send)
         except ClientDisconnect:
@@ -152,6 +153,7 @@ class RequestMiddleware:
         async def capped() -> Message:
             nonlocal received, whole
             if too_much:
+                scope["state"]["unread"] = b"expect" in fields  # as above
                 raise _too_large(limit)
             if whole:  # what comes now is that the client leaves
                 return await receive()
@@ -176,7 +178,7 @@ class RequestMiddleware:
             async with asyncio.timeout_at(min(deadline, until)):
                 return await receive()
         except TimeoutError as error:
-            state["stalled"] = True
+            state["unread"] = True
             if deadline <= until:
                 raise DeadlineError("The deadline passed before the body was whole.") from error
             raise BodyTimeoutError(
@@ -185,11 +187,19 @@ class RequestMiddleware:
             ) from error
 
 
+def _refusal(scope: Scope, fields: Fields, error: Exception) -> Response:
+    """Return the answer to a request of whose body nothing was read."""
+    refusal = problem_of(Request(scope), error)
+    if b"expect" in fields:  # whether the body comes now is for the client to choose
+        refusal.headers["Connection"] = "close"
+    return refusal
+
+
 def _head(message: Message, state: Mapping[str, Any]) -> None:
     """Put into an answer's headers what each answer has."""
     headers = MutableHeaders(scope=message)
     headers["X-Request-ID"] = state["request_id"]
-    if state.get("stalled"):
+    if state.get("unread"):
         headers["Connection"] = "close"  # what is missing of the body may still come
 
 

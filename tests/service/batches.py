@@ -24,6 +24,7 @@ __all__ = [
     "occupy",
     "picture",
     "send",
+    "warmed",
 ]
 
 PATIENCE_S = 20
@@ -113,6 +114,15 @@ def occupy(encoder: Recorder, batcher: Batcher, *values: int) -> Waiter:
     waiter = send(batcher, *values)
     assert encoder.entered.acquire(timeout=PATIENCE_S)
     return waiter
+
+
+def warmed(encoder: Recorder, batcher: Batcher) -> None:
+    """Encode until batches may be large, and let the encoder forget them."""
+    send(batcher, *range(32)).results()
+    while encoder.entered.acquire(blocking=False):
+        pass
+    encoder.sizes.clear()
+    encoder.firsts.clear()
 
 
 def numbers(results: list[Result]) -> list[float]:

@@ -9,16 +9,13 @@ import pytest
 from models.engines import Embeddings
 from models.images import Pixels
 from service.errors import EncoderFailedError
-from tests.service.batches import PATIENCE_S, Recorder, Start, numbers, occupy, send
+from tests.service.batches import PATIENCE_S, Recorder, Start, numbers, occupy, send, warmed
 
 
 def test_lanes_run_at_once_and_share_what_waits(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder, lanes=2)
-    send(batcher, *range(32)).results()  # batches may now be large
-    while encoder.entered.acquire(blocking=False):
-        pass
-    encoder.sizes.clear()
+    warmed(encoder, batcher)
     first, second = occupy(encoder, batcher, 1), occupy(encoder, batcher, 2)  # each holds a lane
     waiting = send(batcher, 3, 4, 5, 6, 7, 8)
     encoder.free.set()
@@ -41,10 +38,7 @@ def test_a_lane_leaves_as_much_for_each_other_that_is_free(start: Start) -> None
 def test_no_lane_takes_more_than_its_share_of_what_waits_and_runs(start: Start) -> None:
     encoder = Recorder()
     batcher = start(encoder, lanes=2)
-    send(batcher, *range(32)).results()  # batches may now be large
-    while encoder.entered.acquire(blocking=False):
-        pass
-    encoder.sizes.clear()
+    warmed(encoder, batcher)
     held = occupy(encoder, batcher, 1), occupy(encoder, batcher, 2)
     waiting = [send(batcher, number) for number in range(3, 12)]
     encoder.free.set()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ PIECE = b"a" * 32_768
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("connections")
-    with running_server(data, "--encoder", str(bundle), "--body-timeout-s", "1") as running:
+    options = ("--encoder", str(bundle), "--body-timeout-s", "1", "--keep-alive-s", "2")
+    with running_server(data, *options) as running:
         yield running
 
 
@@ -35,13 +37,18 @@ def head(length: str, **fields: str) -> bytes:
 
 def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an answer after which the server closes."""
+    received = received_before_the_end(connection)
+    start, _, body = received.partition(b"\r\n\r\n")
+    assert b"connection: close" in start.lower()
+    return int(start.split()[1]), json.loads(body)
+
+
+def received_before_the_end(connection: socket.socket) -> bytes:
     received = b""
     with contextlib.suppress(ConnectionResetError):  # where it had not read all that was sent
         while piece := connection.recv(65_536):
             received += piece
-    start, _, body = received.partition(b"\r\n\r\n")
-    assert b"connection: close" in start.lower()
-    return int(start.split()[1]), json.loads(body)
+    return received
 
 
 def sent_before_the_end(connection: socket.socket) -> int:
@@ -89,12 +96,60 @@ def test_large_bodies_and_many_requests_are_no_headers(server: Server) -> None:
             )
             assert given.status_code == 200
     with connected(server) as connection:
-        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)  # 80 kB in all
-        received = b""
-        while received.count(b"HTTP/1.1 200") < 2000:
-            piece = connection.recv(65_536)
-            assert piece
-            received += piece
+        for _ in range(40):  # some 150 kB in all
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            received = b""
+            while received.count(b"HTTP/1.1 200") < 100:
+                piece = connection.recv(65_536)
+                assert piece
+                received += piece
+
+
+def test_more_requests_than_anybody_waits_for_close_the_connection(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        assert received_before_the_end(connection).count(b"HTTP/1.1 200") < 1000
+
+
+def test_headers_that_are_too_large_are_so_however_they_are_cut(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: " + 2 * PIECE + b"\r\n\r\n")
+        assert answer(connection)[0] == 431
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /health/live HT", b"GET /health/live HTTP/1.1\r\nHost: x\r\n"])
+def test_a_connection_on_which_no_request_comes_is_closed(server: Server, begun: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(begun)
+        told = time.monotonic()
+        assert received_before_the_end(connection) == b""
+        assert time.monotonic() - told < PATIENCE_S
+
+
+def test_what_trickles_after_an_early_answer_does_not_keep_the_connection(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(head("Content-Length: 100000", **{"Content-Type": "text/csv"}) + b"x")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        assert received_before_the_end(connection).startswith(b"HTTP/1.1 415")
+
+
+def test_who_asks_for_another_protocol_is_answered_and_the_connection_closed(server: Server) -> None:
+    with connected(server) as connection:
+        asked = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+        connection.sendall(asked)
+        status, _ = answer(connection)
+    assert status == 200
+
+
+def test_who_asks_whether_to_send_a_body_that_is_refused_is_told_that_the_connection_ends(
+    server: Server,
+) -> None:
+    with connected(server) as connection:
+        connection.sendall(head("Content-Length: 999999999", Expect="100-continue"))
+        assert answer(connection)[0] == 413
 
 
 def test_a_body_of_which_nothing_comes_any_more_is_a_408(server: Server) -> None:
