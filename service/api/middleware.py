@@ -31,6 +31,7 @@ from service.telemetry import CLIENT_LEFT, RequestMetrics
 __all__ = ["RequestMiddleware"]
 
 _DEADLINE = "X-Deadline-Ms"
+_DEADLINE_FIELD = _DEADLINE.lower().encode()
 _MOST_MS = 10**12  # thirty years
 _API = "/v1/"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -132,7 +133,7 @@ class RequestMiddleware:
         """
         if not path.startswith(_API):
             return math.inf
-        given = fields.get(_DEADLINE.lower().encode())
+        given = fields.get(_DEADLINE_FIELD)
         if given is None:
             wanted_ms: float = self._deadline_ms or math.inf
         else:
