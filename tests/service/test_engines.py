@@ -155,11 +155,16 @@ def test_a_comparison_that_is_cancelled_leaves_nothing_running(bundle: Path, tmp
 
 def children() -> list[int]:
     """Return the processes that export now."""
-    found: list[int] = []
-    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child)] if b"export" in Path(f"/proc/{child}/cmdline").read_bytes() else []
-    return found
+    return [int(home.name) for home in Path("/proc").glob("[0-9]*") if exports(home)]
+
+
+def exports(home: Path) -> bool:
+    """Tell whether a process is a child of this one and exports; one that ends meanwhile does not."""
+    try:
+        parent = int((home / "stat").read_text().rpartition(")")[2].split()[1])
+        return parent == os.getpid() and b"export" in (home / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_an_export_stands_behind_what_is_served_meanwhile(bundle: Path, tmp_path: Path) -> None:
