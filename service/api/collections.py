@@ -1,6 +1,8 @@
 """Collections: made, described, dropped."""
 
 import contextlib
+import dataclasses
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response, status
@@ -17,9 +19,10 @@ from service.api.problems import PROBLEM_RESPONSES
 from service.api.state import Services, ServicesDep
 from service.api.wire import accepts, body
 from service.encoder import HostedEncoder
-from service.errors import CollectionDroppedError
+from service.errors import CollectionDroppedError, NotFoundError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.gallery import Gallery
+from service.gallery.indexing import IndexStats
 
 __all__ = ["router"]
 
@@ -51,7 +54,7 @@ async def create_collection(
     config = _config(wanted, services)
 
     def create() -> tuple[dict[str, Any], bool]:
-        made, created = services.gallery.create(collection, config)
+        made, created = services.gallery.create(collection, _as_before(config, wanted, collection, services))
         return _describe(made), created
 
     described, created = await services.store(create)
@@ -78,6 +81,7 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
             dimension=wanted.dimension,
             metric=wanted.metric or "euclidean",
             index_type=wanted.index.type,
+            index=wanted.index.options(),
             fields=wanted.fields,
             quality=_quality(wanted, None),
         )
@@ -93,11 +97,25 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
         dimension=manifest.dimension,
         metric=wanted.metric or manifest.metric,
         index_type=wanted.index.type,
+        index=wanted.index.options(),
         fields=wanted.fields,
         encoder=hosted.name,
         fingerprint=manifest.fingerprint,
         quality=_quality(wanted, hosted),
     )
+
+
+def _as_before(
+    config: CollectionConfig, wanted: CollectionRequest, collection: str, services: Services
+) -> CollectionConfig:
+    """Return the configuration with the index that the collection has already, where none is asked for."""
+    if "index" in wanted.model_fields_set:
+        return config
+    try:
+        before = services.gallery.get(collection).config
+    except NotFoundError:
+        return config
+    return dataclasses.replace(config, index_type=before.index_type, index=before.index)
 
 
 def _quality(wanted: CollectionRequest, hosted: HostedEncoder | None) -> dict[str, float]:
@@ -130,6 +148,13 @@ def _describe_all(gallery: Gallery) -> list[dict[str, Any]]:
     return described
 
 
+def _index(stats: IndexStats) -> dict[str, Any]:
+    written = None if stats.snapshot_s is None else datetime.fromtimestamp(stats.snapshot_s, UTC)
+    told = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
+    del told["snapshot_s"]
+    return {**told, "parameters": dict(stats.parameters), "last_snapshot": written}
+
+
 def _describe(collection: Collection) -> dict[str, Any]:
     config, stats = collection.config, collection.stats()
     return {
@@ -141,7 +166,7 @@ def _describe(collection: Collection) -> dict[str, Any]:
         "fields": dict(config.fields),
         "quality": dict(config.quality),
         "keep_images": False,
-        "index": {"type": config.index_type, "state": "ready"},
+        "index": _index(stats.index),
         "items": stats.items,
         "disk_bytes": stats.disk_bytes,
         "memory_bytes": stats.memory_bytes,

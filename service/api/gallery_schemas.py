@@ -17,6 +17,7 @@ from pydantic import (
 )
 from torch import Tensor
 
+from service.api.index_schemas import IndexRequest, IndexState
 from service.api.item_rows import rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
@@ -71,12 +72,6 @@ NotKept = Annotated[
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class IndexRequest(RequestBody):
-    """How the collection is searched: flat compares with every item, exactly."""
-
-    type: Literal["flat"] = "flat"
-
-
 class QualityLimits(RequestBody):
     """What a picture must meet to be enrolled; for each there is a measure in `include: ["quality"]`."""
 
@@ -118,13 +113,6 @@ class CollectionRequest(RequestBody):
     keep_images: NotKept = Field(False, description="Pictures are not kept, only their embeddings.")
     encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
     quality: QualityLimits = Field(QualityLimits(), description="What pictures must meet to be enrolled.")
-
-
-class IndexState(Answer):
-    """How the index stands."""
-
-    type: str
-    state: Literal["ready"]
 
 
 class CollectionAnswer(Answer):

@@ -12,6 +12,7 @@ from models.faces import LIMITS
 from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
+from service.gallery.indexing import IndexStats, IndexType, wrong_options
 
 __all__ = [
     "ANOTHER_REJECTED",
@@ -19,7 +20,6 @@ __all__ = [
     "CollectionConfig",
     "CollectionMetric",
     "CollectionStats",
-    "IndexType",
     "Match",
     "NewItem",
     "Page",
@@ -31,7 +31,6 @@ __all__ = [
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 CollectionMetric: TypeAlias = Literal["cosine", "euclidean", "inner_product"]
-IndexType: TypeAlias = Literal["flat"]
 
 ANOTHER_REJECTED = "Another item was rejected, and all were to be written or none."
 
@@ -47,7 +46,8 @@ class CollectionConfig:
     Attributes:
         dimension: D of its vectors.
         metric: its distance; inner_product means -<x, y>, so that smaller is closer there too.
-        index_type: how it is searched.
+        index_type: how it is searched; auto picks by size and memory.
+        index: its parameters by the field's names, as far as they were given; see `indexing.INDEX_OPTIONS`.
         fields: declared metadata fields and their types.
         encoder: the name of the encoder of its images, or None where it takes vectors only.
         fingerprint: that encoder's fingerprint, or None likewise.
@@ -60,6 +60,7 @@ class CollectionConfig:
     dimension: int
     metric: CollectionMetric
     index_type: IndexType = "flat"
+    index: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     encoder: str | None = None
     fingerprint: str | None = None
@@ -73,6 +74,8 @@ class CollectionConfig:
             wrong.append(("/metric", f"must be one of {', '.join(get_args(CollectionMetric))}"))
         if self.index_type not in get_args(IndexType):
             wrong.append(("/index/type", f"must be one of {', '.join(get_args(IndexType))}"))
+        else:
+            wrong += wrong_options(self.index_type, self.index)
         if len(self.fields) > MAX_FIELDS:
             wrong.append(("/fields", f"must be at most {MAX_FIELDS} fields, not {len(self.fields)}"))
         for name, kind in self.fields.items():
@@ -173,11 +176,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStats:
-    """How a collection stands: items, and its bytes on disk and in memory."""
+    """How a collection stands: items, its bytes on disk and in memory, and its index."""
 
     items: int
     disk_bytes: int
     memory_bytes: int
+    index: IndexStats
 
 
 class Collection(Protocol):

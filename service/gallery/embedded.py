@@ -22,17 +22,20 @@ from service.gallery.collection import (
     Vectors,
     Written,
 )
-from service.gallery.faiss_index import FlatIndex, StaleLabelsError
 from service.gallery.filters import Filter
-from service.gallery.folders import bytes_in, refusals
+from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.home import IndexHome
 from service.gallery.items import ItemRejectedError, name_problem, prepare
 from service.gallery.schema import Row
 from service.gallery.searching import search
 from service.gallery.store import Record, RecordWriter
 
-__all__ = ["RECORD_FILE", "EmbeddedCollection"]
+__all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
+
+AMPLE_BYTES = 2**40  # where nobody counts
 
 
 class EmbeddedCollection:
@@ -44,17 +47,36 @@ class EmbeddedCollection:
     side, and the search is done again in a writer's turn. Its answer is always that of one moment.
     """
 
-    def __init__(self, folder: Path, *, faiss_threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        faiss_threads: int = 1,
+        memory_bytes: int = AMPLE_BYTES,
+        sync: Sync = sync_folder,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
         """Open the collection in a folder; the folder's name is its own.
+
+        Args:
+            folder: where it lies.
+            faiss_threads: how many threads one search may use.
+            memory_bytes: that its index may take before `auto` saves some.
+            sync: puts a folder's entries on the disk; tests let it fail.
+            written: called after each write, by whoever wrote.
 
         Raises:
             StorageError: its record is missing, damaged, or of a newer version of this program.
         """
-        self._folder = folder
+        self._folder, self._written = folder, written
         self._write_turn = threading.Lock()
         self._record = Record(folder / RECORD_FILE)
         try:
-            self._index = self._load(faiss_threads)
+            self._home = IndexHome(
+                folder, self.config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
+            )
+            with refusals(folder):
+                self._index = self._home.load(self._record.labels(), self._record.scan)
         except BaseException:
             self._record.close()
             raise
@@ -139,7 +161,32 @@ class EmbeddedCollection:
         with refusals(self._folder):
             disk_bytes = bytes_in(self._folder)
         self._record.refuse_if_closed()  # asked last: up to here its files were its own
-        return CollectionStats(len(index), disk_bytes, index.memory_bytes)
+        return CollectionStats(len(index), disk_bytes, index.memory_bytes, self._home.stats(index))
+
+    def seal(self, *, threads: int = 1, stop: threading.Event | None = None, idle: bool = False) -> bool:
+        """Write a snapshot if it is time, search by it from then on, and return whether it was.
+
+        Only one thread may call it. Searches and writes go on meanwhile.
+
+        Args:
+            threads: that it may use.
+            stop: ends it within a moment.
+            idle: whether nothing has been written for a while, so that less is worth it.
+
+        Raises:
+            Stopped: it was told to stop.
+            StorageError: the disk refused; all is as it was.
+        """
+        began_with = self._index
+        if not self._home.due(began_with, idle=idle):
+            return False
+        with refusals(self._folder):
+            snapshot, sealed = self._home.seal(began_with, threads=threads, stop=stop or threading.Event())
+            with self._write_turn:
+                self._record.refuse_if_closed()
+                self._index = self._index.with_sealed(sealed)
+                self._home.settle(snapshot)
+        return True
 
     def close(self) -> None:
         """Wait for the calls that are under way, and release what it holds. What was written stays."""
@@ -192,6 +239,7 @@ class EmbeddedCollection:
                 removed = list(replaced.before.values())
                 index = self._index.changed(removed=removed, labels=replaced.labels, vectors=vectors)
             self._index = index
+        self._written()
         return set(replaced.before)
 
     def _delete(self, delete: Callable[[RecordWriter], list[int]]) -> int:
@@ -200,13 +248,8 @@ class EmbeddedCollection:
                 removed = delete(writer)
                 index = self._index.without(removed)
             self._index = index
+        self._written()
         return len(removed)
-
-    def _load(self, faiss_threads: int) -> FlatIndex:
-        index = FlatIndex(self.config.dimension, self.config.metric, threads=faiss_threads)
-        for labels, vectors in self._record.scan():
-            index = index.changed(removed=[], labels=labels, vectors=vectors)
-        return index
 
 
 def _label_of(cursor: str) -> int:

@@ -45,9 +45,9 @@ def bytes_in(folder: Path) -> int:
     """Return the bytes of the files in a folder, as far as they stay there while they are counted."""
     total = 0
     with contextlib.suppress(FileNotFoundError):
-        for file in folder.iterdir():
+        for file in folder.rglob("*"):
             with contextlib.suppress(FileNotFoundError):
-                total += file.stat().st_size
+                total += file.stat().st_size if file.is_file() else 0
     return total
 
 

@@ -11,15 +11,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
-from service.gallery.embedded import EmbeddedCollection
+from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
 from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
+from service.gallery.upkeep import Upkeep
 
 __all__ = ["Gallery"]
 
@@ -35,12 +36,20 @@ class Gallery:
     On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
     """
 
-    def __init__(self, data_dir: Path, *, faiss_threads: int = 1, sync: Sync = sync_folder) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        faiss_threads: int = 1,
+        memory_bytes: int = AMPLE_BYTES,
+        sync: Sync = sync_folder,
+    ) -> None:
         """Open every collection.
 
         Args:
             data_dir: made where it is missing.
-            faiss_threads: how many threads one search may use.
+            faiss_threads: how many threads one search, and the building of an index, may use.
+            memory_bytes: that an index may take before `auto` saves some.
             sync: puts a folder's entries on the disk; tests let it fail.
 
         Raises:
@@ -48,7 +57,9 @@ class Gallery:
         """
         self._folder = data_dir / "collections"
         self._faiss_threads = faiss_threads
+        self._memory_bytes = memory_bytes
         self._sync = sync
+        self._upkeep: Upkeep | None = None
         self._collections: dict[str, EmbeddedCollection] = {}
         self._turn = threading.Lock()
         self._closed = False
@@ -59,6 +70,8 @@ class Gallery:
         try:
             self._remove_leftovers()
             self._open_all()
+            self._upkeep = Upkeep(self._present, threads=faiss_threads)
+            self._upkeep.written()
         except BaseException:
             self.close()
             raise
@@ -138,6 +151,8 @@ class Gallery:
             stack.callback(os.close, self._lock_file)
             for collection in self._collections.values():
                 stack.callback(collection.close)
+            if self._upkeep:
+                stack.callback(self._upkeep.close)
             self._collections.clear()
 
     def _open_all(self) -> None:
@@ -162,7 +177,21 @@ class Gallery:
             raise NotFoundError(self._not_found(name)) from None
 
     def _open(self, name: str) -> EmbeddedCollection:
-        return EmbeddedCollection(self._folder / name, faiss_threads=self._faiss_threads)
+        return EmbeddedCollection(
+            self._folder / name,
+            faiss_threads=self._faiss_threads,
+            memory_bytes=self._memory_bytes,
+            sync=self._sync,
+            written=self._note_write,
+        )
+
+    def _present(self) -> Iterable[EmbeddedCollection]:
+        """Return the collections that there are now."""
+        return list(self._collections.values())
+
+    def _note_write(self) -> None:
+        if self._upkeep:
+            self._upkeep.written()
 
     def _make(self, name: str, config: CollectionConfig) -> EmbeddedCollection:
         """Make a collection aside, move it to its name whole, and open it; what fails leaves nothing."""

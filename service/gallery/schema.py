@@ -98,7 +98,9 @@ def stored_item(values: Sequence[Any]) -> StoredItem:
 
 def config_to_json(config: CollectionConfig) -> str:
     """Return the configuration as JSON; the order of its fields is that of their columns."""
-    plain = dataclasses.replace(config, fields=dict(config.fields), quality=dict(config.quality))
+    plain = dataclasses.replace(
+        config, fields=dict(config.fields), quality=dict(config.quality), index=dict(config.index)
+    )
     return orjson.dumps(dataclasses.asdict(plain)).decode()
 
 

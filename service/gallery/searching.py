@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from service.gallery.collection import Match, SearchOptions, StoredItem, Vectors
-from service.gallery.faiss_index import FlatIndex, Hits, StaleLabelsError
+from service.gallery.index.flat import Hits, StaleLabelsError
+from service.gallery.index.segments import Index
 from service.gallery.store import Record
 
 __all__ = ["search"]
@@ -23,7 +24,7 @@ class _Found(NamedTuple):
 
 def search(
     record: Record,
-    newest_index: Callable[[], FlatIndex],
+    newest_index: Callable[[], Index],
     queries: Vectors,
     options: SearchOptions,
     leave_out: Sequence[str | None],

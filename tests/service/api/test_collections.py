@@ -15,10 +15,23 @@ def test_a_new_collection_is_201_the_same_again_200_another_configuration_409(cl
     made = client.put("/v1/collections/cars", json=config)
     assert made.status_code == 201
     assert made.json()["items"] == 0
-    assert made.json()["index"] == {"type": "flat", "state": "ready"}
+    index = made.json()["index"]
+    assert (index["type"], index["chosen"], index["state"], index["pending"]) == ("auto", "flat", "ready", 0)
+    assert "0 items of 3 numbers" in index["why"]
     assert client.put("/v1/collections/cars", json=config).status_code == 200
     changed = client.put("/v1/collections/cars", json={**config, "metric": "euclidean"})
     assert_problem(changed, 409, "conflict", "metric")
+
+
+def test_an_index_is_asked_for_by_name_and_its_parameters_are_checked(client: TestClient) -> None:
+    wanted = {"type": "hnsw", "m": 8, "ef_construction": 40, "ef_search": 90}
+    made = client.put("/v1/collections/cars", json={"dimension": 3, "index": wanted})
+    assert made.json()["index"]["type"] == "hnsw"
+    assert client.put("/v1/collections/cars", json={"dimension": 3}).status_code == 200
+    other = client.put("/v1/collections/cars", json={"dimension": 3, "index": {**wanted, "m": 9}})
+    assert_problem(other, 409, "conflict", "'m': 9")
+    wrong = client.put("/v1/collections/bikes", json={"dimension": 3, "index": {"type": "ivf", "m": 9}})
+    assert_problem(wrong, 422, "invalid-fields", "/index/m")
 
 
 def test_without_a_body_it_is_for_the_hosted_encoders_pictures(client: TestClient) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from service.gallery.collection import NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
-from service.gallery.faiss_index import FlatIndex, StaleLabelsError
 from service.gallery.filters import parse_filter
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.segments import Index
 from service.gallery.searching import search
 
 EVERYONE = SearchOptions(k=9, filter=parse_filter({"n": {"exists": True}}))
@@ -33,7 +34,7 @@ def test_undisturbed_search_answers(people: EmbeddedCollection, options: SearchO
 
 
 def test_write_between_filter_and_index_is_noticed(people: EmbeddedCollection, item: MakeItem) -> None:
-    def index_after_a_write() -> FlatIndex:
+    def index_after_a_write() -> Index:
         people.upsert([item("a", [1, 0], n=1)])
         return people._index
 
@@ -45,7 +46,7 @@ def test_write_between_filter_and_index_is_noticed(people: EmbeddedCollection, i
 def test_write_between_index_and_names_is_noticed(
     people: EmbeddedCollection, item: MakeItem, options: SearchOptions
 ) -> None:
-    def index_before_a_write() -> FlatIndex:
+    def index_before_a_write() -> Index:
         index = people._index
         people.upsert([item("a", [1, 0], n=1)])
         return index

@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import DomainError
 from service.gallery.collection import CollectionMetric, Vectors
-from service.gallery.faiss_index import FlatIndex, Hits, StaleLabelsError
+from service.gallery.index.flat import FlatIndex, Hits, StaleLabelsError
 
 METRICS: list[CollectionMetric] = ["cosine", "euclidean", "inner_product"]
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours in memory. The only file that imports faiss.
+"""Exact nearest neighbours, by scanning.
 
 FAISS proposes and float64 disposes. FAISS's float32 distances come from ||q||^2 + ||y||^2 - 2 <q, y> and
 lose digits, so it is asked for more candidates than wanted; these are measured again exactly; and the answer
@@ -8,7 +8,6 @@ nowhere else.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import faiss
@@ -17,18 +16,17 @@ import numpy.typing as npt
 
 from models.errors import DomainError, LookalikeError
 from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.index.buffers import Integers, Rows, with_room
+from service.gallery.index.rounding import Floats, product_floors, square_floors
 
 __all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Integers: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _MAX_DEAD_SHARE = 0.2
 _SPARE_CANDIDATES = 32
 _WIDENING = 8
 _BLOCK_NUMBERS = 2**21  # of float64 while everything is measured: 16 MiB
-_SAFE_SQUARE = 1e37  # below it no float32 sum overflows, save of rows that are farther than it
 
 
 class Hits(NamedTuple):
@@ -42,14 +40,6 @@ class StaleLabelsError(LookalikeError):
     """Labels to search among that the index does not hold (any more, or yet)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Row buffers, longer than what is in use: an index reads the first `size` and never changes those."""
-
-    vectors: Vectors
-    labels: Integers
-
-
 class FlatIndex:
     """Vectors by label, searched by scanning. Immutable: `changed` returns the next one.
 
@@ -61,13 +51,58 @@ class FlatIndex:
     def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
         """Make an empty one; `threads` is how many FAISS may use in one search."""
         self.metric = metric
+        self._compacts = True
         self._threads = threads
-        self._rows = _Rows(np.empty((0, dimension), np.float32), np.empty(0, np.int64))
+        self._rows = Rows(np.empty((0, dimension), np.float32), np.empty(0, np.int64))
         self._alive: Mask = np.empty(0, np.bool_)
+        self._living = 0
         self._longest = 0.0  # the largest norm of a row, dead ones included
 
+    @classmethod
+    def over(
+        cls, labels: Integers, vectors: Vectors, metric: CollectionMetric, *, threads: int = 1
+    ) -> "FlatIndex":
+        """Return an index of rows that lie elsewhere, in a file it may be; rows are only removed from it.
+
+        Args:
+            labels: (N,) ascending.
+            vectors: (N, D) as they are searched: under cosine, of length 1.
+            metric: how they are compared.
+            threads: as above.
+        """
+        index = cls(vectors.shape[1], metric, threads=threads)
+        index._compacts = False
+        index._rows = Rows(vectors, labels)
+        index._alive = np.ones(len(labels), np.bool_)
+        index._living = len(labels)
+        if metric == "inner_product":  # the others' bounds do not need it
+            step = _BLOCK_NUMBERS // vectors.shape[1] + 1
+            squares = [_squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
+            index._longest = float(np.sqrt(max(squares, default=0.0)))
+        return index
+
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._alive))
+        return self._living
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows it has, dead ones included."""
+        return len(self._alive)
+
+    @property
+    def labels(self) -> Integers:
+        """Return (N,) the labels of its rows, dead ones included."""
+        return self._rows.labels[: len(self._alive)]
+
+    @property
+    def vectors(self) -> Vectors:
+        """Return (N, D) its rows as they are searched, dead ones included; not to be changed."""
+        return self._rows.vectors[: len(self._alive)]
+
+    @property
+    def alive(self) -> Mask:
+        """Return (N,) which rows are not removed; not to be changed."""
+        return self._alive
 
     @property
     def memory_bytes(self) -> int:
@@ -82,17 +117,20 @@ class FlatIndex:
             labels: (N,) ascending, each above every label it ever held.
             vectors: (N, D) finite, and under cosine not zero.
         """
-        vectors = self._searchable(vectors)
+        vectors = self.prepared(vectors)
         labels, removed = np.asarray(labels, np.int64), np.asarray(removed, np.int64)
         new = FlatIndex(vectors.shape[1], self.metric, threads=self._threads)
+        new._compacts = self._compacts
         size, grown = len(self._alive), len(self._alive) + len(labels)
         new._alive = np.concatenate([self._alive, np.ones(len(labels), np.bool_)])
         new._alive[self._positions(removed)] = False
-        new._rows = _with_room(self._rows, size, grown)
-        new._rows.vectors[size:grown] = vectors
-        new._rows.labels[size:grown] = labels
+        new._living = int(np.count_nonzero(new._alive)) if len(removed) else self._living + len(labels)
+        new._rows = with_room(self._rows, size, grown)
+        if len(labels):  # the buffers of what lies in a file cannot be written, not even nothing
+            new._rows.vectors[size:grown] = vectors
+            new._rows.labels[size:grown] = labels
         new._longest = max(self._longest, float(np.sqrt(_squares(vectors).max(initial=0.0))))
-        if np.count_nonzero(new._alive) < (1 - _MAX_DEAD_SHARE) * grown:
+        if self._compacts and new._living < (1 - _MAX_DEAD_SHARE) * grown:
             new._compact()
         return new
 
@@ -100,6 +138,17 @@ class FlatIndex:
         """Return the index without these labels, all of which it holds."""
         none = np.empty((0, self._rows.vectors.shape[1]), np.float32)
         return self.changed(removed=removed, labels=[], vectors=none)
+
+    def after(self, label: int) -> "FlatIndex":
+        """Return an index of its own of the rows above a label."""
+        first = int(np.searchsorted(self.labels, label, side="right"))
+        kept = first + np.flatnonzero(self._alive[first:])
+        new = FlatIndex(self._rows.vectors.shape[1], self.metric, threads=self._threads)
+        new._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
+        new._alive = np.ones(len(kept), np.bool_)
+        new._living = len(kept)
+        new._longest = self._longest
+        return new
 
     def search(
         self,
@@ -121,9 +170,9 @@ class FlatIndex:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
-        queries = self._searchable(queries)
-        mask = self._alive if allowed is None else self._mask(allowed)
-        candidates = int(np.count_nonzero(mask))
+        queries = self.prepared(queries)
+        mask = self._alive if allowed is None else self.mask(allowed)
+        candidates = self._living if allowed is None else int(np.count_nonzero(mask))
         k = min(k, candidates)
         limit = math.inf if max_distance is None else max_distance
         if k == 0:
@@ -145,6 +194,19 @@ class FlatIndex:
             found[i] = self._nearest(everyone, self._scan(queries[i], everyone), k, limit)
         return [found[i] for i in range(len(queries))]
 
+    def measured(self, query: Vectors, positions: Integers, k: int, limit: float = math.inf) -> Hits:
+        """Return the k nearest of some rows, exactly.
+
+        Args:
+            query: (D,).
+            positions: (F,) of rows that are not removed; -1 stands for none.
+            k: how many.
+            limit: only rows at most this far.
+        """
+        (query,) = self.prepared(query[np.newaxis])
+        positions = positions[positions >= 0]
+        return self._nearest(positions, self._distances(query, self._rows.vectors[positions]), k, limit)
+
     def _propose(self, queries: Vectors, fetch: int, mask: Mask) -> tuple[list[Integers], Floats]:
         """Return per query the positions that FAISS finds nearest, and a floor under all other distances."""
         size = len(mask)
@@ -163,30 +225,13 @@ class FlatIndex:
         else:
             scan = faiss.knn_L2sqr
             scan(*arguments, None, selector)  # no norms computed beforehand
-        floors = self._floors(_squares(queries), scores[:, -1].astype(np.float64), queries.shape[1])
+        worst = scores[:, -1].astype(np.float64)
+        if self.metric == "inner_product":
+            floors = product_floors(_squares(queries), worst, self._longest, queries.shape[1])
+        else:
+            floors = self._from_squares(square_floors(_squares(queries), worst, queries.shape[1]))
         # -1: rows whose distance overflowed are left out; the floors are below those.
         return [row[row >= 0] for row in positions], floors
-
-    def _floors(self, squares: Floats, worst: Floats, dimension: int) -> Floats:
-        """Return a bound below the distance of every row whose score is no better than the worst fetched.
-
-        A float32 sum of n products, in any order, is off by at most g = n u / (1 - n u) times the sum of
-        their magnitudes (u = 2^-24), plus what underflows. For the inner product that is g ||q|| ||y||. For
-        squared L2 it is g (||q|| + ||y||)^2 <= g (2 ||q|| + d)^2 <= g (8 ||q||^2 + 2 d^2), because ||y|| is
-        at most ||q|| + d: so it depends on the query and the distance d, not on the longest row. n = D + 8
-        covers the last additions and the float64 rounding of the exact distances.
-
-        Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., equation 3.5.
-        """
-        terms = dimension + 8
-        g = terms * 2.0**-24 / (1 - terms * 2.0**-24)
-        underflow = 4 * terms * 2.0**-126
-        if self.metric == "inner_product":
-            reach = np.sqrt(squares) * self._longest
-            return np.where(reach < _SAFE_SQUARE, -(worst + g * reach + underflow), -math.inf)
-        floors = (worst - 8 * g * squares - underflow) / (1 + 2 * g)
-        floors = np.where(squares < _SAFE_SQUARE, np.minimum(floors, _SAFE_SQUARE), 0.0)
-        return self._from_squares(np.maximum(floors, 0.0))
 
     def _nearest(self, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
         order = np.lexsort((positions, distances))[:k]  # positions grow with labels
@@ -210,7 +255,7 @@ class FlatIndex:
         """Return the distances of squared Euclidean ones; of unit vectors, 1 - cos is half the square."""
         return squares / 2 if self.metric == "cosine" else np.sqrt(squares)
 
-    def _searchable(self, vectors: Vectors) -> Vectors:
+    def prepared(self, vectors: Vectors) -> Vectors:
         """Return the vectors as they are scanned: under cosine, scaled to length 1."""
         if self.metric != "cosine":
             return np.ascontiguousarray(vectors, np.float32)
@@ -220,7 +265,8 @@ class FlatIndex:
             raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
         return (vectors / norms[:, np.newaxis]).astype(np.float32)
 
-    def _mask(self, allowed: Integers) -> Mask:
+    def mask(self, allowed: Integers) -> Mask:
+        """Return (N,) which rows have these labels; raises StaleLabelsError where one is missing."""
         mask = np.zeros(len(self._alive), np.bool_)
         mask[self._positions(allowed)] = True
         if np.any(mask & ~self._alive):
@@ -236,20 +282,9 @@ class FlatIndex:
 
     def _compact(self) -> None:
         kept = np.flatnonzero(self._alive)
-        self._rows = _Rows(self._rows.vectors[kept], self._rows.labels[kept])
+        self._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
         self._alive = np.ones(len(kept), np.bool_)
         self._longest = float(np.sqrt(_squares(self._rows.vectors).max(initial=0.0)))
-
-
-def _with_room(rows: _Rows, size: int, wanted: int) -> _Rows:
-    """Return buffers with the first `size` rows and room for `wanted`: these, or copies twice as long."""
-    if wanted <= len(rows.labels):
-        return rows
-    room = max(wanted, 2 * size)
-    vectors = np.empty((room, rows.vectors.shape[1]), np.float32)
-    labels = np.empty(room, np.int64)
-    vectors[:size], labels[:size] = rows.vectors[:size], rows.labels[:size]
-    return _Rows(vectors, labels)
 
 
 def _squares(vectors: npt.NDArray[np.floating]) -> Floats:

@@ -1,0 +1,51 @@
+"""Requests and answers about the index of a collection."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.api.schemas import Answer, RequestBody
+from service.gallery.indexing import IndexType
+
+__all__ = ["IndexRequest", "IndexState"]
+
+
+class IndexRequest(RequestBody):
+    """How the collection is searched; auto picks by size and memory, and says what and why.
+
+    flat compares with every item. hnsw and ivf find at least 99 of 100 nearest, much faster. Distances are
+    exact always.
+    """
+
+    type: IndexType = "auto"
+    m: int | None = Field(None, description="hnsw: links of an item, 4 to 128; 32 if left out.")
+    ef_construction: int | None = Field(None, description="hnsw: how widely links are sought; 80.")
+    ef_search: int | None = Field(None, description="hnsw: how widely is searched; measured if left out.")
+    nlist: int | None = Field(None, description="ivf: lists; 4 times the root of the items if left out.")
+    nprobe: int | None = Field(None, description="ivf: lists that are searched; measured if left out.")
+    quantization: Literal["none", "sq8"] | None = Field(
+        None, description="sq8: candidates by codes of a byte a number, which take a quarter of the memory."
+    )
+
+    def options(self) -> dict[str, Any]:
+        """Return the parameters that are given, by name."""
+        return self.model_dump(exclude_none=True, exclude={"type"})
+
+
+class IndexState(Answer):
+    """How the index stands; while a new one is built the old one is searched, and what is new is scanned."""
+
+    type: str
+    chosen: str
+    quantization: str
+    why: str
+    state: Literal["ready", "building"]
+    progress: float | None = Field(None, description="Of what is being built, 0 to 1.")
+    sealed: int = Field(description="Items in the last snapshot, deleted ones included.")
+    pending: int = Field(description="Items that are not in it yet.")
+    dead_share: float = Field(description="Of the snapshot's items.")
+    parameters: dict[str, int]
+    last_snapshot: datetime | None
+    build_s: float | None
+    problem: str | None = Field(None, description="Why the last snapshot could not be written.")

@@ -1,0 +1,233 @@
+"""What proposes rows that are probably near, much faster than a scan: FAISS's HNSW, IVF and coded scans.
+
+Positions are those of the rows that it was built from, in their order. Its distances are never shown: what it
+proposes is measured again. It is only as good as its effort, which is found by `tuning`.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.index.plan import Plan
+
+__all__ = ["Accelerator", "Saved", "Stopped", "Work", "build", "open_vectors", "write_vectors"]
+
+_faiss: Any = faiss  # its stubs lack much of it
+
+Bits: TypeAlias = npt.NDArray[np.uint8]
+Positions: TypeAlias = npt.NDArray[np.int64]
+Told: TypeAlias = Callable[[int, int], None]
+
+_CHUNK_ROWS = 2_000  # added at once, so that a build can be stopped within a moment
+_TRAINING_ROWS_PER_LIST = 50
+_SPARE = 32
+_CODED_SPARE = 4  # times as many candidates where distances are those of codes
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong: somebody wanted it
+    """The build was told to stop."""
+
+
+class Saved(NamedTuple):
+    """Where an accelerator and the rows that it is of lie."""
+
+    accelerator: Path
+    vectors: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """A FAISS index over rows.
+
+    Attributes:
+        plan: what it is.
+        rows: how many rows it is of.
+        effort: for numbers of neighbours, how wide to search (ef_search, nprobe, or candidates).
+        threads: how many FAISS may use in one search.
+    """
+
+    plan: Plan
+    rows: int
+    effort: Mapping[int, int]
+    threads: int
+    _index: Any
+    _storage: Any = None  # where its rows lie; FAISS only points to it
+
+    def propose(self, queries: Vectors, k: int, *, passing: Bits | None, share: float) -> Positions:
+        """Return (Q, F) positions that are probably near, -1 where there are no more.
+
+        Args:
+            queries: (Q, D) contiguous, as the rows are.
+            k: how many are wanted; some more are proposed.
+            passing: a bit for each row, packed from the lowest bit; None where all count.
+            share: of the rows that count, > 0 and <= 1.
+        """
+        coded = self.plan.quantization == "sq8"
+        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _SPARE)
+        wide = min(self.rows, int(self._wide(k) / share) + 1)
+        selector = (
+            None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
+        )
+        _faiss.omp_set_num_threads(self.threads)  # OpenMP keeps this number per calling thread
+        if self.plan.kind == "hnsw":
+            parameters = _faiss.SearchParametersHNSW(efSearch=max(wide, fetch), sel=selector)
+        elif self.plan.kind == "ivf":
+            parameters = _faiss.SearchParametersIVF(nprobe=min(wide, self._index.nlist), sel=selector)
+        else:
+            fetch = min(self.rows, max(fetch, self._wide(k)))
+            parameters = _faiss.SearchParameters(sel=selector)
+        _, positions = self._index.search(queries, fetch, params=parameters)
+        found: Positions = positions
+        return found
+
+    def with_effort(self, effort: Mapping[int, int]) -> "Accelerator":
+        """Return it with another effort."""
+        return Accelerator(self.plan, self.rows, dict(effort), self.threads, self._index, self._storage)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return about how many bytes it takes beside the rows."""
+        return self.plan.memory_bytes(self.rows, self._index.d)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, without the rows where those lie apart."""
+        flags = _faiss.IO_FLAG_SKIP_STORAGE if self.plan.rows_apart else 0
+        _faiss.write_index(self._index, str(path), flags)
+
+    @classmethod
+    def load(cls, files: "Saved", plan: Plan, effort: Mapping[int, int], *, threads: int) -> "Accelerator":
+        """Read a file that `save` wrote; its hash was checked, for FAISS trusts what it reads."""
+        index = _faiss.read_index(str(files.accelerator))
+        storage = None
+        if plan.rows_apart:
+            storage = _faiss.read_index(str(files.vectors), _faiss.IO_FLAG_MMAP_IFC)
+            index.storage, index.own_fields = storage, False
+        return cls(plan, index.ntotal, dict(effort), threads, index, storage)
+
+    def _wide(self, k: int) -> int:
+        """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""
+        known = sorted(self.effort.items())
+        (first, least), (last, most) = known[0], known[-1]
+        if k <= first:
+            return least
+        if k >= last:
+            return int(most * k / last)
+        return int(np.interp(k, [number for number, _ in known], [effort for _, effort in known]))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a build is done.
+
+    Attributes:
+        threads: that FAISS may use.
+        stop: ends it within a moment.
+        told: called with how many rows are in, and of how many.
+    """
+
+    threads: int
+    stop: threading.Event
+    told: Told
+
+    def go_on(self) -> None:
+        """Raise Stopped where somebody wanted it."""
+        if self.stop.is_set():
+            raise Stopped
+
+
+def build(
+    vectors: Vectors, metric: CollectionMetric, plan: Plan, work: Work, *, grown_from: "Saved | None" = None
+) -> Accelerator:
+    """Build it over rows, without a useful effort yet.
+
+    Args:
+        vectors: (N, D) contiguous float32.
+        metric: how they are compared.
+        plan: what to build.
+        work: how.
+        grown_from: files of one of the same structure, whose rows are the first of these.
+
+    Raises:
+        Stopped: it was told to stop.
+    """
+    _faiss.omp_set_num_threads(work.threads)
+    storage = None
+    if grown_from is None:
+        index = _empty(vectors, metric, plan)
+    else:
+        index = _faiss.read_index(str(grown_from.accelerator))
+        if plan.rows_apart:
+            storage = _faiss.read_index(str(grown_from.vectors))  # into memory, where it can grow
+            index.storage, index.own_fields = storage, False
+    for at in range(index.ntotal, len(vectors), _CHUNK_ROWS):
+        work.go_on()
+        index.add(vectors[at : at + _CHUNK_ROWS])
+        work.told(min(at + _CHUNK_ROWS, len(vectors)), len(vectors))
+    return Accelerator(plan, len(vectors), {}, work.threads, index, storage)
+
+
+def write_vectors(path: Path, vectors: Vectors, metric: CollectionMetric) -> None:
+    """Write rows to a file that can be mapped into memory."""
+    index = _flat(vectors.shape[1], metric)
+    index.add(vectors)
+    _faiss.write_index(index, str(path))
+
+
+def open_vectors(path: Path, rows: int, dimension: int) -> Vectors:
+    """Return (N, D) the rows in such a file, mapped and read-only."""
+    size = rows * dimension * 4
+    offset = path.stat().st_size - size
+    return np.memmap(path, np.float32, mode="r", offset=offset, shape=(rows, dimension))
+
+
+def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
+    dimension = vectors.shape[1]
+    measure = _measure(metric)
+    coded = plan.quantization == "sq8"
+    if plan.kind == "hnsw":
+        index = (
+            _faiss.IndexHNSWSQ(dimension, _faiss.ScalarQuantizer.QT_8bit, plan.m, measure)
+            if coded
+            else _faiss.IndexHNSWFlat(dimension, plan.m, measure)
+        )
+        index.hnsw.efConstruction = plan.ef_construction
+    elif plan.kind == "ivf":
+        quantizer = _flat(dimension, metric)
+        index = (
+            _faiss.IndexIVFScalarQuantizer(
+                quantizer, dimension, plan.nlist, _faiss.ScalarQuantizer.QT_8bit, measure, False
+            )
+            if coded
+            else _faiss.IndexIVFFlat(quantizer, dimension, plan.nlist, measure)
+        )
+        index.cp.seed = 1
+    else:
+        index = _faiss.IndexScalarQuantizer(dimension, _faiss.ScalarQuantizer.QT_8bit, measure)
+    if coded or plan.kind == "ivf":
+        index.train(_sample(vectors, max(plan.nlist, 1) * _TRAINING_ROWS_PER_LIST))
+    return index
+
+
+def _sample(vectors: Vectors, rows: int) -> Vectors:
+    """Return rows to learn codes and lists from, drawn alike at every build."""
+    wanted = max(rows, 20_000)
+    if len(vectors) <= wanted:
+        return vectors
+    chosen = np.random.default_rng(1).choice(len(vectors), wanted, replace=False)
+    return np.ascontiguousarray(vectors[np.sort(chosen)])
+
+
+def _flat(dimension: int, metric: CollectionMetric) -> Any:
+    return _faiss.IndexFlat(dimension, _measure(metric))
+
+
+def _measure(metric: CollectionMetric) -> int:
+    """Return FAISS's name of a metric: of unit vectors, the nearest by cosine are those by L2."""
+    return int(_faiss.METRIC_INNER_PRODUCT if metric == "inner_product" else _faiss.METRIC_L2)

@@ -1,0 +1,163 @@
+"""The index of one collection on its way between the record, memory and the disk."""
+
+import contextlib
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.gallery.collection import CollectionConfig, Vectors
+from service.gallery.folders import Sync
+from service.gallery.index.accelerator import Work
+from service.gallery.index.buffers import Integers
+from service.gallery.index.plan import Plan, plan_for
+from service.gallery.index.sealing import due, seal
+from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.snapshots import Snapshot, Snapshots
+from service.gallery.indexing import IndexStats
+
+__all__ = ["SNAPSHOTS_FOLDER", "IndexHome"]
+
+SNAPSHOTS_FOLDER = "snapshots"
+
+_logger = logging.getLogger(__name__)
+
+
+class IndexHome:
+    """Loads it, says when it is to be sealed, seals it, and tells how it stands.
+
+    One thread at a time seals; what the index is, the collection knows.
+    """
+
+    def __init__(
+        self, folder: Path, config: CollectionConfig, *, threads: int, memory_bytes: int, sync: Sync
+    ) -> None:
+        """Look after the index of the collection in a folder.
+
+        Args:
+            folder: the collection's.
+            config: its.
+            threads: that FAISS may use in one search.
+            memory_bytes: that the index may take, before `auto` saves some.
+            sync: puts a folder's entries on the disk.
+        """
+        self._name, self._config, self._memory_bytes = folder.name, config, memory_bytes
+        self._threads = threads
+        self._snapshots = Snapshots(
+            folder / SNAPSHOTS_FOLDER, dimension=config.dimension, metric=config.metric, sync=sync
+        )
+        self._current: Snapshot | None = None
+        self._progress: tuple[int, int] | None = None
+        self._problem: str | None = None
+
+    def load(self, labels: Integers, scan: Callable[[int], Iterator[tuple[Integers, Vectors]]]) -> Index:
+        """Return the index of what the record holds: the newest snapshot less the dead, and what is newer.
+
+        Args:
+            labels: (N,) that the record holds, ascending.
+            scan: yields labels and vectors of the rows above a label.
+        """
+        index = Index(self._config.dimension, self._config.metric, threads=self._threads)
+        if opened := self._snapshots.open(threads=self._threads):
+            snapshot, sealed = opened
+            old = labels[labels <= sealed.last_label]
+            if np.isin(old, sealed.rows.labels, assume_unique=True).all():
+                self._current = snapshot
+                index = index.with_sealed(sealed, living=old)
+            else:
+                _logger.warning("%s: it is not of this record; it is made anew.", snapshot.folder)
+                shutil.rmtree(snapshot.folder, ignore_errors=True)
+        for some, vectors in scan(index.last_label):
+            index = index.changed(removed=[], labels=some, vectors=vectors)
+        return index
+
+    def due(self, index: Index, *, idle: bool = False) -> bool:
+        """Return whether it is time to seal; with `idle`, where nothing has been written for a while."""
+        return due(index, self._plan(index), self._current, idle=idle)
+
+    def seal(self, index: Index, *, threads: int, stop: threading.Event) -> tuple[Snapshot, Sealed]:
+        """Write a snapshot of the index as it is; see `sealing.seal`. It counts once `settle` was called.
+
+        Raises:
+            Stopped: it was told to stop.
+            OSError: the disk refused.
+        """
+        plan = self._plan(index)
+        self._progress = (0, len(index))
+        try:
+            return seal(index, plan, self._current, self._snapshots, Work(threads, stop, self._note))
+        except OSError as error:
+            self._problem = f"The last snapshot could not be written: {error.strerror or error}."
+            raise
+        finally:
+            self._progress = None
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """Take note that the index has a snapshot's rows now, and remove the ones before."""
+        self._current, self._problem = snapshot, None
+        self._snapshots.remove_others(snapshot.folder)
+
+    def erase(self, index: Index, labels: Integers) -> Index:
+        """Return the index when no file holds the rows of labels any more that it does not hold itself.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        sealed, current = index.sealed, self._current
+        if sealed is None or current is None:
+            return index
+        positions = np.flatnonzero(np.isin(sealed.rows.labels, labels))
+        if not len(positions) or self._snapshots.erase(current, positions):
+            return index
+        self._current = None
+        self._snapshots.remove_others(None)
+        return index.unsealed()
+
+    def stats(self, index: Index) -> IndexStats:
+        """Return how it stands."""
+        asked, plan, current = self._config.index_type, self._plan(index), self._current
+        served = current.plan if current else Plan("flat")
+        progress = self._progress
+        state: Any = "building" if progress else "ready"
+        return IndexStats(
+            type=asked,
+            chosen=served.kind,
+            quantization=served.quantization,
+            why=plan.why if served.same_kind(plan) else f"{plan.name} is to come: {plan.why}",
+            state=state,
+            progress=progress[0] / max(progress[1], 1) if progress else None,
+            sealed=index.sealed.rows.rows if index.sealed else 0,
+            pending=len(index.delta),
+            dead_share=index.sealed.dead_share if index.sealed else 0.0,
+            parameters=_parameters(served, current),
+            snapshot_s=current.written_s if current else None,
+            build_s=current.build_s if current else None,
+            problem=self._problem,
+        )
+
+    def _plan(self, index: Index) -> Plan:
+        return plan_for(
+            self._config.index_type,
+            self._config.index,
+            rows=len(index),
+            dimension=self._config.dimension,
+            memory_bytes=self._memory_bytes,
+        )
+
+    def _note(self, done: int, total: int) -> None:
+        self._progress = (done, total)
+
+
+def _parameters(plan: Plan, snapshot: Snapshot | None) -> dict[str, int]:
+    """Return the numbers with which it is built and searched, by the field's names."""
+    built = {"m": plan.m, "ef_construction": plan.ef_construction, "nlist": plan.nlist}
+    numbers = {name: number for name, number in built.items() if number}
+    if snapshot and snapshot.effort:
+        with contextlib.suppress(KeyError):
+            name = {"hnsw": "ef_search", "ivf": "nprobe", "flat": "candidates"}[plan.kind]
+            numbers[name] = min(snapshot.effort.items())[1]
+    return numbers

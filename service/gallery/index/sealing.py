@@ -1,0 +1,130 @@
+"""Sealing: what is alive becomes a snapshot, and the snapshot the sealed rows of the next index."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.gallery.collection import Vectors
+from service.gallery.index.accelerator import Accelerator, Work, build, write_vectors
+from service.gallery.index.buffers import Integers
+from service.gallery.index.flat import FlatIndex
+from service.gallery.index.plan import Plan
+from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.snapshots import Snapshot, Snapshots
+from service.gallery.index.tuning import tuned
+
+__all__ = ["due", "seal"]
+
+_DEAD_SHARE = 0.2  # of the sealed rows: from here on they are made anew
+_AGAIN = 2.0  # codes and lists are learnt anew from so many times as many rows
+_TUNED_AGAIN = 1.5
+_SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
+_SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
+_NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
+_FEWEST = 1_000
+
+
+def due(index: Index, plan: Plan, before: Snapshot | None, *, idle: bool = False) -> bool:
+    """Return whether it is time to seal.
+
+    Args:
+        index: as it is now.
+        plan: what its rows should get now.
+        before: the snapshot of what is sealed.
+        idle: whether nothing was written for a while: then less is worth it.
+    """
+    sealed, new = index.sealed, len(index.delta)
+    if sealed is None or before is None:
+        return new >= _FEWEST
+    if not plan.same_kind(before.plan) or (sealed.dead_share > _DEAD_SHARE and sealed.rows.rows >= _FEWEST):
+        return True
+    if idle:
+        return new >= _FEWEST
+    rows = sealed.rows.rows
+    if plan.approximate:
+        most = max(_SCANNED_BYTES, _SCANNED_SHARE * 4 * rows * index.dimension)
+        return 4 * new * index.dimension > most
+    return new > max(_FEWEST, _NEW_SHARE * rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is sealed: (N, D) rows by (N,) labels, and the snapshot whose rows are the first, if any."""
+
+    labels: Integers
+    vectors: Vectors
+    grown_from: Snapshot | None
+
+
+def seal(
+    index: Index, plan: Plan, before: Snapshot | None, snapshots: Snapshots, work: Work
+) -> tuple[Snapshot, Sealed]:
+    """Write what is alive as a snapshot and return it, and its rows as they are read from there.
+
+    The snapshot before is left as it is. Where it can grow it is grown, with its dead rows, which the next
+    index has to leave out.
+
+    Args:
+        index: as it is when this begins; what comes later is not in the snapshot.
+        plan: what its rows get.
+        before: the snapshot of the index's sealed rows, where they have one.
+        snapshots: where it goes.
+        work: how it is done.
+
+    Raises:
+        Stopped: it was told to stop; nothing has changed.
+        OSError: the disk refused; nothing has changed.
+    """
+    began = time.monotonic()
+    made = snapshots.new_folder()
+    try:
+        rows = _rows(index, plan, before)
+        old, total = rows.grown_from, len(rows.labels)
+        if old:
+            plan = dataclasses.replace(old.plan, why=plan.why, effort=plan.effort)
+        write_vectors(made / "vectors.faiss", rows.vectors, index.metric)
+        work.go_on()
+        effort: Mapping[int, int] = {}
+        tuned_rows = old.tuned_rows if old and total < _TUNED_AGAIN * old.tuned_rows else total
+        if plan.approximate:
+            fast = build(rows.vectors, index.metric, plan, work, grown_from=old.files if old else None)
+            fast.save(made / "accelerator.faiss")
+            effort = old.effort if old and tuned_rows != total else _effort(fast, rows, index, work)
+        facts = (old.trained_rows if old else total, tuned_rows, time.monotonic() - began, time.time())
+        kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return snapshots.load(kept.folder, threads=index.threads)
+
+
+def _effort(fast: Accelerator, rows: _Rows, index: Index, work: Work) -> Mapping[int, int]:
+    flat = FlatIndex.over(rows.labels, rows.vectors, index.metric, threads=work.threads)
+    return tuned(fast, flat, work).effort
+
+
+def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
+    """Return the rows to seal: the sealed ones as they are and the new ones, or all that live."""
+    sealed, delta = index.sealed, index.delta
+    new = np.flatnonzero(delta.alive)
+    labels, vectors = delta.labels[new], delta.vectors[new]
+    if sealed is None:
+        return _Rows(labels, vectors, None)
+    grows = (
+        before is not None
+        and plan.approximate
+        and before.plan.same_kind(plan)
+        and sealed.accelerator is not None
+        and sealed.dead_share <= _DEAD_SHARE
+        and (plan.rows_apart or sealed.rows.rows + len(labels) <= _AGAIN * before.trained_rows)
+    )
+    kept = np.ones(sealed.rows.rows, np.bool_) if grows else sealed.rows.alive
+    return _Rows(
+        np.concatenate([sealed.rows.labels[kept], labels]),
+        np.concatenate([sealed.rows.vectors[kept], vectors]),
+        before if grows else None,
+    )

@@ -1,0 +1,240 @@
+"""The index of a collection: sealed rows with what makes them fast, and a delta of what is new."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.index.accelerator import Accelerator, Bits
+from service.gallery.index.buffers import Integers
+from service.gallery.index.flat import FlatIndex, Hits, Mask
+
+__all__ = ["Index", "Sealed"]
+
+_SCANNED_ROWS = 50_000  # of a filter: up to so many are measured one by one, whatever their share
+_SHARE_SCANNED = 0.1  # k beyond this share of the rows is faster found by a scan
+
+Allowed: TypeAlias = Integers | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Rows that only ever die, and what proposes near ones among them. Immutable, but for what it remembers.
+
+    Attributes:
+        rows: they.
+        accelerator: what proposes; None where they are scanned.
+    """
+
+    rows: FlatIndex
+    accelerator: Accelerator | None = None
+    _masks: "_Masks" = field(default_factory=lambda: _Masks())  # noqa: PLW0108 - it comes below
+
+    @property
+    def last_label(self) -> int:
+        """Return the highest label that it has ever had, 0 where there is none."""
+        return int(self.rows.labels[-1]) if self.rows.rows else 0
+
+    @property
+    def dead_share(self) -> float:
+        """Return which share of its rows is removed."""
+        return 1 - len(self.rows) / self.rows.rows if self.rows.rows else 0.0
+
+    def without(self, removed: Integers) -> "Sealed":
+        """Return it without some labels."""
+        return replace(self, rows=self.rows.without(removed), _masks=_Masks()) if len(removed) else self
+
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        allowed: Allowed,
+        *,
+        exact: bool,
+        limit: float | None,
+        known_as: Allowed,
+    ) -> list[Hits]:
+        """Return each query's nearest rows; see `Index.search`. The same `known_as` means the same labels."""
+        accelerator = self.accelerator
+        among = len(self.rows) if allowed is None else len(allowed)
+        scanned = allowed is not None and among <= _SCANNED_ROWS
+        if accelerator is None or exact or limit is not None or scanned or k > _SHARE_SCANNED * among:
+            return self.rows.search(queries, k, max_distance=limit, allowed=allowed)
+        passing = self._passing(allowed, known_as)
+        share = among / self.rows.rows
+        proposed = accelerator.propose(self.rows.prepared(queries), k, passing=passing, share=share)
+        hits = [
+            self.rows.measured(query, positions, k)
+            for query, positions in zip(queries, proposed, strict=True)
+        ]
+        for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
+            if len(hit.labels) < k:
+                (hits[i],) = self.rows.search(queries[i : i + 1], k, allowed=allowed)
+        return hits
+
+    def _passing(self, allowed: Allowed, known_as: Allowed) -> Bits | None:
+        """Return a bit for each row that counts; None where all do."""
+        if allowed is None and len(self.rows) == self.rows.rows:
+            return None
+        return self._masks.of(self.rows, allowed, known_as)
+
+
+class _Masks:
+    """The bits of the last filter, which the next search has too, probably."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Allowed, Bits] | None = None
+
+    def of(self, rows: FlatIndex, allowed: Allowed, known_as: Allowed) -> Bits:
+        """Return a bit for each row, from the lowest of each byte on."""
+        last = self._last
+        if last is not None and last[0] is known_as:
+            return last[1]
+        mask: Mask = rows.alive if allowed is None else rows.mask(allowed)
+        bits = np.packbits(mask, bitorder="little")
+        self._last = (known_as, bits)
+        return bits
+
+
+class Index:
+    """Vectors by label. Immutable: `changed` returns the next one, and only the newest may be changed.
+
+    What is new is scanned until `with_sealed` takes it over.
+    """
+
+    def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
+        """Make an empty one; `threads` is how many FAISS may use in one search."""
+        self.metric, self.threads = metric, threads
+        self.sealed: Sealed | None = None
+        self.delta = FlatIndex(dimension, metric, threads=threads)
+
+    def __len__(self) -> int:
+        return len(self.delta) + (len(self.sealed.rows) if self.sealed else 0)
+
+    @property
+    def dimension(self) -> int:
+        """Return D."""
+        return int(self.delta.vectors.shape[1])
+
+    @property
+    def last_label(self) -> int:
+        """Return the highest label that it holds or has sealed, 0 where there is none."""
+        newest = self.delta.labels
+        return int(newest[-1]) if len(newest) else self._sealed_to
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes it takes; rows in a file count, for used ones are in memory."""
+        sealed = self.sealed
+        own = 0 if sealed is None else sealed.rows.memory_bytes
+        fast = sealed.accelerator.memory_bytes if sealed and sealed.accelerator else 0
+        return self.delta.memory_bytes + own + fast
+
+    def changed(self, *, removed: npt.ArrayLike, labels: npt.ArrayLike, vectors: Vectors) -> "Index":
+        """Return the index without some labels and with some new ones, at once.
+
+        Args:
+            removed: (R,) labels that it holds.
+            labels: (N,) ascending, each above every label it ever held.
+            vectors: (N, D) finite, and under cosine not zero.
+
+        Raises:
+            StaleLabelsError: it does not hold one of the removed labels.
+        """
+        removed = np.asarray(removed, np.int64)
+        old, new = self._split(removed)
+        delta = self.delta.changed(removed=new, labels=labels, vectors=vectors)
+        return self._next(self.sealed.without(old) if self.sealed else None, delta)
+
+    def without(self, removed: npt.ArrayLike) -> "Index":
+        """Return the index without these labels, all of which it holds."""
+        return self.changed(removed=removed, labels=[], vectors=np.empty((0, self.dimension), np.float32))
+
+    def with_sealed(self, sealed: Sealed, *, living: Integers | None = None) -> "Index":
+        """Return the index with other sealed rows, which hold what it held some time ago.
+
+        What has died since is dead there too; what has come since is the delta.
+
+        Args:
+            sealed: the rows.
+            living: (L,) the labels that live, where that is not what this index holds.
+        """
+        living = self.living() if living is None else living
+        kept = living[living <= sealed.last_label]
+        gone = np.ones(sealed.rows.rows, np.bool_)
+        gone[np.searchsorted(sealed.rows.labels, kept)] = False
+        gone &= sealed.rows.alive
+        return self._next(sealed.without(sealed.rows.labels[gone]), self.delta.after(sealed.last_label))
+
+    def unsealed(self) -> "Index":
+        """Return the index with all its rows in memory, scanned."""
+        if self.sealed is None:
+            return self
+        rows = self.sealed.rows.after(0)
+        return self._next(
+            None, rows.changed(removed=[], labels=(new := self.delta.after(0)).labels, vectors=new.vectors)
+        )
+
+    def living(self) -> Integers:
+        """Return (N,) the labels that it holds, ascending."""
+        parts = [self.sealed.rows, self.delta] if self.sealed else [self.delta]
+        return np.concatenate([part.labels[part.alive] for part in parts])
+
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        max_distance: float | None = None,
+        allowed: Integers | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        """Return each query's k nearest rows; exactly, save where an accelerator proposes them.
+
+        Distances are exact always. With max_distance, and where at most 50,000 rows are allowed, so are the
+        rows that are found. Fewer than k come back only where no more qualify.
+
+        Args:
+            queries: (Q, D) finite.
+            k: how many.
+            max_distance: only rows at most this far.
+            allowed: only rows of these labels, ascending; the same array again is recognised.
+            exact: measure all.
+
+        Raises:
+            DomainError: a query is a zero vector, and the metric is cosine.
+            StaleLabelsError: it does not hold one of the allowed labels.
+        """
+        if self.sealed is None:
+            return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed)
+        old, new = (None, None) if allowed is None else self._split(allowed)
+        found = self.sealed.search(queries, k, old, exact=exact, limit=max_distance, known_as=allowed)
+        if not self.delta.rows and (new is None or not len(new)):
+            return found
+        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new)
+        return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
+
+    @property
+    def _sealed_to(self) -> int:
+        return self.sealed.last_label if self.sealed else 0
+
+    def _split(self, labels: Integers) -> tuple[Integers, Integers]:
+        """Return which of some labels are sealed, and which are not."""
+        sealed = labels <= self._sealed_to
+        return labels[sealed], labels[~sealed]
+
+    def _next(self, sealed: Sealed | None, delta: FlatIndex) -> "Index":
+        index = Index.__new__(Index)
+        index.metric, index.threads, index.sealed, index.delta = self.metric, self.threads, sealed, delta
+        return index
+
+
+def _merged(parts: Sequence[Hits], k: int) -> Hits:
+    """Return the nearest of both, lower labels first among equals."""
+    labels = np.concatenate([hits.labels for hits in parts])
+    distances = np.concatenate([hits.distances for hits in parts])
+    order = np.lexsort((labels, distances))[:k]
+    return Hits(labels[order], distances[order])

@@ -1,0 +1,265 @@
+"""Snapshots: sealed rows on the disk, each whole in a folder of its own or not there.
+
+A folder holds the rows, their labels, what makes searching them fast, and a manifest with a hash of every
+block of these, written last. Nothing is read before its hash was found right: FAISS loads most damaged files
+without a word. A snapshot that is not right is removed, and made anew from the record.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import faiss
+import numpy as np
+
+from models.errors import LookalikeError
+from service.gallery.collection import CollectionMetric
+from service.gallery.folders import Sync, make_folder
+from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
+from service.gallery.index.buffers import Integers
+from service.gallery.index.flat import FlatIndex
+from service.gallery.index.plan import Plan
+from service.gallery.index.segments import Sealed
+
+__all__ = ["Snapshot", "SnapshotError", "Snapshots"]
+
+_FORMAT = 1
+_BLOCK_BYTES = 4 * 2**20
+_UNFINISHED = ".unfinished-"
+_VECTORS, _LABELS, _ACCELERATOR, _MANIFEST = (
+    "vectors.faiss",
+    "labels.npy",
+    "accelerator.faiss",
+    "manifest.json",
+)
+
+_FACTS = ("trained_rows", "tuned_rows", "build_s", "written_s")
+
+Hashes: TypeAlias = list[str]
+
+_logger = logging.getLogger(__name__)
+
+
+class SnapshotError(LookalikeError):
+    """A snapshot that cannot be used; it is made anew, and never leaves the gallery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a snapshot is of.
+
+    Attributes:
+        folder: where it lies.
+        plan: what makes it fast.
+        effort: how widely that searches.
+        trained_rows: from how many rows codes and lists were learnt.
+        tuned_rows: for how many rows the effort was found.
+        build_s: seconds that it took.
+        written_s: when it was written, in seconds since 1970.
+    """
+
+    folder: Path
+    plan: Plan
+    effort: Mapping[int, int]
+    trained_rows: int
+    tuned_rows: int
+    build_s: float
+    written_s: float
+
+    @property
+    def files(self) -> Saved:
+        """Return where its parts lie."""
+        return Saved(self.folder / _ACCELERATOR, self.folder / _VECTORS)
+
+
+class Snapshots:
+    """The snapshots of one collection: one that counts, and for a moment the next."""
+
+    def __init__(self, home: Path, *, dimension: int, metric: CollectionMetric, sync: Sync) -> None:
+        """Look after the folder `home`, which need not be there.
+
+        Args:
+            home: of the snapshots.
+            dimension: the collection's.
+            metric: the collection's.
+            sync: puts a folder's entries on the disk; tests let it fail.
+        """
+        self._home, self._dimension, self._metric, self._sync = home, dimension, metric, sync
+
+    def new_folder(self) -> Path:
+        """Make a folder in which the next one is made."""
+        make_folder(self._home, self._sync)
+        return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._home))
+
+    def keep(self, made: Path, snapshot: Snapshot, labels: Integers) -> Snapshot:
+        """Put what lies in a new folder on the disk, and under its name; the one before is still there.
+
+        Raises:
+            OSError: the disk refused; nothing has changed.
+        """
+        np.save(made / _LABELS, labels)
+        names = [_VECTORS, _LABELS, *([_ACCELERATOR] if snapshot.plan.approximate else [])]
+        for name in names:
+            _fsync(made / name)
+        body = {
+            "format": _FORMAT,
+            "faiss": faiss.__version__,
+            "dimension": self._dimension,
+            "metric": self._metric,
+            "rows": len(labels),
+            "plan": snapshot.plan.as_json(),
+            "effort": {str(k): effort for k, effort in snapshot.effort.items()},
+            **{name: getattr(snapshot, name) for name in _FACTS},
+            "files": {name: _hashes(made / name) for name in names},
+        }
+        _write_manifest(made / _MANIFEST, body)
+        self._sync(made)
+        last = int(labels[-1]) if len(labels) else 0
+        home = self._home / f"{last:019d}-{made.name.removeprefix(_UNFINISHED)}"
+        made.rename(home)
+        self._sync(self._home)
+        return self._read(home)[0]
+
+    def open(self, *, threads: int) -> tuple[Snapshot, Sealed] | None:
+        """Return the newest that is right, and remove those that are not; None where there is none."""
+        for folder in self._folders():
+            try:
+                return self.load(folder, threads=threads)
+            except (SnapshotError, OSError) as error:
+                _logger.warning("%s: %s; it is made anew from the record.", folder, error)
+                shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def load(self, folder: Path, *, threads: int) -> tuple[Snapshot, Sealed]:
+        """Return a snapshot and its rows, mapped into memory, once their hashes are found right.
+
+        Raises:
+            SnapshotError: something is damaged, missing, or of another version.
+        """
+        snapshot, body = self._read(folder)
+        for name, hashes in body["files"].items():
+            if _hashes(folder / name) != hashes:
+                raise SnapshotError(f"{name} is damaged")
+        labels = np.load(folder / _LABELS)
+        vectors = open_vectors(folder / _VECTORS, len(labels), self._dimension)
+        rows = FlatIndex.over(labels, vectors, self._metric, threads=threads)
+        plan = snapshot.plan
+        fast = (
+            Accelerator.load(snapshot.files, plan, snapshot.effort, threads=threads)
+            if plan.approximate
+            else None
+        )
+        return snapshot, Sealed(rows, fast)
+
+    def remove_others(self, kept: Path | None) -> None:
+        """Remove all but one, what was left unfinished too."""
+        if self._home.is_dir():
+            for folder in self._home.iterdir():
+                if folder != kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def erase(self, snapshot: Snapshot, positions: Integers) -> bool:
+        """Write zeros over some rows, in place, and return whether nothing else holds them.
+
+        A crash meanwhile leaves hashes that are wrong, and a snapshot that is made anew.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        if not (snapshot.plan.rows_apart or not snapshot.plan.approximate):
+            return False  # codes and centres are of rows too
+        _, body = self._read(snapshot.folder)
+        path, row_bytes = snapshot.files.vectors, 4 * self._dimension
+        begin = path.stat().st_size - row_bytes * int(body["rows"])
+        touched: set[int] = set()
+        with path.open("r+b") as file:
+            for position in positions.tolist():
+                at = begin + position * row_bytes
+                file.seek(at)
+                file.write(bytes(row_bytes))
+                touched.update(range(at // _BLOCK_BYTES, (at + row_bytes - 1) // _BLOCK_BYTES + 1))
+            file.flush()
+            os.fsync(file.fileno())
+        block = _block_hash(path)
+        for number in touched:
+            body["files"][_VECTORS][number] = block(number * _BLOCK_BYTES)
+        _write_manifest(snapshot.folder / _MANIFEST, body)
+        self._sync(snapshot.folder)
+        return True
+
+    def _folders(self) -> list[Path]:
+        """Return the finished ones, the newest first, once the unfinished are removed."""
+        if not self._home.is_dir():
+            return []
+        folders = sorted(self._home.iterdir(), reverse=True)
+        for folder in folders:
+            if folder.name.startswith(_UNFINISHED):
+                shutil.rmtree(folder, ignore_errors=True)
+        return [folder for folder in folders if not folder.name.startswith(".")]
+
+    def _read(self, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
+        """Return what the manifest says."""
+        try:
+            written = json.loads((folder / _MANIFEST).read_bytes())
+            body: dict[str, Any] = written["body"]
+            if written["sha256"] != _digest(_encoded(body)):
+                raise SnapshotError("its manifest is damaged")
+            found = tuple(body[name] for name in ("format", "faiss", "dimension", "metric"))
+            wanted = (_FORMAT, faiss.__version__, self._dimension, self._metric)
+            if found != wanted:
+                raise SnapshotError(f"it is of {found}, and {wanted} is wanted")
+            effort = {int(k): int(wide) for k, wide in body["effort"].items()}
+            facts = {name: body[name] for name in _FACTS}
+            return Snapshot(folder, Plan(**body["plan"]), effort, **facts), body
+        except (ValueError, KeyError, TypeError) as error:
+            raise SnapshotError("its manifest is damaged") from error
+
+
+def _write_manifest(path: Path, body: dict[str, Any]) -> None:
+    """Write it aside, and put it in its place whole."""
+    aside = path.with_suffix(".tmp")
+    with aside.open("wb") as file:
+        file.write(_encoded({"sha256": _digest(_encoded(body)), "body": body}))
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hashes(path: Path) -> Hashes:
+    """Return the hash of each block of a file; a missing one raises OSError."""
+    size = path.stat().st_size
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets the other threads run
+        return list(pool.map(_block_hash(path), range(0, size, _BLOCK_BYTES)))
+
+
+def _block_hash(path: Path) -> Callable[[int], str]:
+    def block(at: int) -> str:
+        with path.open("rb") as file:
+            file.seek(at)
+            return _digest(file.read(_BLOCK_BYTES))
+
+    return block
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

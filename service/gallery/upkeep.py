@@ -1,0 +1,90 @@
+"""What a gallery does beside answering: it seals what was written, one collection after the other."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from service.cpus import stand_back
+from service.errors import CollectionDroppedError, NotReadyError, StorageError
+from service.gallery.embedded import EmbeddedCollection
+from service.gallery.index.accelerator import Stopped
+
+__all__ = ["Upkeep"]
+
+_STEPS_BACK = 10  # of `nice`: a tenth of the share of a thread that answers
+_IDLE_S = 3.0  # without a write: what is new is sealed even where that is little
+_AFTER_REFUSAL_S = 30.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """A thread that seals collections as they are written to."""
+
+    def __init__(self, collections: Callable[[], Iterable[EmbeddedCollection]], *, threads: int) -> None:
+        """Begin.
+
+        Args:
+            collections: returns those that there are now.
+            threads: that a build may use.
+        """
+        self._collections, self._threads = collections, threads
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._written_s: float | None = (
+            None  # when, on the monotonic clock; None where all was looked at since
+        )
+        self._thread = threading.Thread(target=self._live, name="gallery-upkeep", daemon=True)
+        self._thread.start()
+
+    def written(self) -> None:
+        """Look soon: something was written."""
+        with self._changed:
+            self._written_s = time.monotonic()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop, and wait until what is being built was given up."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify()
+        self._thread.join()
+
+    def _live(self) -> None:
+        stand_back(threading.get_native_id(), _STEPS_BACK)
+        while not self._stop.is_set():
+            since = self._written_s
+            idle = since is not None and time.monotonic() - since >= _IDLE_S
+            refused = self._look(idle=idle)
+            with self._changed:
+                if idle and not refused and self._written_s == since:
+                    self._written_s = None
+                if self._written_s == since and not self._stop.is_set():
+                    self._changed.wait(_AFTER_REFUSAL_S if refused else self._until_idle())
+
+    def _until_idle(self) -> float | None:
+        """Return seconds until nothing will have been written for a while; None where nothing is awaited."""
+        if self._written_s is None:
+            return None
+        return max(0.0, self._written_s + _IDLE_S - time.monotonic())
+
+    def _look(self, *, idle: bool) -> bool:
+        """Seal what is due, and return whether the disk refused something."""
+        refused = False
+        for collection in self._collections():
+            if self._stop.is_set():
+                break
+            began = time.monotonic()
+            try:
+                with contextlib.suppress(Stopped, CollectionDroppedError, NotReadyError):
+                    if collection.seal(threads=self._threads, stop=self._stop, idle=idle):
+                        _logger.info("sealed %s in %.1f s", collection.name, time.monotonic() - began)
+            except StorageError as error:
+                refused = True
+                _logger.warning("%s is not sealed; it is searched as before: %s", collection.name, error)
+            except Exception:  # the next one is sealed all the same; what is not sealed is scanned
+                refused = True
+                _logger.exception("%s could not be sealed; it is searched as before.", collection.name)
+        return refused

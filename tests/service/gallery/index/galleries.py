@@ -1,0 +1,60 @@
+"""Vectors that look like embeddings, and indexes over them."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.folders import sync_folder
+from service.gallery.index.accelerator import Work
+from service.gallery.index.plan import Plan, plan_for
+from service.gallery.index.sealing import seal
+from service.gallery.index.segments import Index
+from service.gallery.index.snapshots import Snapshot, Snapshots
+
+__all__ = ["DIMENSION", "embeddings", "filled", "sealed", "snapshots_in", "work"]
+
+DIMENSION = 24
+_IDENTITIES, _RANK = 150, 12
+
+
+def embeddings(count: int, *, seed: int) -> Vectors:
+    """Return (count, DIMENSION) rows of some identities, on a subspace, with noise."""
+    world = np.random.default_rng(0)
+    basis = world.standard_normal((_RANK, DIMENSION))
+    centres = world.standard_normal((_IDENTITIES, _RANK))
+    random = np.random.default_rng(seed)
+    of = centres[random.integers(0, _IDENTITIES, count)] + 0.5 * random.standard_normal((count, _RANK))
+    return (of @ basis + 0.2 * random.standard_normal((count, DIMENSION))).astype(np.float32)
+
+
+def filled(metric: CollectionMetric, vectors: Vectors) -> Index:
+    """Return an index of vectors under the labels 1, 2, ..., not sealed."""
+    labels = np.arange(1, len(vectors) + 1)
+    return Index(vectors.shape[1], metric).changed(removed=[], labels=labels, vectors=vectors)
+
+
+def snapshots_in(home: Path, metric: CollectionMetric) -> Snapshots:
+    return Snapshots(home / "snapshots", dimension=DIMENSION, metric=metric, sync=sync_folder)
+
+
+def work() -> Work:
+    return Work(1, threading.Event(), lambda done, total: None)
+
+
+def sealed(
+    index: Index,
+    snapshots: Snapshots,
+    kind: Any,
+    before: Snapshot | None = None,
+    **options: Any,
+) -> tuple[Index, Snapshot]:
+    """Return an index once all of it is sealed."""
+    snapshot, rows = seal(index, plan(index, kind, **options), before, snapshots, work())
+    return index.with_sealed(rows), snapshot
+
+
+def plan(index: Index, kind: Any, **options: Any) -> Plan:
+    return plan_for(kind, options, rows=len(index), dimension=index.dimension, memory_bytes=2**40)

@@ -1,0 +1,147 @@
+"""Sealed rows, what accelerates them and what is new, against a scan of everything."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.gallery.collection import CollectionMetric
+from service.gallery.index.buffers import Integers
+from service.gallery.index.flat import FlatIndex, Hits, StaleLabelsError
+from service.gallery.index.segments import Index
+from tests.service.gallery.index.galleries import DIMENSION, embeddings, filled, sealed, snapshots_in
+
+METRICS: list[CollectionMetric] = ["cosine", "euclidean", "inner_product"]
+KINDS: list[dict[str, Any]] = [
+    {"kind": "flat"},
+    {"kind": "hnsw"},
+    {"kind": "hnsw", "quantization": "sq8"},
+    {"kind": "ivf", "nlist": 40},
+    {"kind": "ivf", "nlist": 40, "quantization": "sq8"},
+    {"kind": "flat", "quantization": "sq8"},
+]
+ROWS = 4_000
+
+
+def truth(index: Index, metric: CollectionMetric) -> FlatIndex:
+    """Return all that an index holds as rows that are scanned."""
+    scanned = FlatIndex(DIMENSION, metric)
+    for part in (index.sealed.rows, index.delta) if index.sealed else (index.delta,):
+        kept = part.alive
+        scanned = scanned.changed(removed=[], labels=part.labels[kept], vectors=part.vectors[kept])
+    return scanned
+
+
+def recall(found: list[Hits], wanted: list[Hits]) -> float:
+    """Return the share of found neighbours; equally far ones are as good."""
+    reached = [
+        np.count_nonzero(hits.distances <= best.distances[-1]) / len(best.distances)
+        for hits, best in zip(found, wanted, strict=True)
+    ]
+    return float(np.mean(reached))
+
+
+def agree(one: Hits, other: Hits) -> bool:
+    return one.labels.tolist() == other.labels.tolist() and np.allclose(one.distances, other.distances)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("options", KINDS, ids=lambda options: "-".join(map(str, options.values())))
+def test_nearly_all_nearest_are_found_with_exact_distances(
+    metric: CollectionMetric, options: dict[str, Any], tmp_path: Path
+) -> None:
+    vectors, queries = embeddings(ROWS, seed=1), embeddings(50, seed=2)
+    index, _ = sealed(filled(metric, vectors), snapshots_in(tmp_path, metric), **options)
+    assert len(index.delta.labels) == 0
+    index = index.changed(removed=[5, 6], labels=[ROWS + 1, ROWS + 2], vectors=vectors[4:6])
+    scanned = truth(index, metric)
+    for k in (1, 10):
+        wanted = scanned.search(queries, k)
+        assert recall(index.search(queries, k), wanted) >= 0.99
+        assert all(agree(*pair) for pair in zip(index.search(queries, k, exact=True), wanted, strict=True))
+    (nearest,) = index.search(vectors[4:5], 1) if metric != "inner_product" else index.search(queries[:1], 1)
+    if metric != "inner_product":  # the row that died is there under another label
+        assert (nearest.labels.tolist(), nearest.distances.tolist()) == ([ROWS + 1], [0.0])
+
+
+def test_max_distance_is_complete_and_many_neighbours_too(tmp_path: Path) -> None:
+    vectors, queries = embeddings(ROWS, seed=1), embeddings(20, seed=2)
+    index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "hnsw")
+    scanned = truth(index, "euclidean")
+    limit = float(np.median([hits.distances[200] for hits in scanned.search(queries, 201)]))
+    for k in (10, 3_000):
+        found = index.search(queries, k, max_distance=limit)
+        wanted = scanned.search(queries, k, max_distance=limit)
+        assert all(agree(*pair) for pair in zip(found, wanted, strict=True))
+    assert [len(hits.labels) for hits in index.search(queries, 2 * ROWS)] == [ROWS] * 20
+
+
+@pytest.mark.parametrize("scanned_rows", [0, 50_000])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.004])
+def test_a_filter_is_never_short_and_hardly_less_good(
+    scanned_rows: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only few rows pass and the accelerator is asked all the same."""
+    monkeypatch.setattr("service.gallery.index.segments._SCANNED_ROWS", scanned_rows)
+    vectors, queries = embeddings(ROWS, seed=1), embeddings(50, seed=2)
+    index, _ = sealed(filled("cosine", vectors[:-100]), snapshots_in(tmp_path, "cosine"), "hnsw")
+    index = index.changed(removed=[], labels=range(ROWS - 99, ROWS + 1), vectors=vectors[-100:])
+    passing = np.flatnonzero(np.random.default_rng(3).random(ROWS) < share) + 1
+    found = index.search(queries, 10, allowed=passing)
+    wanted = truth(index, "cosine").search(queries, 10, allowed=passing)
+    assert recall(found, wanted) >= 0.99
+    for hits in found:
+        assert len(hits.labels) == min(10, len(passing))
+        assert np.isin(hits.labels, passing).all()
+
+
+def test_a_filter_far_from_the_query_is_not_short(tmp_path: Path) -> None:
+    """The rows that pass are the farthest ones, where the graph's way never leads."""
+    vectors, query = embeddings(ROWS, seed=1), embeddings(1, seed=2)
+    index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "hnsw")
+    everything = truth(index, "euclidean").search(query, ROWS)[0]
+    farthest: Integers = np.sort(everything.labels[-40:])
+    (found,) = index.search(query, 40, allowed=farthest)
+    assert sorted(found.labels.tolist()) == farthest.tolist()
+
+
+def test_labels_that_it_does_not_hold_are_refused(tmp_path: Path) -> None:
+    vectors = embeddings(1_200, seed=1)
+    index, _ = sealed(filled("euclidean", vectors[:1_100]), snapshots_in(tmp_path, "euclidean"), "hnsw")
+    index = index.changed(removed=[7], labels=range(1_101, 1_201), vectors=vectors[1_100:])
+    index = index.without([1_150])
+    for stale in ([7], [1_150], [1_201], [3, 7, 1_200]):
+        with pytest.raises(StaleLabelsError):
+            index.search(vectors[:1], 3, allowed=np.array(stale))
+        with pytest.raises(StaleLabelsError):
+            index.without([9_999])
+
+
+@pytest.mark.parametrize("options", KINDS, ids=lambda options: "-".join(map(str, options.values())))
+def test_what_grew_is_as_good_as_what_is_built_at_once(options: dict[str, Any], tmp_path: Path) -> None:
+    vectors, queries = embeddings(ROWS, seed=1), embeddings(50, seed=2)
+    snapshots = snapshots_in(tmp_path, "euclidean")
+    half = ROWS // 2
+    index, before = sealed(filled("euclidean", vectors[:half]), snapshots, **options)
+    index = index.changed(removed=range(1, 100), labels=range(half + 1, ROWS + 1), vectors=vectors[half:])
+    index, _ = sealed(index, snapshots, before=before, **options)
+    assert (len(index), len(index.delta)) == (ROWS - 99, 0)
+    wanted = truth(index, "euclidean").search(queries, 10)
+    assert recall(index.search(queries, 10), wanted) >= 0.99
+    assert all(hits.labels.min() >= 100 for hits in index.search(queries, 10))
+
+
+def test_what_dies_and_comes_while_it_is_sealed_is_dead_and_there(tmp_path: Path) -> None:
+    vectors = embeddings(1_500, seed=1)
+    index = filled("euclidean", vectors[:1_400])
+    later, snapshot = sealed(index, snapshots_in(tmp_path, "euclidean"), "hnsw")
+    assert later.sealed is not None
+    meanwhile = index.changed(removed=[3], labels=range(1_401, 1_501), vectors=vectors[1_400:])
+    meanwhile = meanwhile.without([1_450])
+    settled = meanwhile.with_sealed(later.sealed)
+    assert settled.living().tolist() == meanwhile.living().tolist()
+    assert len(settled) == 1_498
+    assert snapshot.plan.kind == "hnsw"
+    (hits,) = settled.search(vectors[2:3], 1)
+    assert hits.labels.tolist() != [3]

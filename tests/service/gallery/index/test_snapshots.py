@@ -1,0 +1,121 @@
+"""Snapshots are whole or not there, and nothing damaged is read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.gallery.index.accelerator import Stopped, Work
+from service.gallery.index.sealing import seal
+from service.gallery.index.snapshots import Snapshot, Snapshots
+from tests.service.gallery.index.galleries import embeddings, filled, plan, sealed, snapshots_in, work
+
+ROWS = 1_200
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def snapshots(home: Path) -> Snapshots:
+    return snapshots_in(home, "euclidean")
+
+
+@pytest.fixture
+def snapshot(snapshots: Snapshots) -> Snapshot:
+    return sealed(filled("euclidean", embeddings(ROWS, seed=1)), snapshots, "hnsw")[1]
+
+
+def test_what_is_opened_is_what_was_sealed(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    opened = snapshots.open(threads=1)
+    assert opened is not None
+    again, rows = opened
+    assert again == snapshot
+    np.testing.assert_array_equal(rows.rows.vectors, embeddings(ROWS, seed=1))
+    assert rows.rows.labels.tolist() == list(range(1, ROWS + 1))
+    assert rows.accelerator is not None
+    assert rows.accelerator.effort == snapshot.effort
+
+
+@pytest.mark.parametrize("name", ["vectors.faiss", "labels.npy", "accelerator.faiss", "manifest.json"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_flipped_bit_anywhere_is_noticed_and_nothing_is_read(
+    name: str, seed: int, snapshots: Snapshots, snapshot: Snapshot
+) -> None:
+    path = snapshot.folder / name
+    data = bytearray(path.read_bytes())
+    random = np.random.default_rng(seed)
+    data[random.integers(len(data))] ^= 1 << int(random.integers(8))
+    path.write_bytes(data)
+    assert snapshots.open(threads=1) is None
+    assert not snapshot.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["vectors.faiss", "labels.npy", "accelerator.faiss", "manifest.json"])
+def test_a_missing_or_cut_file_is_noticed(name: str, snapshots: Snapshots, snapshot: Snapshot) -> None:
+    path = snapshot.folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+    assert snapshots.open(threads=1) is None
+
+
+def test_an_older_one_is_read_where_the_newest_is_damaged(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    newer = sealed(filled("euclidean", embeddings(ROWS + 50, seed=1)), snapshots, "hnsw")[1]
+    (newer.folder / "labels.npy").unlink()
+    opened = snapshots.open(threads=1)
+    assert opened is not None
+    assert opened[0] == snapshot
+
+
+def test_what_a_crash_left_unfinished_is_removed(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    unfinished = snapshots.new_folder()
+    (unfinished / "vectors.faiss").write_bytes(b"half")
+    assert snapshots.open(threads=1) is not None
+    assert not unfinished.exists()
+    assert snapshot.folder.exists()
+
+
+def test_a_build_that_is_stopped_or_refused_leaves_nothing(home: Path) -> None:
+    index = filled("euclidean", embeddings(ROWS, seed=1))
+    hindered = work()
+    hindered.stop.set()
+    with pytest.raises(Stopped):
+        seal(index, plan(index, "hnsw"), None, snapshots_in(home, "euclidean"), hindered)
+
+    def full(folder: Path) -> None:
+        if any(folder.glob("*/manifest.json")) or (folder / "manifest.json").exists():
+            raise OSError(28, "No space left on device")
+
+    refusing = Snapshots(home / "snapshots", dimension=24, metric="euclidean", sync=full)
+    with pytest.raises(OSError, match="No space"):
+        seal(index, plan(index, "flat"), None, refusing, work())
+    assert list((home / "snapshots").iterdir()) == []
+
+
+def test_progress_is_told(snapshots: Snapshots) -> None:
+    index, told = filled("euclidean", embeddings(ROWS, seed=1)), []
+    busy = Work(1, work().stop, lambda done, total: told.append((done, total)))
+    seal(index, plan(index, "hnsw"), None, snapshots, busy)
+    assert told[-1] == (ROWS, ROWS)
+
+
+def test_erased_rows_are_in_no_file(home: Path, snapshots: Snapshots, snapshot: Snapshot) -> None:
+    vectors = embeddings(ROWS, seed=1)
+    assert any(vectors[5].tobytes() in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert snapshots.erase(snapshot, np.array([5, ROWS - 1]))
+    for row in (5, ROWS - 1):
+        assert not any(
+            vectors[row].tobytes() in path.read_bytes() for path in home.rglob("*") if path.is_file()
+        )
+    opened = snapshots.open(threads=1)
+    assert opened is not None
+    np.testing.assert_array_equal(opened[1].rows.vectors[6], vectors[6])
+
+
+@pytest.mark.parametrize(("kind", "quantization"), [("ivf", "none"), ("hnsw", "sq8")])
+def test_codes_cannot_be_erased_in_place(kind: str, quantization: str, snapshots: Snapshots) -> None:
+    _, snapshot = sealed(
+        filled("euclidean", embeddings(ROWS, seed=1)), snapshots, kind, quantization=quantization
+    )
+    assert not snapshots.erase(snapshot, np.array([5]))

@@ -1,0 +1,164 @@
+"""A collection that seals, and is opened again."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.errors import StorageError
+from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
+from service.gallery.embedded import EmbeddedCollection
+from service.gallery.gallery import Gallery
+from service.gallery.index.accelerator import Stopped
+from tests.service.gallery.conftest import MakeCollection
+from tests.service.gallery.index.galleries import DIMENSION, embeddings
+
+ROWS = 1_500
+
+
+def items(first: int, count: int, *, seed: int = 1) -> list[NewItem]:
+    vectors = embeddings(count, seed=seed)
+    return [NewItem(f"i{first + n}", f"p{n % 7}", vector, {}) for n, vector in enumerate(vectors)]
+
+
+def answers(collection: EmbeddedCollection) -> Any:
+    queries = embeddings(10, seed=9)
+    return [
+        [(match.id, match.distance) for match in found]
+        for found in collection.search(queries, SearchOptions(k=20, max_distance=1e9))
+    ]
+
+
+@pytest.mark.parametrize("kind", ["auto", "flat", "hnsw", "ivf"])
+def test_answers_are_the_same_sealed_and_opened_again(kind: Any, collection: MakeCollection) -> None:
+    people = collection(dimension=DIMENSION, index_type=kind)
+    people.upsert(items(0, ROWS))
+    before = answers(people)
+    assert people.seal()
+    assert not people.seal()
+    assert answers(people) == before
+    assert people.stats().index.pending == 0
+    people.delete(["i3", "i4"])
+    people.upsert([*items(10, 5, seed=4), *items(ROWS, 50, seed=5)])
+    changed = answers(people)
+    people.close()
+    again = collection()
+    assert answers(again) == changed
+    stats = again.stats()
+    assert (stats.items, stats.index.pending, stats.index.sealed) == (ROWS + 48, 55, ROWS)
+
+
+@pytest.mark.parametrize("damage", ["removed", "flipped"])
+def test_a_damaged_snapshot_is_made_anew_from_the_record(damage: str, collection: MakeCollection) -> None:
+    people = collection(dimension=DIMENSION, index_type="hnsw")
+    people.upsert(items(0, ROWS))
+    people.seal()
+    before = answers(people)
+    people.close()
+    (vectors,) = (Path(people._folder) / "snapshots").glob("*/vectors.faiss")
+    if damage == "removed":
+        vectors.unlink()
+    else:
+        data = bytearray(vectors.read_bytes())
+        data[len(data) // 2] ^= 4
+        vectors.write_bytes(data)
+    again = collection()
+    assert answers(again) == before
+    assert again.stats().index.pending == ROWS
+    assert again.seal()
+    assert answers(again) == before
+
+
+def test_a_snapshot_of_another_record_is_not_believed(collection: MakeCollection, tmp_path: Path) -> None:
+    people, others = collection("people", dimension=DIMENSION), collection("others", dimension=DIMENSION)
+    people.upsert(items(0, ROWS))
+    others.upsert(items(0, ROWS, seed=7)[: ROWS - 300])
+    others.upsert(items(0, 200))
+    assert people.seal()
+    assert others.seal()
+    people.close()
+    others.close()
+    (tmp_path / "people" / "snapshots").rename(tmp_path / "aside")
+    (tmp_path / "others" / "snapshots").rename(tmp_path / "people" / "snapshots")
+    assert collection("people").stats().items == ROWS
+
+
+def test_writes_and_searches_go_on_while_it_seals(collection: MakeCollection) -> None:
+    people = collection(dimension=DIMENSION, index_type="hnsw")
+    people.upsert(items(0, ROWS))
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not done.is_set():
+            vector = np.full(DIMENSION, 1_000.0 + number, np.float32)
+            people.upsert([NewItem("moving", None, vector, {})])
+            (found,) = people.search(vector[np.newaxis], SearchOptions(k=1))
+            if (found[0].id, found[0].distance) != ("moving", 0.0):
+                wrong.append(f"{number}: {found}")
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for round_ in range(3):
+        people.upsert(items(ROWS * (round_ + 1), ROWS, seed=round_))
+        people.seal(idle=True)
+    done.set()
+    writer.join()
+    assert wrong == []
+    assert people.stats().items == ROWS * 4 + 1
+
+
+def test_a_disk_that_refuses_leaves_all_as_it_was(tmp_path: Path) -> None:
+    refusing = False
+
+    def sync(folder: Path) -> None:
+        if refusing:
+            raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "people"
+    folder.mkdir()
+    EmbeddedCollection.create(
+        folder, CollectionConfig(dimension=DIMENSION, metric="cosine", index_type="hnsw")
+    )
+    people = EmbeddedCollection(folder, sync=sync)
+    people.upsert(items(0, ROWS))
+    before = answers(people)
+    refusing = True
+    with pytest.raises(StorageError, match="No space"):
+        people.seal()
+    assert answers(people) == before
+    assert "No space" in (people.stats().index.problem or "")
+    refusing = False
+    assert people.seal()
+    assert people.stats().index.problem is None
+    people.close()
+
+
+def test_a_build_is_stopped_within_a_moment(collection: MakeCollection) -> None:
+    people = collection(dimension=DIMENSION, index_type="hnsw")
+    people.upsert(items(0, ROWS))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        people.seal(stop=stop)
+    assert people.stats().index.state == "ready"
+
+
+def test_a_gallery_seals_what_is_written_by_itself(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        config = CollectionConfig(dimension=DIMENSION, metric="cosine", index_type="hnsw")
+        people, _ = gallery.create("people", config)
+        people.upsert(items(0, ROWS))
+        waiting = threading.Event()
+        while people.stats().index.sealed < ROWS:
+            waiting.wait(0.02)
+        index = people.stats().index
+        assert (index.chosen, index.pending, index.type) == ("hnsw", 0, "hnsw")
+        assert index.parameters["m"] == 32
+        assert index.parameters["ef_search"] >= 16
+    with Gallery(tmp_path) as gallery:
+        assert gallery.get("people").stats().index.sealed == ROWS
