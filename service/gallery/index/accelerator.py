@@ -71,15 +71,16 @@ class Accelerator:
         """
         coded = self.plan.quantization == "sq8"
         fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _SPARE)
-        wide = min(self.rows, int(self._wide(k) / share) + 1)
+        wide = min(self.rows, int(max(self._wide(k), fetch) / share) + 1)
         selector = (
             None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
         )
         _faiss.omp_set_num_threads(self.threads)  # OpenMP keeps this number per calling thread
         if self.plan.kind == "hnsw":
-            parameters = _faiss.SearchParametersHNSW(efSearch=max(wide, fetch), sel=selector)
+            parameters = _faiss.SearchParametersHNSW(efSearch=wide, sel=selector)
         elif self.plan.kind == "ivf":
-            parameters = _faiss.SearchParametersIVF(nprobe=min(wide, self._index.nlist), sel=selector)
+            lists = min(int(self._wide(k) / share) + 1, self._index.nlist)
+            parameters = _faiss.SearchParametersIVF(nprobe=lists, sel=selector)
         else:
             fetch = min(self.rows, max(fetch, self._wide(k)))
             parameters = _faiss.SearchParameters(sel=selector)

@@ -8,16 +8,18 @@ nowhere else.
 """
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import DomainError, LookalikeError
+from models.errors import LookalikeError
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers, Rows, with_room
+from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
 from service.gallery.index.rounding import Floats, product_floors, square_floors
+from service.gallery.index.scanning import scan, scan_at
 
 __all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
 
@@ -26,7 +28,6 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 _MAX_DEAD_SHARE = 0.2
 _SPARE_CANDIDATES = 32
 _WIDENING = 8
-_BLOCK_NUMBERS = 2**21  # of float64 while everything is measured: 16 MiB
 
 
 class Hits(NamedTuple):
@@ -51,6 +52,7 @@ class FlatIndex:
     def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
         """Make an empty one; `threads` is how many FAISS may use in one search."""
         self.metric = metric
+        self.measure = Measure(metric)
         self._compacts = True
         self._threads = threads
         self._rows = Rows(np.empty((0, dimension), np.float32), np.empty(0, np.int64))
@@ -76,9 +78,9 @@ class FlatIndex:
         index._alive = np.ones(len(labels), np.bool_)
         index._living = len(labels)
         if metric == "inner_product":  # the others' bounds do not need it
-            step = _BLOCK_NUMBERS // vectors.shape[1] + 1
-            squares = [_squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
-            index._longest = float(np.sqrt(max(squares, default=0.0)))
+            step = BLOCK_NUMBERS // vectors.shape[1] + 1
+            longest = [squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
+            index._longest = float(np.sqrt(max(longest, default=0.0)))
         return index
 
     def __len__(self) -> int:
@@ -117,7 +119,7 @@ class FlatIndex:
             labels: (N,) ascending, each above every label it ever held.
             vectors: (N, D) finite, and under cosine not zero.
         """
-        vectors = self.prepared(vectors)
+        vectors = self.measure.prepared(vectors)
         labels, removed = np.asarray(labels, np.int64), np.asarray(removed, np.int64)
         new = FlatIndex(vectors.shape[1], self.metric, threads=self._threads)
         new._compacts = self._compacts
@@ -129,7 +131,7 @@ class FlatIndex:
         if len(labels):  # the buffers of what lies in a file cannot be written, not even nothing
             new._rows.vectors[size:grown] = vectors
             new._rows.labels[size:grown] = labels
-        new._longest = max(self._longest, float(np.sqrt(_squares(vectors).max(initial=0.0))))
+        new._longest = max(self._longest, float(np.sqrt(squares(vectors).max(initial=0.0))))
         if self._compacts and new._living < (1 - _MAX_DEAD_SHARE) * grown:
             new._compact()
         return new
@@ -170,9 +172,23 @@ class FlatIndex:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
-        queries = self.prepared(queries)
-        mask = self._alive if allowed is None else self.mask(allowed)
-        candidates = self._living if allowed is None else int(np.count_nonzero(mask))
+        return self.search_at(
+            queries, k, None if allowed is None else self.positions_of(allowed), max_distance=max_distance
+        )
+
+    def search_at(
+        self, queries: Vectors, k: int, among: Integers | None, *, max_distance: float | None = None
+    ) -> list[Hits]:
+        """Return each query's k nearest of the rows at some positions, exactly; see `search`.
+
+        Args:
+            queries: (Q, D) finite.
+            k: how many.
+            among: (P,) what `positions_of` returned; None for all that are not removed.
+            max_distance: only rows at most this far.
+        """
+        queries = self.measure.prepared(queries)
+        candidates = self._living if among is None else len(among)
         k = min(k, candidates)
         limit = math.inf if max_distance is None else max_distance
         if k == 0:
@@ -181,17 +197,22 @@ class FlatIndex:
         pending = list(range(len(queries)))
         fetch = k + _SPARE_CANDIDATES
         while pending and fetch * 2 < candidates:
-            proposals, floors = self._propose(queries[pending], fetch, mask)
-            for i, positions, floor in zip(pending, proposals, floors, strict=True):
-                distances = self._distances(queries[i], self._rows.vectors[positions])
+            for i, (positions, floor) in zip(
+                pending, self._propose(queries[pending], fetch, among), strict=True
+            ):
+                distances = self.measure.distances(queries[i], self._rows.vectors[positions])
                 hits = self._nearest(positions, distances, k, limit)
                 if floor > (hits.distances[-1] if len(hits.distances) == k else limit):
                     found[i] = hits
             pending = [i for i in pending if i not in found]
             fetch *= _WIDENING
-        everyone = np.flatnonzero(mask) if pending else np.empty(0, np.int64)
+        everyone = among
+        if everyone is None:
+            everyone = np.flatnonzero(self._alive) if pending else np.empty(0, np.int64)
         for i in pending:
-            found[i] = self._nearest(everyone, self._scan(queries[i], everyone), k, limit)
+            found[i] = self._nearest(
+                everyone, self.measure.scan(queries[i], self._rows.vectors, everyone), k, limit
+            )
         return [found[i] for i in range(len(queries))]
 
     def measured(self, query: Vectors, positions: Integers, k: int, limit: float = math.inf) -> Hits:
@@ -203,75 +224,50 @@ class FlatIndex:
             k: how many.
             limit: only rows at most this far.
         """
-        (query,) = self.prepared(query[np.newaxis])
+        (query,) = self.measure.prepared(query[np.newaxis])
         positions = positions[positions >= 0]
-        return self._nearest(positions, self._distances(query, self._rows.vectors[positions]), k, limit)
+        return self._nearest(
+            positions, self.measure.distances(query, self._rows.vectors[positions]), k, limit
+        )
 
-    def _propose(self, queries: Vectors, fetch: int, mask: Mask) -> tuple[list[Integers], Floats]:
-        """Return per query the positions that FAISS finds nearest, and a floor under all other distances."""
-        size = len(mask)
-        positions = np.empty((len(queries), fetch), np.int64)
-        scores = np.empty((len(queries), fetch), np.float32)
-        bits = np.packbits(mask, bitorder="little")  # must outlive the selector, which only points to it
-        selector = None if mask.all() else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        arguments = [faiss.swig_ptr(queries), faiss.swig_ptr(self._rows.vectors)]
-        arguments += [queries.shape[1], len(queries), size, fetch]
-        arguments += [faiss.swig_ptr(scores), faiss.swig_ptr(positions)]
-        faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this number per calling thread
-        scan: Any  # FAISS's stubs do not know the selector
-        if self.metric == "inner_product":
-            scan = faiss.knn_inner_product
-            scan(*arguments, selector)
+    def _propose(
+        self, queries: Vectors, fetch: int, among: Integers | None
+    ) -> Iterator[tuple[Integers, float]]:
+        """Yield per query the positions that FAISS finds nearest, and a floor under all other distances.
+
+        Dead rows are found too, and left out here; so some more are fetched, in proportion to the dead.
+        """
+        vectors, product = self.vectors, self.metric == "inner_product"
+        if among is None:
+            if (size := len(vectors)) > self._living:  # a selector takes several times as long
+                fetch = min(size, fetch * size // self._living + _SPARE_CANDIDATES)
+            positions, scores = scan(queries, vectors, fetch, product=product, threads=self._threads)
         else:
-            scan = faiss.knn_L2sqr
-            scan(*arguments, None, selector)  # no norms computed beforehand
-        worst = scores[:, -1].astype(np.float64)
+            positions, scores = scan_at(queries, vectors, among, fetch, product=product)
+        worst = scores.astype(np.float64)
         if self.metric == "inner_product":
-            floors = product_floors(_squares(queries), worst, self._longest, queries.shape[1])
+            floors = product_floors(squares(queries), worst, self._longest, queries.shape[1])
         else:
-            floors = self._from_squares(square_floors(_squares(queries), worst, queries.shape[1]))
+            floors = self.measure.from_squares(square_floors(squares(queries), worst, queries.shape[1]))
         # -1: rows whose distance overflowed are left out; the floors are below those.
-        return [row[row >= 0] for row in positions], floors
+        kept = [row[row >= 0] for row in positions]
+        return zip([row[self._alive[row]] for row in kept], floors.tolist(), strict=True)
 
     def _nearest(self, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
         order = np.lexsort((positions, distances))[:k]  # positions grow with labels
         order = order[distances[order] <= limit]
         return Hits(self._rows.labels[positions[order]], distances[order])
 
-    def _scan(self, query: Vectors, positions: Integers) -> Floats:
-        block = max(1, _BLOCK_NUMBERS // len(query))
-        starts = range(0, len(positions), block)
-        blocks = (self._rows.vectors[positions[start : start + block]] for start in starts)
-        return np.concatenate([self._distances(query, vectors) for vectors in blocks])
+    def positions_of(self, labels: Integers) -> Integers:
+        """Return (P,) the positions of the rows of (P,) labels.
 
-    def _distances(self, query: Vectors, vectors: Vectors) -> Floats:
-        """Return the exact distances: differences, not products, so that equal rows are 0 apart."""
-        if self.metric == "inner_product":
-            products: Floats = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
-            return -products
-        return self._from_squares(_squares(np.subtract(vectors, query, dtype=np.float64)))
-
-    def _from_squares(self, squares: Floats) -> Floats:
-        """Return the distances of squared Euclidean ones; of unit vectors, 1 - cos is half the square."""
-        return squares / 2 if self.metric == "cosine" else np.sqrt(squares)
-
-    def prepared(self, vectors: Vectors) -> Vectors:
-        """Return the vectors as they are scanned: under cosine, scaled to length 1."""
-        if self.metric != "cosine":
-            return np.ascontiguousarray(vectors, np.float32)
-        norms = np.sqrt(_squares(vectors))
-        if not norms.all():
-            row = int(np.argmin(norms))
-            raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
-        return (vectors / norms[:, np.newaxis]).astype(np.float32)
-
-    def mask(self, allowed: Integers) -> Mask:
-        """Return (N,) which rows have these labels; raises StaleLabelsError where one is missing."""
-        mask = np.zeros(len(self._alive), np.bool_)
-        mask[self._positions(allowed)] = True
-        if np.any(mask & ~self._alive):
+        Raises:
+            StaleLabelsError: it does not hold one of them.
+        """
+        positions = self._positions(labels)
+        if not self._alive[positions].all():
             raise StaleLabelsError("Some of these labels are of rows that were removed.")
-        return mask
+        return positions
 
     def _positions(self, labels: Integers) -> Integers:
         held = self._rows.labels[: len(self._alive)]
@@ -284,10 +280,4 @@ class FlatIndex:
         kept = np.flatnonzero(self._alive)
         self._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
         self._alive = np.ones(len(kept), np.bool_)
-        self._longest = float(np.sqrt(_squares(self._rows.vectors).max(initial=0.0)))
-
-
-def _squares(vectors: npt.NDArray[np.floating]) -> Floats:
-    """Return each row's sum of squares in float64."""
-    squares: Floats = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return squares
+        self._longest = float(np.sqrt(squares(self._rows.vectors).max(initial=0.0)))

@@ -31,7 +31,7 @@ class Sealed:
 
     rows: FlatIndex
     accelerator: Accelerator | None = None
-    _masks: "_Masks" = field(default_factory=lambda: _Masks())  # noqa: PLW0108 - it comes below
+    _remembered: "_Remembered" = field(default_factory=lambda: _Remembered())  # noqa: PLW0108 - it comes below
 
     @property
     def last_label(self) -> int:
@@ -45,7 +45,11 @@ class Sealed:
 
     def without(self, removed: Integers) -> "Sealed":
         """Return it without some labels."""
-        return replace(self, rows=self.rows.without(removed), _masks=_Masks()) if len(removed) else self
+        return (
+            replace(self, rows=self.rows.without(removed), _remembered=_Remembered())
+            if len(removed)
+            else self
+        )
 
     def search(
         self,
@@ -61,42 +65,50 @@ class Sealed:
         accelerator = self.accelerator
         among = len(self.rows) if allowed is None else len(allowed)
         scanned = allowed is not None and among <= _SCANNED_ROWS
+        positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
         if accelerator is None or exact or limit is not None or scanned or k > _SHARE_SCANNED * among:
-            return self.rows.search(queries, k, max_distance=limit, allowed=allowed)
-        passing = self._passing(allowed, known_as)
+            return self.rows.search_at(queries, k, positions, max_distance=limit)
+        passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
-        proposed = accelerator.propose(self.rows.prepared(queries), k, passing=passing, share=share)
+        proposed = accelerator.propose(self.rows.measure.prepared(queries), k, passing=passing, share=share)
         hits = [
             self.rows.measured(query, positions, k)
             for query, positions in zip(queries, proposed, strict=True)
         ]
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
-                (hits[i],) = self.rows.search(queries[i : i + 1], k, allowed=allowed)
+                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions)
         return hits
 
-    def _passing(self, allowed: Allowed, known_as: Allowed) -> Bits | None:
-        """Return a bit for each row that counts; None where all do."""
-        if allowed is None and len(self.rows) == self.rows.rows:
-            return None
-        return self._masks.of(self.rows, allowed, known_as)
 
-
-class _Masks:
-    """The bits of the last filter, which the next search has too, probably."""
+class _Remembered:
+    """Where the rows of the last filter are, which the next search has too, probably."""
 
     def __init__(self) -> None:
-        self._last: tuple[Allowed, Bits] | None = None
+        self._positions: tuple[Allowed, Integers] | None = None
+        self._bits: tuple[Allowed, Bits | None] | None = None
 
-    def of(self, rows: FlatIndex, allowed: Allowed, known_as: Allowed) -> Bits:
-        """Return a bit for each row, from the lowest of each byte on."""
-        last = self._last
-        if last is not None and last[0] is known_as:
-            return last[1]
-        mask: Mask = rows.alive if allowed is None else rows.mask(allowed)
-        bits = np.packbits(mask, bitorder="little")
-        self._last = (known_as, bits)
-        return bits
+    def positions(self, rows: FlatIndex, allowed: Integers, known_as: Allowed) -> Integers:
+        """Return the positions of labels; the same `known_as` means the same labels."""
+        last = self._positions
+        if last is None or last[0] is not known_as:
+            last = self._positions = (known_as, rows.positions_of(allowed))
+        return last[1]
+
+    def bits(self, rows: FlatIndex, positions: Allowed) -> Bits | None:
+        """Return a bit for each row, from the lowest of each byte on; None where all count."""
+        last = self._bits
+        if last is None or last[0] is not positions:
+            last = self._bits = (positions, _bits(rows, positions))
+        return last[1]
+
+
+def _bits(rows: FlatIndex, positions: Allowed) -> Bits | None:
+    if positions is None:
+        return None if len(rows) == rows.rows else np.packbits(rows.alive, bitorder="little")
+    mask: Mask = np.zeros(rows.rows, np.bool_)
+    mask[positions] = True
+    return np.packbits(mask, bitorder="little")
 
 
 class Index:

@@ -55,7 +55,7 @@ class _Trial(NamedTuple):
     def recall(self, effort: int) -> float:
         """Return the share of found neighbours; of equally far ones any will do."""
         tried = self.accelerator.with_effort({self.k: effort})
-        proposed = tried.propose(self.rows.prepared(self.queries), self.k, passing=None, share=1.0)
+        proposed = tried.propose(self.rows.measure.prepared(self.queries), self.k, passing=None, share=1.0)
         found = 0
         for query, positions, reach in zip(self.queries, proposed, self.reach, strict=True):
             hits = self.rows.measured(query, positions, self.k)

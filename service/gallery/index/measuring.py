@@ -1,0 +1,60 @@
+"""Exact distances between a query and rows, in float64."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import DomainError
+from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.index.buffers import Integers
+from service.gallery.index.rounding import Floats
+
+__all__ = ["BLOCK_NUMBERS", "Measure", "squares"]
+
+BLOCK_NUMBERS = 2**21  # of float64 while many rows are measured: 16 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How the rows of a collection are compared."""
+
+    metric: CollectionMetric
+
+    def prepared(self, vectors: Vectors) -> Vectors:
+        """Return (N, D) vectors as they are compared: under cosine, scaled to length 1.
+
+        Raises:
+            DomainError: the metric is cosine, and a row is zero.
+        """
+        if self.metric != "cosine":
+            return np.ascontiguousarray(vectors, np.float32)
+        norms = np.sqrt(squares(vectors))
+        if not norms.all():
+            row = int(np.argmin(norms))
+            raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
+        return (vectors / norms[:, np.newaxis]).astype(np.float32)
+
+    def distances(self, query: Vectors, vectors: Vectors) -> Floats:
+        """Return (N,) the distances of prepared rows: by differences, so that equal rows are 0 apart."""
+        if self.metric == "inner_product":
+            products: Floats = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
+            return -products
+        return self.from_squares(squares(np.subtract(vectors, query, dtype=np.float64)))
+
+    def scan(self, query: Vectors, vectors: Vectors, positions: Integers) -> Floats:
+        """Return (P,) the distances of the rows at some positions."""
+        block = max(1, BLOCK_NUMBERS // len(query))
+        starts = range(0, len(positions), block)
+        blocks = (vectors[positions[start : start + block]] for start in starts)
+        return np.concatenate([self.distances(query, some) for some in blocks])
+
+    def from_squares(self, squared: Floats) -> Floats:
+        """Return the distances of squared Euclidean ones; of unit vectors, 1 - cos is half the square."""
+        return squared / 2 if self.metric == "cosine" else np.sqrt(squared)
+
+
+def squares(vectors: npt.NDArray[np.floating]) -> Floats:
+    """Return (N,) each row's sum of squares in float64."""
+    sums: Floats = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return sums

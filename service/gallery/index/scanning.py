@@ -1,0 +1,70 @@
+"""Scans by FAISS: the nearest of all rows, or of some, by float32 scores that are nearly right."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+
+from service.gallery.collection import Vectors
+from service.gallery.index.buffers import Integers
+
+__all__ = ["scan", "scan_at"]
+
+_faiss: Any = faiss  # its stubs lack some of it
+
+
+def scan(
+    queries: Vectors, vectors: Vectors, fetch: int, *, product: bool, threads: int
+) -> tuple[Integers, Vectors]:
+    """Return the nearest rows of each query, and the worst score among them.
+
+    Args:
+        queries: (Q, D) contiguous.
+        vectors: (N, D) contiguous.
+        fetch: how many, at most N.
+        product: compare inner products, not squared distances.
+        threads: that FAISS may use.
+
+    Returns:
+        (Q, F) positions, -1 for those whose distance overflowed, and (Q,) scores.
+    """
+    positions = np.empty((len(queries), fetch), np.int64)
+    scores = np.empty((len(queries), fetch), np.float32)
+    arguments = [faiss.swig_ptr(queries), faiss.swig_ptr(vectors)]
+    arguments += [queries.shape[1], len(queries), len(vectors), fetch]
+    arguments += [faiss.swig_ptr(scores), faiss.swig_ptr(positions)]
+    faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
+    if product:
+        _faiss.knn_inner_product(*arguments)
+    else:
+        _faiss.knn_L2sqr(*arguments)
+    return positions, scores[:, -1]
+
+
+def scan_at(
+    queries: Vectors, vectors: Vectors, among: Integers, fetch: int, *, product: bool
+) -> tuple[Integers, Vectors]:
+    """Return the nearest of the rows at some positions, and the worst score among them.
+
+    They are neither copied together, which takes three times as long, nor picked by a selector, twice.
+
+    Args:
+        queries: (Q, D) contiguous.
+        vectors: (N, D) contiguous.
+        among: (P,) positions.
+        fetch: how many, at most P.
+        product: compare inner products, not squared distances.
+
+    Returns:
+        (Q, F) positions and (Q,) scores.
+    """
+    positions = np.empty((len(queries), fetch), np.int64)
+    worst = np.empty(len(queries), np.float32)
+    scores = np.empty(len(among), np.float32)
+    score = _faiss.fvec_inner_products_by_idx if product else _faiss.fvec_L2sqr_by_idx
+    for i in range(len(queries)):
+        rows = [faiss.swig_ptr(one) for one in (scores, queries[i], vectors, among)]
+        score(*rows, queries.shape[1], 1, len(among))
+        nearest = np.argpartition(-scores if product else scores, fetch - 1)[:fetch]
+        positions[i], worst[i] = among[nearest], scores[nearest[-1]]
+    return positions, worst
