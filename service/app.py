@@ -43,6 +43,7 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.gallery import Gallery
+from service.memory import granted_bytes
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.urls.downloads import Downloads
@@ -162,7 +163,9 @@ async def _start(
         one = await hosted.host(await to_thread.run_sync(find_bundle, bundle), name)
         if len(hosted.all()) < count:
             raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
-    gallery = await to_thread.run_sync(lambda: Gallery(settings.data_dir, faiss_threads=threads))
+    gallery = await to_thread.run_sync(
+        lambda: Gallery(settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes())
+    )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
     _logger.info("Collections in %s: %d. Threads: %d.", settings.data_dir, len(gallery.list()), threads)
     return Services(

@@ -1,9 +1,26 @@
-"""Memory that the process has freed, given back to the system."""
+"""How much memory there is, and what the process has freed given back."""
 
 import contextlib
 import ctypes
+import os
+from pathlib import Path
 
-__all__ = ["give_back"]
+__all__ = ["give_back", "granted_bytes"]
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def granted_bytes(cgroup: Path = _CGROUP) -> int:
+    """Return the bytes of memory that the machine has, or its container is granted where that is less.
+
+    Args:
+        cgroup: where the control group's files are (version 2: memory.max, version 1: memory/...).
+    """
+    granted = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            granted.append(int(file.read_text()))
+    return min(granted)
 
 
 def give_back() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.memory import give_back
+from service.memory import give_back, granted_bytes
 
 SIZE = 64 * 1024  # so small that the C library keeps it when it is freed
 COUNT = 1600
@@ -28,3 +28,13 @@ def test_what_lies_free_below_what_is_in_use_is_given_back() -> None:
     give_back()
     assert resident() < before - COUNT * SIZE / 2
     assert len(top) == SIZE
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "bytes_"), [("memory.max", "4194304\n", 4 * 2**20), ("memory.max", "max\n", None)]
+)
+def test_a_container_may_have_less_memory_than_its_machine(
+    file: str, text: str, bytes_: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(text)
+    assert granted_bytes(tmp_path) == (bytes_ or granted_bytes(tmp_path / "none"))
