@@ -28,6 +28,7 @@ Told: TypeAlias = Callable[[int, int], None]
 _CHUNK_ROWS = 2_000  # added at once, so that a build can be stopped within a moment
 _TRAINING_ROWS_PER_LIST = 50
 _SPARE = 32
+_FEW_QUERIES = 16
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
 
@@ -75,7 +76,8 @@ class Accelerator:
         selector = (
             None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
         )
-        _faiss.omp_set_num_threads(self.threads)  # OpenMP keeps this number per calling thread
+        # OpenMP keeps this number per calling thread. A team for a few queries costs more than it brings.
+        _faiss.omp_set_num_threads(self.threads if len(queries) > _FEW_QUERIES else 1)
         if self.plan.kind == "hnsw":
             parameters = _faiss.SearchParametersHNSW(efSearch=wide, sel=selector)
         elif self.plan.kind == "ivf":

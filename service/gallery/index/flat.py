@@ -215,19 +215,32 @@ class FlatIndex:
             )
         return [found[i] for i in range(len(queries))]
 
-    def measured(self, query: Vectors, positions: Integers, k: int, limit: float = math.inf) -> Hits:
-        """Return the k nearest of some rows, exactly.
+    def measured(self, queries: Vectors, positions: Integers, k: int) -> list[Hits]:
+        """Return each query's k nearest of some rows, exactly.
 
         Args:
-            query: (D,).
-            positions: (F,) of rows that are not removed; -1 stands for none.
-            k: how many.
-            limit: only rows at most this far.
+            queries: (Q, D) prepared.
+            positions: (Q, F) of rows that are not removed; -1 stands for none.
+            k: how many; fewer come back where there are fewer.
         """
-        (query,) = self.measure.prepared(query[np.newaxis])
-        positions = positions[positions >= 0]
-        return self._nearest(
-            positions, self.measure.distances(query, self._rows.vectors[positions]), k, limit
+        step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
+        blocks = [
+            self._measured(queries[at : at + step], positions[at : at + step], k)
+            for at in range(0, len(queries), step)
+        ]
+        return [hits for block in blocks for hits in block]
+
+    def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
+        none = positions < 0
+        rows = self._rows.vectors[np.where(none, 0, positions)]
+        distances = self.measure.paired(queries, rows)
+        distances[none] = math.inf
+        order = np.lexsort((positions, distances))[:, :k]  # positions grow with labels
+        labels = self._rows.labels[np.take_along_axis(positions, order, axis=1)]
+        nearest = np.take_along_axis(distances, order, axis=1)
+        counts = np.minimum(k, positions.shape[1] - np.count_nonzero(none, axis=1)).tolist()
+        return (
+            Hits(one[:count], far[:count]) for one, far, count in zip(labels, nearest, counts, strict=True)
         )
 
     def _propose(

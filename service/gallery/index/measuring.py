@@ -42,6 +42,14 @@ class Measure:
             return -products
         return self.from_squares(squares(np.subtract(vectors, query, dtype=np.float64)))
 
+    def paired(self, queries: Vectors, rows: Vectors) -> Floats:
+        """Return (Q, F) the distances of (Q, D) queries to (Q, F, D) rows, F for each of them."""
+        if self.metric == "inner_product":
+            products: Floats = np.einsum("qfd,qd->qf", rows, queries, dtype=np.float64)
+            return -products
+        apart = np.subtract(rows, queries[:, np.newaxis], dtype=np.float64)
+        return self.from_squares(np.einsum("qfd,qfd->qf", apart, apart))
+
     def scan(self, query: Vectors, vectors: Vectors, positions: Integers) -> Floats:
         """Return (P,) the distances of the rows at some positions."""
         block = max(1, BLOCK_NUMBERS // len(query))

@@ -70,11 +70,9 @@ class Sealed:
             return self.rows.search_at(queries, k, positions, max_distance=limit)
         passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
-        proposed = accelerator.propose(self.rows.measure.prepared(queries), k, passing=passing, share=share)
-        hits = [
-            self.rows.measured(query, positions, k)
-            for query, positions in zip(queries, proposed, strict=True)
-        ]
+        prepared = self.rows.measure.prepared(queries)
+        proposed = accelerator.propose(prepared, k, passing=passing, share=share)
+        hits = self.rows.measured(prepared, proposed, k)
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
                 (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions)

@@ -55,11 +55,13 @@ class _Trial(NamedTuple):
     def recall(self, effort: int) -> float:
         """Return the share of found neighbours; of equally far ones any will do."""
         tried = self.accelerator.with_effort({self.k: effort})
-        proposed = tried.propose(self.rows.measure.prepared(self.queries), self.k, passing=None, share=1.0)
-        found = 0
-        for query, positions, reach in zip(self.queries, proposed, self.reach, strict=True):
-            hits = self.rows.measured(query, positions, self.k)
-            found += int(np.count_nonzero(hits.distances <= reach))
+        prepared = self.rows.measure.prepared(self.queries)
+        proposed = tried.propose(prepared, self.k, passing=None, share=1.0)
+        measured = self.rows.measured(prepared, proposed, self.k)
+        found = sum(
+            int(np.count_nonzero(hits.distances <= reach))
+            for hits, reach in zip(measured, self.reach, strict=True)
+        )
         return found / (self.k * len(self.queries))
 
 
