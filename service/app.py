@@ -43,6 +43,7 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.gallery import Gallery
+from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -167,6 +168,8 @@ async def _start(
         lambda: Gallery(settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes())
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
+    searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)
+    stack.push_async_callback(to_thread.run_sync, searcher.close)
     _logger.info("Collections in %s: %d. Threads: %d.", settings.data_dir, len(gallery.list()), threads)
     return Services(
         settings=settings,
@@ -174,6 +177,7 @@ async def _start(
         urls=urls,
         telemetry=telemetry,
         gallery=gallery,
+        searcher=searcher,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
         admitted=CapacityLimiter(1 + settings.max_waiting_computations),
         storage=CapacityLimiter(_STORAGE_CALLS),

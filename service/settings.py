@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     max_waiting_computations: Count = Field(
         64, description="Most large distance and loss computations that may wait; more are answered 429."
     )
+    max_waiting_searches: Count = Field(
+        1024, description="Most searches that may wait; more are answered 429."
+    )
     max_k: Count = Field(10_000, description="Largest k of a search.")
     drain_s: int = Field(
         0,

@@ -1,15 +1,15 @@
 """Embeddings of pictures, in the shape of OpenAI's."""
 
 import base64
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 
 from models.engines import Embeddings
 from models.errors import ImageError, OptionError
 from service.api.answering import answers, render, respond
+from service.api.direct import DirectRoute
 from service.api.faces import seen_fields
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.samples import images_error, see_all
@@ -26,17 +26,6 @@ __all__ = ["router"]
 
 # As few embeddings are written faster than a thread is woken.
 _INLINE = 8
-
-
-class _Direct(APIRoute):
-    """Calls its endpoint with the request and nothing else.
-
-    Looking for dependencies where there are none takes a tenth of what the interpreter does for a picture.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the endpoint itself."""
-        return self.endpoint
 
 
 _read = body(EmbeddingsRequest, image="input")
@@ -91,7 +80,7 @@ router.add_api_route(
     response_model=EmbeddingsAnswer,
     responses=answers(EmbeddingsAnswer),
     openapi_extra=accepts(EmbeddingsRequest, image="input"),
-    route_class_override=_Direct,
+    route_class_override=DirectRoute,
 )
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import Path
+from fastapi import Path, Request
 from pydantic import (
     AfterValidator,
     ConfigDict,
@@ -22,6 +22,7 @@ from service.api.item_rows import rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
 from service.api.validation import sentence_of
+from service.errors import InvalidFieldsError
 from service.gallery.fields import FieldType
 
 __all__ = [
@@ -37,20 +38,36 @@ __all__ = [
     "ItemsAnswer",
     "ItemsPage",
     "ItemsRequest",
+    "path_name",
 ]
 
 
-def _collection_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """Return the name, or raise ValueError where it names no collection."""
     if not re.fullmatch(_NAME, name):
         raise ValueError(f"{name[:80]!r} names no collection; use 1 to 64 letters, digits, '_', '.' or '-'")
     return name
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+def path_name(request: Request) -> str:
+    """Return the name in a request's path, where the endpoint reads its request by itself.
+
+    Raises:
+        InvalidFieldsError: it names no collection.
+    """
+    try:
+        return check_name(request.path_params["collection"])
+    except ValueError as error:
+        raise InvalidFieldsError(f"/path/collection: {error}", [("/path/collection", str(error))]) from None
+
+
 CollectionName = Annotated[
     str,
     Path(description="The collection's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
-    AfterValidator(_collection_name),
+    AfterValidator(check_name),
 ]
 FilterBody = Annotated[
     dict[str, Any],

@@ -86,7 +86,9 @@ async def _questions(
     request: Request, queries: Sequence[object], target: Collection, services: Services, look: Look
 ) -> list[Question]:
     """Return what the queries ask, in their order: one question each, or one for each face of it."""
-    stored = await services.store(lambda: _stored(queries, target))
+    stored: Sequence[list[float] | None] = [None] * len(queries)
+    if any(isinstance(query, QueryById) for query in queries):
+        stored = await services.store(lambda: _stored(queries, target))
     pictures = [query for query in queries if is_image(query)]
     if not pictures and look.faces is None:
         return [_plain(position, query, vector) for position, (query, vector) in _numbered(queries, stored)]

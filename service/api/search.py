@@ -1,16 +1,19 @@
 """Search: who else looks like it?"""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
 
-from service.api.answering import answers, respond
-from service.api.gallery_schemas import CollectionName
+from service.api.answering import answers, render
+from service.api.direct import DirectRoute
+from service.api.gallery_schemas import path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
-from service.api.state import Services, ServicesDep
+from service.api.state import Services, services_of
 from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
@@ -23,58 +26,89 @@ __all__ = ["router"]
 # which may be large, is not counted.
 _BYTES_PER_MATCH = 600
 
+_INLINE_MATCHES = 256  # as few are written faster than a thread is woken
+
+_NAME = {
+    "name": "collection",
+    "in": "path",
+    "required": True,
+    "description": "The collection's name.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
+}
+
+_read = body(SearchRequest, image="queries")
+
 router = APIRouter(prefix="/v1/collections", tags=["search"], responses=PROBLEM_RESPONSES)
 
 
-@router.post(
-    "/{collection}/search",
-    response_model=SearchAnswer,
-    responses=answers(SearchAnswer),
-    openapi_extra=accepts(SearchRequest, image="queries"),
-)
-async def search(
-    request: Request,
-    collection: CollectionName,
-    wanted: Annotated[SearchRequest, Depends(body(SearchRequest, image="queries"))],
-    services: ServicesDep,
-) -> Response:
+async def search(request: Request) -> Response:
     """Find the nearest items to each query, with exact distances: smaller is closer.
 
     A photograph is searched with by its face; one without a face has an empty result, which says so.
     """
+    services = services_of(request)
+    name = path_name(request)
+    wanted = await _read(request)
     if wanted.k > services.settings.max_k:
         message = f"At most {services.settings.max_k:,} are given at once; page through items for all."
         raise InvalidFieldsError(f"/k: {message}", [("/k", message)])
-    target = services.gallery.get(collection)
+    target = services.gallery.get(name)
     look = Look(wanted.faces, quality="quality" in wanted.include)
     asked = await ask(request, wanted.queries, target, services, look)
-    answer = await services.store(lambda: _search(target, asked, wanted, services))
-    return await respond(request, answer)
+    options = await _options(wanted, services)
+    await _refuse_too_many(target, asked, wanted, services)
+    found: list[list[Match]] = []
+    if len(asked.vectors):
+        found = await services.searcher.search(target, asked.vectors, options, asked.leave_out)
+    if sum(map(len, found)) <= _INLINE_MATCHES:
+        return render(request, _answer(target, asked, found))
+    return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found)))
 
 
-def _search(target: Collection, asked: Asked, wanted: SearchRequest, services: Services) -> dict[str, Any]:
-    """Search and put the answer together; runs in a thread."""
-    with_vector = "vector" in wanted.include
-    match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if with_vector else 0)
-    matches = len(asked.vectors) * wanted.k
-    if matches * match_bytes > services.settings.max_work_bytes:  # k may be larger than the collection
-        matches = len(asked.vectors) * min(wanted.k, target.stats().items)
-    services.refuse_beyond_limit(matches * match_bytes, "Send fewer queries at once or ask for a smaller k")
-    options = SearchOptions(
+router.add_api_route(
+    "/{collection}/search",
+    search,
+    methods=["POST"],
+    response_model=SearchAnswer,
+    responses=answers(SearchAnswer),
+    openapi_extra={**accepts(SearchRequest, image="queries"), "parameters": [_NAME]},
+    route_class_override=DirectRoute,
+)
+
+
+async def _options(wanted: SearchRequest, services: Services) -> SearchOptions:
+    """Return how to search; a filter, which may be large, is read in a thread."""
+    condition = wanted.filter
+    return SearchOptions(
         k=wanted.k,
-        filter=parse_filter(wanted.filter) if wanted.filter is not None else None,
+        filter=None if condition is None else await services.store(lambda: parse_filter(condition)),
         group_by=wanted.group_by,
         max_distance=wanted.max_distance,
         with_metadata="metadata" in wanted.include,
-        with_vector=with_vector,
+        with_vector="vector" in wanted.include,
+        exact=wanted.exact,
     )
-    found = iter(
-        target.search(asked.vectors, options, leave_out=asked.leave_out) if len(asked.vectors) else []
-    )
+
+
+async def _refuse_too_many(
+    target: Collection, asked: Asked, wanted: SearchRequest, services: Services
+) -> None:
+    """Refuse an answer that would take too much memory; k may be larger than the collection."""
+    match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if "vector" in wanted.include else 0)
+    matches = len(asked.vectors) * wanted.k
+    if matches * match_bytes > services.settings.max_work_bytes:
+        items = await services.store(lambda: target.stats().items)
+        matches = len(asked.vectors) * min(wanted.k, items)
+    services.refuse_beyond_limit(matches * match_bytes, "Send fewer queries at once or ask for a smaller k")
+
+
+def _answer(target: Collection, asked: Asked, found: Sequence[Sequence[Match]]) -> dict[str, Any]:
+    """Put the answer together."""
+    left = iter(found)
     results = [
         {
             "decision": None,
-            "matches": [] if question.vector is None else [_match(one) for one in next(found)],
+            "matches": [] if question.vector is None else [_match(one) for one in next(left)],
             **question.fields,
         }
         for question in asked.questions

@@ -92,7 +92,9 @@ class SearchRequest(RequestBody):
         default=["metadata"], description="Of the matches; quality is that of the query's picture."
     )
     faces: Faces = None
-    exact: bool = Field(False, description="Compare with every item; a flat index always does.")
+    exact: bool = Field(
+        False, description="Compare with every item; what an index picks may miss one of a hundred."
+    )
 
 
 class MatchAnswer(Answer):

@@ -16,6 +16,7 @@ from service.encoders import HostedEncoders
 from service.errors import EncoderMismatchError, OverloadedError, TooLargeError
 from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
+from service.gallery.searcher import Searcher
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.urls.fetcher import UrlFetcher
@@ -39,6 +40,7 @@ class Services:
         urls: fetches pictures by URL.
         telemetry: what is counted and timed.
         gallery: the collections on disk.
+        searcher: searches them.
         numeric: how many large distance and loss computations run at once.
         admitted: how many run or wait.
         storage: how many gallery calls and small computations run at once.
@@ -49,6 +51,7 @@ class Services:
     urls: UrlFetcher
     telemetry: Telemetry
     gallery: Gallery
+    searcher: Searcher
     numeric: CapacityLimiter
     admitted: CapacityLimiter
     storage: CapacityLimiter

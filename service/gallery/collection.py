@@ -142,6 +142,7 @@ class SearchOptions:
         group_by: "identity" keeps each identity's best item only; items without one are left out.
         max_distance: only matches at most this far (inclusive).
         with_metadata, with_vector: what a match brings along.
+        exact: compare every item, whatever the index.
 
     Raises:
         InvalidFieldsError: k or max_distance is not such a number.
@@ -153,6 +154,7 @@ class SearchOptions:
     max_distance: float | None = None
     with_metadata: bool = False
     with_vector: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:

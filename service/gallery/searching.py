@@ -46,7 +46,9 @@ def search(
     names: dict[int, tuple[str, str | None]] = {}
     pending = list(range(len(queries)))
     while pending:
-        hits = index.search(queries[pending], fetch, max_distance=options.max_distance, allowed=allowed)
+        hits = index.search(
+            queries[pending], fetch, max_distance=options.max_distance, allowed=allowed, exact=options.exact
+        )
         _learn_names(record, hits, names)
         for i, hit in zip(pending, hits, strict=True):
             found[i] = _select(hit, names, options, left_out[i])
