@@ -121,12 +121,12 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
     )
     modules = (
         embeddings,  # first, for routes are tried in turn and most requests are for these
+        search,
         encoders,
         distances,
         losses,
         collections,
         items,
-        search,
         decisions,
         health,
         metrics,

@@ -40,8 +40,8 @@ def search(
     allowed = None if options.filter is None else record.labels_where(options.filter)
     index = newest_index()
     grouped = options.group_by is not None
-    fetch = options.k * (_WIDENING if grouped else 1) + (1 if leave_out else 0)
     left_out = list(leave_out) or [None] * len(queries)
+    fetch = options.k * (_WIDENING if grouped else 1) + any(one is not None for one in left_out)
     found: list[list[_Found]] = [[] for _ in queries]
     names: dict[int, tuple[str, str | None]] = {}
     pending = list(range(len(queries)))

@@ -27,6 +27,7 @@ Told: TypeAlias = Callable[[int, int], None]
 
 _CHUNK_ROWS = 2_000  # added at once, so that a build can be stopped within a moment
 _TRAINING_ROWS_PER_LIST = 50
+_TIES = 4  # rows that float32 cannot tell apart
 _SPARE = 32
 _FEW_QUERIES = 16
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
@@ -71,7 +72,7 @@ class Accelerator:
             share: of the rows that count, > 0 and <= 1.
         """
         coded = self.plan.quantization == "sq8"
-        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _SPARE)
+        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _TIES)
         wide = min(self.rows, int(max(self._wide(k), fetch) / share) + 1)
         selector = (
             None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
