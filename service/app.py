@@ -29,6 +29,7 @@ from service.api import (
     embeddings,
     encoders,
     health,
+    item_reading,
     items,
     losses,
     metrics,
@@ -126,7 +127,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         distances,
         losses,
         collections,
-        items,
+        items,  # whose /delete comes before any id
+        item_reading,
         decisions,
         health,
         metrics,

@@ -18,7 +18,7 @@ from pydantic import (
 from torch import Tensor
 
 from service.api.index_schemas import IndexRequest, IndexState
-from service.api.item_rows import rows_of_form, rows_of_tensor
+from service.api.item_rows import VectorRow, rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
 from service.api.validation import sentence_of
@@ -181,7 +181,9 @@ class BadItem:
     reason: str
 
 
-def _item_or_bad(value: Any, validate_item: ValidatorFunctionWrapHandler) -> ItemBody | BadItem:
+def _item_or_bad(value: Any, validate_item: ValidatorFunctionWrapHandler) -> ItemBody | VectorRow | BadItem:
+    if isinstance(value, VectorRow):
+        return value
     try:
         item: ItemBody = validate_item(value)
     except ValidationError as error:
@@ -221,7 +223,10 @@ class ItemsRequest(RequestBody):
     @model_validator(mode="before")
     @classmethod
     def _from_columns(cls, fields: Any) -> Any:
-        """Take a form's columns (image files, with id, identity and metadata beside them) and tensors."""
+        """Take a form's columns (image files, with id, identity and metadata beside them) and tensors.
+
+        The answer of a page of items is such a body too: its cursor says nothing here.
+        """
         if not isinstance(fields, dict):
             return fields
         columns = {name: fields[name] for name in ("image", "id", "identity", "metadata") if name in fields}
@@ -229,8 +234,8 @@ class ItemsRequest(RequestBody):
         if "image" in columns:
             return {**rest, "items": rows_of_form(columns)}
         if isinstance(fields.get("vector"), Tensor):
-            others = {name: value for name, value in fields.items() if name != "vector"}
-            return {**others, "items": rows_of_tensor(fields["vector"], fields.get("items"))}
+            others = {name: value for name, value in rest.items() if name not in ("vector", "cursor")}
+            return {**others, "items": rows_of_tensor(fields["vector"], fields.get("items"), columns)}
         return fields
 
 
@@ -264,7 +269,7 @@ class ItemAnswer(Answer):
 
 
 class ItemsPage(Answer):
-    """Some items, and the cursor of the next ones (null at the end)."""
+    """Some items, with their vectors where asked for, and the cursor of the next ones (null at the end)."""
 
     items: list[ItemAnswer]
     cursor: str | None

@@ -1,12 +1,12 @@
-"""Items: enrolled, read, listed, deleted."""
+"""Items: enrolled and deleted."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
 from models.errors import ImageError, InputError, LowQualityError, ShapeError
@@ -18,23 +18,22 @@ from service.api.gallery_schemas import (
     CollectionName,
     DeletedAnswer,
     DeleteItemsRequest,
-    ItemAnswer,
     ItemBody,
     ItemsAnswer,
-    ItemsPage,
     ItemsRequest,
 )
+from service.api.item_reading import ItemId, no_item
+from service.api.item_rows import VectorRow
 from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.samples import see_all
 from service.api.state import Services, ServicesDep
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body
-from service.errors import InvalidFieldsError, NotFoundError
+from service.errors import InvalidFieldsError
 from service.gallery.collection import (
     ANOTHER_REJECTED,
     Collection,
     NewItem,
-    StoredItem,
     Vectors,
     Written,
 )
@@ -45,8 +44,6 @@ from service.seen import Seen
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/collections/{collection}/items", tags=["items"], responses=PROBLEM_RESPONSES)
-
-ItemId = Annotated[str, Path(min_length=1, max_length=256, description="The item's id.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +93,6 @@ async def upsert_items(
     return await respond(request, _tally(written, ready))
 
 
-@router.get("", response_model=ItemsPage, response_model_exclude_none=False)
-async def list_items(
-    collection: CollectionName,
-    services: ServicesDep,
-    identity: Annotated[str | None, Query(description="Only this identity's items.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(description="The last page's cursor.")] = None,
-) -> dict[str, Any]:
-    """List items in the order of writing, page by page."""
-
-    def page() -> dict[str, Any]:
-        target = services.gallery.get(collection)
-        found = target.page(limit=limit, identity=identity or None, cursor=cursor or None)
-        return {"items": [_item(one) for one in found.items], "cursor": found.cursor}
-
-    return await services.store(page)
-
-
 @router.post("/delete", response_model=DeletedAnswer, openapi_extra=accepts(DeleteItemsRequest))
 async def delete_items(
     collection: CollectionName,
@@ -131,29 +110,12 @@ async def delete_items(
     return {"deleted": await services.store(delete)}
 
 
-@router.get("/{item_id}", response_model=ItemAnswer, responses=answers(ItemAnswer))
-async def get_item(
-    request: Request,
-    collection: CollectionName,
-    item_id: ItemId,
-    services: ServicesDep,
-    include: Annotated[Literal["vector"] | None, Query(description="vector: bring it along.")] = None,
-) -> Response:
-    """Return one item."""
-    found = await services.store(
-        lambda: services.gallery.get(collection).get(item_id, with_vector=include == "vector")
-    )
-    if found is None:
-        raise _no_item(collection, item_id)
-    return await respond(request, _item(found))
-
-
 @router.delete("/{item_id}", response_model=DeletedAnswer)
 async def delete_item(collection: CollectionName, item_id: ItemId, services: ServicesDep) -> dict[str, Any]:
     """Delete one item."""
     deleted = await services.store(lambda: services.gallery.get(collection).delete([item_id]))
     if not deleted:
-        raise _no_item(collection, item_id)
+        raise no_item(collection, item_id)
     return {"deleted": deleted}
 
 
@@ -161,7 +123,7 @@ async def _ready_items(
     request: Request, wanted: ItemsRequest, target: Collection, services: Services
 ) -> list[_Ready]:
     """Return each item's vector, or why it has none: pictures embedded, numbers as float32."""
-    items: Sequence[ItemBody | BadItem] = wanted.items
+    items: Sequence[ItemBody | VectorRow | BadItem] = wanted.items
     limits = target.config.quality
     pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
     ready = await services.store(lambda: [_ready(item) for item in items])
@@ -173,8 +135,10 @@ async def _ready_items(
     return [_picture(next(seen), limits) if one is None else _Ready(one) for one in ready]
 
 
-def _ready(item: ItemBody | BadItem) -> Vectors | Fault | None:
+def _ready(item: ItemBody | VectorRow | BadItem) -> Vectors | Fault | None:
     """Return what can be said of an item without the encoder: None where it has a picture."""
+    if isinstance(item, VectorRow):
+        return item.vector
     if isinstance(item, BadItem):
         return Fault(item.field, item.reason, InvalidFieldsError)
     return None if item.image is not None else _numbers(item.vector)
@@ -210,7 +174,7 @@ def _numbers(vector: object) -> Vectors | Fault:
 
 def _write(
     target: Collection,
-    items: Sequence[ItemBody | BadItem],
+    items: Sequence[ItemBody | VectorRow | BadItem],
     vectors: Sequence[Vectors | Fault],
     *,
     all_or_none: bool,
@@ -221,7 +185,7 @@ def _write(
             [
                 NewItem(item.id, item.identity, vector, item.metadata)
                 for item, vector in zip(items, vectors, strict=True)
-                if isinstance(item, ItemBody) and isinstance(vector, np.ndarray)
+                if not isinstance(item, BadItem) and isinstance(vector, np.ndarray)
             ],
             all_or_none=all_or_none,
         )
@@ -232,7 +196,7 @@ def _write(
     ]
 
 
-def _not_written(item: ItemBody | BadItem, vector: Vectors | Fault) -> Written:
+def _not_written(item: ItemBody | VectorRow | BadItem, vector: Vectors | Fault) -> Written:
     reason = vector.reason if isinstance(vector, Fault) else ANOTHER_REJECTED
     return Written(item.id, item.identity, "rejected", reason)
 
@@ -263,12 +227,3 @@ def _tally(written: Sequence[Written], ready: Sequence[_Ready]) -> dict[str, Any
         for one, made in zip(written, ready, strict=True)
     ]
     return {"items": items, **{status: counts[status] for status in ("created", "replaced", "rejected")}}
-
-
-def _item(stored: StoredItem) -> dict[str, Any]:
-    item = {"id": stored.id, "identity": stored.identity, "metadata": stored.metadata}
-    return item if stored.vector is None else {**item, "vector": stored.vector}
-
-
-def _no_item(collection: str, item_id: str) -> NotFoundError:
-    return NotFoundError(f"The collection {collection!r} has no item {item_id!r}.")

@@ -229,7 +229,14 @@ class Collection(Protocol):
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
 
-    def page(self, *, limit: int, identity: str | None = None, cursor: str | None = None) -> Page:
+    def page(
+        self,
+        *,
+        limit: int,
+        identity: str | None = None,
+        cursor: str | None = None,
+        with_vector: bool = False,
+    ) -> Page:
         """Return up to `limit` items after `cursor`, in the order of writing.
 
         Raises:

@@ -135,12 +135,19 @@ class EmbeddedCollection:
         """Return one item, or None."""
         return None if name_problem(item_id) else self._record.get(item_id, with_vector=with_vector)
 
-    def page(self, *, limit: int, identity: str | None = None, cursor: str | None = None) -> Page:
+    def page(
+        self,
+        *,
+        limit: int,
+        identity: str | None = None,
+        cursor: str | None = None,
+        with_vector: bool = False,
+    ) -> Page:
         """Return up to `limit` items after `cursor`; see `Collection`."""
         after = 0 if cursor is None else _label_of(cursor)
         if identity is not None and name_problem(identity):
             return Page([], None)
-        rows = self._record.after(after, limit=limit + 1, identity=identity)
+        rows = self._record.after(after, limit=limit + 1, identity=identity, with_vector=with_vector)
         more = len(rows) > limit
         return Page([item for _, item in rows[:limit]], str(rows[limit - 1][0]) if more else None)
 

@@ -163,12 +163,14 @@ class Record:
             row = connection.execute(f"SELECT {columns} FROM items WHERE id = ?", [item_id]).fetchone()
         return None if row is None else schema.stored_item(row)
 
-    def after(self, label: int, *, limit: int, identity: str | None) -> list[tuple[int, StoredItem]]:
+    def after(
+        self, label: int, *, limit: int, identity: str | None, with_vector: bool = False
+    ) -> list[tuple[int, StoredItem]]:
         """Return up to `limit` items written after a label, of one identity where it is given."""
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {schema.item_columns(with_vector=False)} FROM items "
+                f"SELECT {schema.item_columns(with_vector=with_vector)} FROM items "
                 f"WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
                 {"label": label, "identity": identity, "limit": limit},
             )
