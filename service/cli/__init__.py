@@ -7,6 +7,8 @@ import click
 from models.errors import InterruptedWorkError, LookalikeError
 from service.cli.encoders import draw, encoder
 from service.cli.evaluation import evaluate
+from service.cli.exporting import export_items
+from service.cli.importing import import_items
 from service.cli.numeric import distances, losses
 from service.cli.options import end
 from service.cli.serving import serve
@@ -46,5 +48,5 @@ def main() -> None:
     """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
 
 
-for _command in (serve, encoder, train, evaluate, draw, distances, losses):
+for _command in (serve, encoder, train, evaluate, draw, distances, losses, import_items, export_items):
     main.add_command(_command)

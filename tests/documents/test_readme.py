@@ -56,13 +56,14 @@ def test_the_first_block_is_the_two_commands() -> None:
 
 
 def test_everything_answers_as_the_readme_says(answers: list[list[dict[str, Any]]]) -> None:
-    drawn, enrolled, searched, verified, embedded, distances, losses, refused = answers
+    drawn, enrolled, searched, moved, verified, embedded, distances, losses, refused = answers
     assert drawn == []
     assert enrolled[0]["name"] == "vehicles"
     assert [answer["created"] for answer in enrolled[1:]] == [2] * 6
     matches = searched[0]["results"][0]["matches"]
     assert matches[0]["identity"] == "vehicle_0003"
     assert len({match["identity"] for match in matches}) == 2
+    assert moved == []  # sentences
     assert verified[0]["verified"] is True
     assert len(embedded[0]["data"][0]["embedding"]) == 128
     assert distances[0]["distances"][1] == [5, pytest.approx(13**0.5)]

@@ -1,0 +1,162 @@
+"""What can be imported: folders of pictures, tables, arrays, and what `lookalike export` wrote."""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.cli.moving.arrays import array_rows, open_arrays
+from service.cli.moving.rows import Row, id_of_path
+
+__all__ = ["Fields", "Source", "open_source", "typed"]
+
+Fields = Mapping[str, str]
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+_KINDS = "a folder of pictures, .csv, .parquet, .npy, .npz or .safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something to import.
+
+    Attributes:
+        total: how many rows it has.
+        dimension: of its vectors; None where it has pictures.
+        rows: yields the rows in an order that is always the same, given the collection's declared fields.
+        config: of the collection that it was exported from, as a request makes one; else empty.
+    """
+
+    total: int
+    dimension: int | None
+    rows: Callable[[Fields], Iterator[Row]]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], prefix: str) -> Source:
+    """Look at what is to be imported.
+
+    Args:
+        path: a folder or a file; its suffix says what it is.
+        labels: the file of the identities of an array's rows, where it has none itself.
+        columns: what the columns `id`, `identity`, `path`, `vector` and `metadata` are called, if otherwise.
+        prefix: stands before the ids that are made of paths and numbers of rows.
+
+    Raises:
+        ClickException: it is none of these, or cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if labels is not None and suffix not in (".npy", ".npz", ".safetensors"):
+        raise click.UsageError("--labels is for arrays; tables and folders have their identities within.")
+    if path.is_dir():
+        return Source(sum(1 for _ in _pictures(path)), None, lambda _: _folder_rows(path, prefix))
+    if suffix == ".csv":
+        names = _csv_names(path, columns)
+        return Source(
+            sum(1 for _ in _csv_lines(path)),
+            None,
+            lambda fields: _csv_rows(path, names, fields, prefix),
+        )
+    if suffix == ".parquet":
+        from service.cli.moving.parquet import open_parquet, parquet_rows  # noqa: PLC0415 - an extra
+
+        table = open_parquet(path, columns)
+        return Source(
+            table.total, table.dimension, lambda fields: parquet_rows(table, fields, prefix), table.config
+        )
+    if suffix in (".npy", ".npz", ".safetensors"):
+        arrays = open_arrays(path, labels)
+        return Source(
+            len(arrays.vectors), arrays.vectors.dimension, lambda _: array_rows(arrays, prefix), arrays.config
+        )
+    raise click.ClickException(f"{path} cannot be imported: it must be {_KINDS}.")
+
+
+def typed(text: str, kind: str | None) -> Any:
+    """Return a cell as what its declared field takes; as it is where it is no such thing, or not declared."""
+    if kind in ("integer", "float"):
+        try:
+            return int(text) if kind == "integer" else float(text)
+        except ValueError:
+            return text
+    if kind == "boolean":
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    return text
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """Yield the relative paths of the pictures in a folder and its folders, sorted, without hidden ones."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(_PICTURES):
+                yield Path(place, name).relative_to(folder).as_posix()
+
+
+def _folder_rows(folder: Path, prefix: str) -> Iterator[Row]:
+    for path in _pictures(folder):
+        first, inside, _ = path.partition("/")
+        identity = id_of_path(first) if inside else None
+        yield Row(id_of_path(prefix + path), identity, {}, folder / path, path)
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines below the first, with their numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            next(reader, None)
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise click.ClickException(f"{path} is no table in UTF-8 with commas ({error}).") from error
+
+
+def _csv_names(path: Path, columns: Mapping[str, str]) -> dict[str, int]:
+    """Return the columns by what they are to an item, the rest by their names.
+
+    Raises:
+        ClickException: the first line does not name them, or names no path.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            names = [name.strip() for name in next(csv.reader(file), [])]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise click.ClickException(f"{path} is no table in UTF-8 with commas ({error}).") from error
+    roles = {name: role for role, name in columns.items()}
+    found = {roles.get(name, name): at for at, name in enumerate(names)}
+    if len(found) < len(names):
+        raise click.ClickException(f"{path}: two columns have the same name. Each needs its own.")
+    if "path" not in found:
+        raise click.ClickException(
+            f"{path}: no column is called path; its first line is {', '.join(names[:6])}. "
+            "Say which one has the pictures' paths with --column path=NAME."
+        )
+    return found
+
+
+def _csv_rows(path: Path, names: Mapping[str, int], fields: Fields, prefix: str) -> Iterator[Row]:
+    others = {name: at for name, at in names.items() if name not in ("id", "identity", "path")}
+    for line, cells in _csv_lines(path):
+        if len(cells) != len(names):
+            raise click.ClickException(
+                f"{path}: line {line} has {len(cells)} cells where the first has {len(names)}."
+            )
+        picture = cells[names["path"]].strip()
+        item_id = _cell(cells, names, "id")
+        yield Row(
+            item_id if item_id is not None else id_of_path(prefix + picture),
+            _cell(cells, names, "identity"),
+            {name: typed(cells[at], fields.get(name)) for name, at in others.items() if cells[at] != ""},
+            path.parent / picture,
+            f"line {line}: {picture}",
+        )
+
+
+def _cell(cells: Sequence[str], names: Mapping[str, int], name: str) -> str | None:
+    return (cells[names[name]].strip() or None) if name in names else None
