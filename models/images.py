@@ -17,7 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from models.errors import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 
-__all__ = ["ImageLimits", "Pixels", "Resize", "decode", "shorter_side", "sniff"]
+__all__ = ["ImageLimits", "Pixels", "Resize", "decode", "shorter_side", "sniff", "thumbnail"]
 
 Pixels = npt.NDArray[np.uint8]
 Resize = Literal["bilinear", "bicubic"]
@@ -53,6 +53,8 @@ _MAX_SCANS = 100
 # In JPEG: a marker, other than the stuffed zeros and restarts of pixel data.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 
+_THUMBNAIL_QUALITY = 85
+
 # Formats that people send and that are not read, so that the answer can name them.
 _FOREIGN = (
     (b"GIF8", "a GIF"),
@@ -81,6 +83,7 @@ def decode(
     *,
     grey: bool = False,
     resize: Resize = "bilinear",
+    within: int | None = None,
     limits: ImageLimits | None = None,
 ) -> Pixels:
     """Return the upright pixels of a JPEG, PNG or WebP.
@@ -93,6 +96,7 @@ def decode(
         size: (height, width) to stretch to, with antialiasing; None keeps the picture's own.
         grey: one channel (ITU-R 601 luma) instead of RGB.
         resize: the interpolation.
+        within: the longest side that it may keep, where no size is given; its proportions stay.
         limits: refuse larger pictures, before decoding them; None is ImageLimits().
 
     Returns:
@@ -118,17 +122,18 @@ def decode(
             _check_png(data)
         with _OPEN[image_format](BytesIO(data)) as image:
             _check_pixels(image, limits.max_pixels)
-            if size is not None and image_format == "JPEG":
+            longest = max(size) if size is not None else within
+            if longest is not None and image_format == "JPEG":
                 # Decode at 1/2, 1/4 or 1/8 where that still leaves twice the pixels that are needed,
                 # so that the antialiased resize below has enough to average.
-                image.draft(None, (2 * max(size), 2 * max(size)))
+                image.draft(None, (2 * longest, 2 * longest))
             image.load()
             flat = _eight_bit(image).convert("L" if grey else "RGB")
             turn = _UPRIGHT.get(_orientation(image))
             if turn is not None:
                 flat = flat.transpose(turn)
-            if size is not None and flat.size != (size[1], size[0]):
-                flat = flat.resize((size[1], size[0]), _RESAMPLING[resize])
+            if (wanted := _wanted_size(flat, size, within)) != flat.size:
+                flat = flat.resize(wanted, _RESAMPLING[resize])
     except ImageTooLargeError:
         raise
     except Exception as error:  # Pillow's decoders raise many types on hostile bytes
@@ -137,6 +142,17 @@ def decode(
             "It may be truncated: send the whole file again."
         ) from error
     return np.asarray(flat, dtype=np.uint8).reshape(flat.height, flat.width, -1)
+
+
+def thumbnail(data: bytes, side: int, *, limits: ImageLimits | None = None) -> bytes:
+    """Return a small JPEG of a picture: upright, its longer side at most `side` pixels, without metadata.
+
+    Raises:
+        UnsupportedImageError, DamagedImageError, ImageTooLargeError: as `decode`.
+    """
+    small = BytesIO()
+    Image.fromarray(decode(data, within=side, limits=limits)).save(small, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return small.getvalue()
 
 
 def shorter_side(data: bytes) -> int:
@@ -158,6 +174,14 @@ def sniff(data: bytes) -> Literal["JPEG", "PNG", "WEBP"]:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     raise UnsupportedImageError(f"{_description(data)} Send a JPEG, PNG or WebP.")
+
+
+def _wanted_size(image: Image.Image, size: tuple[int, int] | None, within: int | None) -> tuple[int, int]:
+    """Return the (width, height) that a picture is to have."""
+    if size is not None:
+        return size[1], size[0]
+    scale = min(1.0, (within or max(image.size)) / max(image.size))
+    return max(1, round(scale * image.width)), max(1, round(scale * image.height))
 
 
 def _description(data: bytes) -> str:

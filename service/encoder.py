@@ -12,7 +12,7 @@ from anyio import to_thread
 from models.engines import Embeddings
 from models.errors import ImageError, OptionError
 from models.faces import FaceChoice, measure
-from models.images import ImageLimits, Pixels, decode, shorter_side
+from models.images import ImageLimits, Pixels, decode, shorter_side, thumbnail
 from models.runtime import Encoder
 from service.admission import Admission, WaitingLimits
 from service.batch_size import BatchLimits
@@ -275,15 +275,17 @@ class HostedEncoder:
 
     def _decode(self, job: Job, position: int) -> Sequence[Pixels]:
         """Decode a picture at the encoder's size, or in full where the faces in it are to be found."""
-        data, spec, limits = job.files[position], self.manifest.input, self._limits.images
+        data, look, spec, limits = job.files[position], job.look, self.manifest.input, self._limits.images
+        small = None if look.thumbnail is None else thumbnail(data, look.thumbnail, limits=limits)
         if self.faces is not None:
-            found = self.faces.find(decode(data, limits=limits), job.look.faces)
-            job.views[position] = View(faces=found.faces)
+            found = self.faces.find(decode(data, limits=limits), look.faces)
+            job.views[position] = View(faces=found.faces, thumbnail=small)
             return found.crops
         grey, size = spec.channels == "grey", (spec.height, spec.width)
         pixels = decode(data, size, grey=grey, resize=spec.resize, limits=limits)
-        if job.look.quality:
-            job.views[position] = View(quality=measure(pixels, shorter_side(data)))
+        if look.quality or small is not None:
+            quality = measure(pixels, shorter_side(data)) if look.quality else None
+            job.views[position] = View(quality=quality, thumbnail=small)
         return [pixels]
 
 

@@ -22,10 +22,12 @@ class Look:
     Attributes:
         faces: which faces count, where the encoder finds faces; None is its usual choice.
         quality: whether crops are measured. Faces always are.
+        thumbnail: the longer side of a small picture to make of each; None makes none.
     """
 
     faces: FaceChoice | None = None
     quality: bool = False
+    thumbnail: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,12 @@ class View:
     Attributes:
         faces: that the request is about, the largest first; None where the picture is one crop.
         quality: of the crop, where it was asked for.
+        thumbnail: a JPEG, likewise.
     """
 
     faces: tuple[Face, ...] | None = None
     quality: Quality | None = None
+    thumbnail: bytes | None = None
 
 
 class Job:

@@ -77,6 +77,12 @@ async def drop_collection(collection: CollectionName, services: ServicesDep) -> 
 def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
     """Fill in what the request leaves out: with a dimension alone no encoder, else the hosted one."""
     if wanted.encoder is None and wanted.dimension is not None:
+        if wanted.keep_images:
+            raise OptionError(
+                "A collection of vectors only has no pictures to keep. Leave `keep_images` out, or name an "
+                "encoder.",
+                argument="keep_images",
+            )
         return CollectionConfig(
             dimension=wanted.dimension,
             metric=wanted.metric or "euclidean",
@@ -102,6 +108,7 @@ def _config(wanted: CollectionRequest, services: Services) -> CollectionConfig:
         encoder=hosted.name,
         fingerprint=manifest.fingerprint,
         quality=_quality(wanted, hosted),
+        keep_images=wanted.keep_images,
     )
 
 
@@ -165,7 +172,7 @@ def _describe(collection: Collection) -> dict[str, Any]:
         "fingerprint": config.fingerprint,
         "fields": dict(config.fields),
         "quality": dict(config.quality),
-        "keep_images": False,
+        "keep_images": config.keep_images,
         "index": _index(stats.index),
         "items": stats.items,
         "disk_bytes": stats.disk_bytes,

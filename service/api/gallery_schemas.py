@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
-    WithJsonSchema,
     WrapValidator,
     model_validator,
 )
@@ -75,17 +74,6 @@ FilterBody = Annotated[
 ]
 
 
-def _refuse_keeping(keep_images: bool) -> bool:
-    if keep_images:
-        raise ValueError("pictures are not kept, only their embeddings; leave it out")
-    return keep_images
-
-
-NotKept = Annotated[
-    bool, AfterValidator(_refuse_keeping), WithJsonSchema({"type": "boolean", "const": False})
-]
-
-
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -127,7 +115,9 @@ class CollectionRequest(RequestBody):
     )
     index: IndexRequest = IndexRequest()
     fields: dict[str, FieldType] = Field({}, max_length=64, description="Declared metadata fields.")
-    keep_images: NotKept = Field(False, description="Pictures are not kept, only their embeddings.")
+    keep_images: bool = Field(
+        False, description="Keep a small picture of each item, 256 pixels at most; else only embeddings are."
+    )
     encoder: str | None = Field(None, description="The encoder of its pictures; the hosted one if left out.")
     quality: QualityLimits = Field(QualityLimits(), description="What pictures must meet to be enrolled.")
 

@@ -60,6 +60,29 @@ async def get_item(
     return await respond(request, _item(found))
 
 
+@router.get(
+    "/{item_id}/image",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def get_image(collection: CollectionName, item_id: ItemId, services: ServicesDep) -> Response:
+    """Return the small picture of an item, a JPEG, where the collection keeps them (`keep_images`)."""
+
+    def read() -> bytes:
+        target = services.gallery.get(collection)
+        jpeg = target.picture(item_id)
+        if jpeg is not None:
+            return jpeg
+        if target.get(item_id) is None:
+            raise no_item(collection, item_id)
+        kept = (
+            "was enrolled as a vector" if target.config.keep_images else "is in a collection that keeps none"
+        )
+        raise NotFoundError(f"The item {item_id!r} has no picture: it {kept}.")
+
+    return Response(await services.store(read), media_type="image/jpeg")
+
+
 def _item(stored: StoredItem) -> dict[str, Any]:
     item = {"id": stored.id, "identity": stored.identity, "metadata": stored.metadata}
     return item if stored.vector is None else {**item, "vector": stored.vector}

@@ -38,6 +38,7 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.filters import parse_filter
+from service.gallery.pictures import LONGER_SIDE
 from service.jobs import Look
 from service.seen import Seen
 
@@ -57,9 +58,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """An item's vector, or why it has none, and what the answer says of its picture."""
+    """An item's vector, or why it has none; what is kept of its picture, and what the answer says of it."""
 
     vector: Vectors | Fault
+    picture: bytes | None = None
     seen: dict[str, Any] = field(default_factory=dict)
 
 
@@ -87,7 +89,7 @@ async def upsert_items(
     if abort and any(isinstance(vector, Fault) for vector in vectors):
         written = [_not_written(item, vector) for item, vector in zip(wanted.items, vectors, strict=True)]
     else:
-        written = await services.store(lambda: _write(target, wanted.items, vectors, all_or_none=abort))
+        written = await services.store(lambda: _write(target, wanted.items, ready, all_or_none=abort))
     if all(one.status == "rejected" for one in written):
         return problem_of(request, _rejection(written, vectors), extensions=_tally(written, ready))
     return await respond(request, _tally(written, ready))
@@ -130,7 +132,9 @@ async def _ready_items(
     if not pictures and wanted.faces is None:
         return [_Ready(one) for one in ready if one is not None]
     encoder = services.encoder_of(target)
-    look = encoder.for_one(Look(wanted.faces, quality=bool(limits) or "quality" in wanted.include))
+    measured = bool(limits) or "quality" in wanted.include
+    side = LONGER_SIDE if target.config.keep_images else None
+    look = encoder.for_one(Look(wanted.faces, quality=measured, thumbnail=side))
     seen = iter(await see_all(request, pictures, encoder, look))
     return [_picture(next(seen), limits) if one is None else _Ready(one) for one in ready]
 
@@ -155,7 +159,9 @@ def _picture(seen: Seen | ImageError, limits: Mapping[str, float]) -> _Ready:
     faces, fields = seen.view.faces, seen_fields(seen.view, 0)
     quality = faces[0].quality if faces else seen.view.quality
     reason = None if quality is None else shortfall(quality, limits)
-    return _Ready(embedding if reason is None else Fault("image", reason, LowQualityError), fields)
+    if reason is not None:
+        return _Ready(Fault("image", reason, LowQualityError), seen=fields)
+    return _Ready(embedding, seen.view.thumbnail, fields)
 
 
 def _numbers(vector: object) -> Vectors | Fault:
@@ -175,7 +181,7 @@ def _numbers(vector: object) -> Vectors | Fault:
 def _write(
     target: Collection,
     items: Sequence[ItemBody | VectorRow | BadItem],
-    vectors: Sequence[Vectors | Fault],
+    ready: Sequence[_Ready],
     *,
     all_or_none: bool,
 ) -> list[Written]:
@@ -183,16 +189,16 @@ def _write(
     written = iter(
         target.upsert(
             [
-                NewItem(item.id, item.identity, vector, item.metadata)
-                for item, vector in zip(items, vectors, strict=True)
-                if not isinstance(item, BadItem) and isinstance(vector, np.ndarray)
+                NewItem(item.id, item.identity, one.vector, item.metadata, one.picture)
+                for item, one in zip(items, ready, strict=True)
+                if not isinstance(item, BadItem) and isinstance(one.vector, np.ndarray)
             ],
             all_or_none=all_or_none,
         )
     )
     return [
-        next(written) if isinstance(vector, np.ndarray) else _not_written(item, vector)
-        for item, vector in zip(items, vectors, strict=True)
+        next(written) if isinstance(one.vector, np.ndarray) else _not_written(item, one.vector)
+        for item, one in zip(items, ready, strict=True)
     ]
 
 

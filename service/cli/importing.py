@@ -43,6 +43,11 @@ _COLLECTION = (
     ),
     click.option("--encoder", help="Of its pictures.  [default: the server's; none for vectors]"),
     click.option(
+        "--keep-images/--no-keep-images",
+        default=None,
+        help="Whether it keeps a small picture of each item.  [default: no]",
+    ),
+    click.option(
         "--field", "fields", multiple=True, metavar="NAME=TYPE", help="A declared field; repeatable."
     ),
 )
@@ -106,7 +111,7 @@ def import_items(source: Path, collection: str, **given: Any) -> None:
     columns = _pairs("--column", given.pop("columns"))
     if unknown := columns.keys() - set(ROLES):
         raise click.BadParameter(f"{min(unknown)!r} is none of {', '.join(ROLES)}", param_hint="--column")
-    wanted = {"metric": given.pop("metric"), "encoder": given.pop("encoder")}
+    wanted = {name: given.pop(name) for name in ("metric", "encoder", "keep_images")}
     fields = _pairs("--field", given.pop("fields"))
     asked = {name: value for name, value in {**wanted, "fields": fields or None}.items() if value is not None}
     opened = open_source(source, labels=given.pop("labels"), columns=columns, prefix=given.pop("id_prefix"))

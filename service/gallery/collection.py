@@ -52,6 +52,7 @@ class CollectionConfig:
         encoder: the name of the encoder of its images, or None where it takes vectors only.
         fingerprint: that encoder's fingerprint, or None likewise.
         quality: limits that its pictures must meet, by the names in `models.faces.LIMITS`.
+        keep_images: whether a small picture of each item stays with it.
 
     Raises:
         InvalidFieldsError: a value that no collection can have.
@@ -65,6 +66,7 @@ class CollectionConfig:
     encoder: str | None = None
     fingerprint: str | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
+    keep_images: bool = False
 
     def __post_init__(self) -> None:
         wrong: list[tuple[str, str]] = []
@@ -96,12 +98,13 @@ class CollectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item to write: id None asks for a new one; vector is (D,) float32, finite."""
+    """An item to write: id None asks for a new one; vector is (D,) float32, finite; picture a small JPEG."""
 
     id: str | None
     identity: str | None
     vector: Vectors
     metadata: Mapping[str, Any]
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,13 @@ class Collection(Protocol):
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
+
+    def picture(self, item_id: str) -> bytes | None:
+        """Return the small picture that was kept of an item, a JPEG, or None.
+
+        Raises:
+            StorageError: it is damaged.
+        """
 
     def page(
         self,

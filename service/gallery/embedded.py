@@ -135,6 +135,10 @@ class EmbeddedCollection:
         """Return one item, or None."""
         return None if name_problem(item_id) else self._record.get(item_id, with_vector=with_vector)
 
+    def picture(self, item_id: str) -> bytes | None:
+        """Return the small picture that was kept of an item, or None; see `Collection`."""
+        return None if name_problem(item_id) else self._record.picture(item_id)
+
     def page(
         self,
         *,

@@ -39,6 +39,7 @@ def prepare(item: NewItem, config: CollectionConfig) -> Row:
         vector=_vector(item.vector, config),
         metadata=_metadata(item.metadata),
         fields=tuple(_field(item, name, config) for name in config.fields),
+        picture=item.picture if config.keep_images else None,
     )
 
 

@@ -40,6 +40,7 @@ class Row:
     vector: Vectors
     metadata: str
     fields: tuple[str | int | float | None, ...]
+    picture: bytes | None = None
 
 
 def field_columns(config: CollectionConfig) -> dict[str, Column]:

@@ -19,6 +19,7 @@ from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
+from service.gallery.pictures import picture_statements, read_picture, write_pictures
 from service.gallery.sqlite import Database
 
 __all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
@@ -68,7 +69,8 @@ class Record:
         database = Database(path, create=True)
         try:
             with database.writing() as connection:
-                for statement in schema.statements(schema.field_columns(config)):
+                kept = picture_statements() if config.keep_images else []
+                for statement in [*schema.statements(schema.field_columns(config)), *kept]:
                     connection.execute(statement)
                 meta = {
                     "schema_version": schema.SCHEMA_VERSION,
@@ -163,6 +165,13 @@ class Record:
             row = connection.execute(f"SELECT {columns} FROM items WHERE id = ?", [item_id]).fetchone()
         return None if row is None else schema.stored_item(row)
 
+    def picture(self, item_id: str) -> bytes | None:
+        """Return the picture that was kept of an item, or None."""
+        if not self.config.keep_images:
+            return None
+        with self._database.reading() as connection:
+            return read_picture(connection, item_id)
+
     def after(
         self, label: int, *, limit: int, identity: str | None, with_vector: bool = False
     ) -> list[tuple[int, StoredItem]]:
@@ -229,6 +238,11 @@ class RecordWriter:
             f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
             (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
         )
+        kept = [
+            (label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture is not None
+        ]
+        if kept:
+            write_pictures(self._connection, kept)
         self._count(len(rows))
         return Replaced(labels, before)
 

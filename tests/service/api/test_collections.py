@@ -83,7 +83,7 @@ def test_collections_are_listed_described_and_deleted(client: TestClient) -> Non
         ("x", {"fields": {"camera": "text"}}, 422, "invalid-fields", "'keyword'"),
         ("x", {"quality": []}, 422, "invalid-fields", "quality: it must be a JSON object, {...}"),
         ("x", {"fields": []}, 422, "invalid-fields", "fields: it must be a JSON object, {...}"),
-        ("x", {"keep_images": True}, 422, "invalid-fields", "keep_images"),
+        ("x", {"keep_images": True, "dimension": 3}, 422, "invalid-option", "no pictures to keep"),
         ("-x", {}, 422, "invalid-fields", "collection"),
         ("x" * 65, {}, 422, "invalid-fields", "path/collection: 'xx"),
     ],
