@@ -133,6 +133,8 @@ def _whole(files: Sequence[Path]) -> Iterator[list[Path]]:
                 os.fsync(file.fileno())
         for path, own in zip(partial, files, strict=True):
             path.replace(own)
+    except OSError as error:
+        raise click.ClickException(f"{files[-1]} cannot be written ({error.strerror or error}).") from error
     finally:
         for path in partial:
             path.unlink(missing_ok=True)

@@ -148,9 +148,10 @@ def _told(course: Course, report: Report) -> Iterator[None]:
         raise InterruptedWorkError(
             f"Stopped. {written:,} items are written; the same command goes on from there.", signal=number
         ) from error
-    except click.ClickException as error:
+    except (click.ClickException, OSError) as error:  # OSError: of the journal or the report
         written = course.done - report.count
-        said = f"{error.message} {written:,} items are written; the same command goes on from there."
+        reason = error.message if isinstance(error, click.ClickException) else f"{error.strerror}."
+        said = f"{reason} {written:,} items are written; the same command goes on from there."
         raise click.ClickException(said) from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -77,7 +77,7 @@ def id_of_path(path: str) -> str:
     name = "".join(":" if character == "/" else _encoded(character) for character in path)
     if len(name) <= _MAX_NAME_CHARACTERS:
         return name
-    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST_CHARACTERS]
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
     return f"{name[: _MAX_NAME_CHARACTERS - 1 - _DIGEST_CHARACTERS]}~{digest}"
 
 
@@ -98,7 +98,7 @@ def _encoded(character: str) -> str:
         or "\x7f" <= character <= "\x9f"
         or "\ud800" <= character <= "\udfff"
     ):
-        return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+        return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
     return character
 
 
@@ -106,6 +106,6 @@ def _stat(path: Path) -> tuple[int, int]:
     """Return the bytes of a file and its time of change; zeros where it cannot be seen."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a path that no file can have
         return 0, 0
     return found.st_size, found.st_mtime_ns

@@ -20,7 +20,7 @@ from service.cli.moving.rows import Limits, Row, batches, key_of
 
 __all__ = ["Report", "Sender", "upload"]
 
-_TOO_LARGE = 413
+_OF_ONE_ROW = (400, 413)  # one row may be why: it is no JSON, or too large
 _CHUNK_ROWS = 1000  # whose keys are looked up at once
 
 Outcome = list[tuple[Row, str | None]]  # the reason where a row was rejected
@@ -77,10 +77,10 @@ class Sender:
                 one.get("reason", "") if one["status"] == "rejected" else None for one in said["items"]
             ]
             return [*zip(sent, reasons, strict=True), *unread]
-        if answer.status == _TOO_LARGE and len(sent) > 1:
+        if answer.status in _OF_ONE_ROW and len(sent) > 1:
             half = len(sent) // 2
             return [*self.send(sent[:half]), *self.send(sent[half:]), *unread]
-        if answer.status == _TOO_LARGE:
+        if answer.status in _OF_ONE_ROW:
             return [(sent[0], answer.sentence()), *unread]
         raise click.ClickException(answer.sentence())
 
@@ -190,8 +190,8 @@ def _body(batch: Sequence[Row]) -> tuple[bytes, str, list[Row], Outcome]:
         try:
             listed.append({**item, **_content(row)})
             sent.append(row)
-        except OSError as error:
-            unread.append((row, f"The file cannot be read: {error.strerror}."))
+        except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+            unread.append((row, f"The file cannot be read: {getattr(error, 'strerror', error)}."))
     return json.dumps({"items": listed}).encode(), JSON, sent, unread
 
 
