@@ -74,11 +74,13 @@ def open_parquet(path: Path, columns: Mapping[str, str]) -> Table:
         )
     dimension = None
     if "vector" in names:
-        first = next(file.iter_batches(1, columns=[names["vector"]]), None)
-        value = first.column(0)[0].as_py() if first is not None and first.num_rows else None
-        if not isinstance(value, list):
+        column = schema.field(names["vector"])
+        kinds = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
+        if not any(kind(column.type) for kind in kinds):
             raise click.ClickException(f"{path}: the column {names['vector']} holds no lists of numbers.")
-        dimension = len(value)
+        batches = file.iter_batches(_BATCH_ROWS, columns=[column.name])
+        values = (value for batch in batches for value in batch.column(0))
+        dimension = next((len(value) for value in values if value.is_valid), 0)
     known = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
     return Table(path, file.metadata.num_rows, dimension, names, known if isinstance(known, dict) else {})
 

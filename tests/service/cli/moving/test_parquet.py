@@ -36,10 +36,11 @@ def test_vectors_of_any_list_type_come_with_their_columns_as_metadata(tmp_path: 
 
 
 def test_a_missing_vector_is_a_row_without_numbers_and_the_others_keep_theirs(tmp_path: Path) -> None:
-    table = pa.table({"vector": pa.array([[1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32()))})
+    table = pa.table({"vector": pa.array([None, [1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32()))})
     pq.write_table(table, tmp_path / "t.parquet")
-    rows = list(open_source(tmp_path / "t.parquet", labels=None, columns={}, prefix="").rows({}))
-    assert [np.asarray(row.content).tolist() for row in rows] == [[1, 2], [], [5, 6]]
+    source = open_source(tmp_path / "t.parquet", labels=None, columns={}, prefix="")
+    assert [np.asarray(row.content).tolist() for row in source.rows({})] == [[], [1, 2], [], [5, 6]]
+    assert source.dimension == 2
 
 
 def test_paths_are_of_pictures_beside_the_table(tmp_path: Path) -> None:
