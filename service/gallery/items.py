@@ -1,6 +1,7 @@
 """What an item must be to be written: its names, its vector, its metadata."""
 
 import math
+import re
 import secrets
 import time
 from typing import Any
@@ -18,6 +19,9 @@ __all__ = ["ItemRejectedError", "name_problem", "new_id", "prepare"]
 MAX_NAME_CHARACTERS = 256
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 32  # SQLite reads JSON of depth 1,000
+
+_FORBIDDEN = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class ItemRejectedError(ServiceError):
@@ -47,7 +51,7 @@ def name_problem(name: str) -> str | None:
     """Return what keeps an id or identity from being one, or None. They must fit into a URL's path."""
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
         return f"has {len(name)} characters; use 1 to {MAX_NAME_CHARACTERS}"
-    if any(_is_forbidden(character) for character in name):
+    if _FORBIDDEN.search(name):
         return "holds a '/', a control character or half a surrogate pair; remove it"
     if not name.strip("."):
         return "is only dots, which a URL cannot name; use another"
@@ -61,15 +65,6 @@ def new_id() -> str:
     pages of it instead of one an item.
     """
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
-
-
-def _is_forbidden(character: str) -> bool:
-    return (
-        character == "/"
-        or character < " "
-        or "\x7f" <= character <= "\x9f"
-        or "\ud800" <= character <= "\udfff"
-    )
 
 
 def _vector(vector: Vectors, config: CollectionConfig) -> Vectors:
@@ -124,7 +119,7 @@ def _check_number(value: object, path: str) -> None:
 
 
 def _check_text(text: str, path: str) -> None:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNWRITABLE.search(text):
         raise ItemRejectedError(f"{path[:300]!r} holds a NUL or half a surrogate pair; remove it.")
 
 

@@ -37,6 +37,7 @@ def nested(depth: int) -> Any:
         new("a b.c:é\U0001f600", "..a"),
         new(None),
         new(vector=(1e-45, 0, 0)),
+        new(vector=(3e38, -3e38, 3e38)),
         NewItem("a", None, np.ones(3, np.float32), {"": [1, 2.5, None, {"b": True}], "odd\n": "x"}),
         new(deep=nested(31)),
         new(word="", whole=-(2**63), real=3, flag=False, time="2024-05-01T10:00:00+02:00"),
