@@ -46,7 +46,7 @@ def fill(client: httpx2.Client, name: str, count: int = 2500) -> np.ndarray[Any,
     vectors = np.random.default_rng(1).integers(-3, 4, size=(count, 4)).astype(np.float32)
     fields = {"camera": "keyword", "n": "integer"}
     client.put(
-        f"/v1/collections/{name}", json={"dimension": 4, "metric": "euclidean", "fields": fields}
+        f"/v1/collections/{name}", json={"dimension": 4, "index": {"type": "flat"}, "fields": fields}
     ).raise_for_status()
     items = [
         {
@@ -94,6 +94,7 @@ def test_what_is_exported_and_imported_gives_the_same_answers(
     there, here = (client.get(f"/v1/collections/{name}-{suffix}").json() for name in ("from", "to"))
     for name in ("items", "metric", "fields", "dimension"):
         assert here[name] == there[name]
+    assert here["index"]["type"] == "flat"
     assert answers(client, f"to-{suffix}", vectors) == answers(client, f"from-{suffix}", vectors)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["out.jsonl", out.name] if suffix == "safetensors" else [out.name]

@@ -96,6 +96,7 @@ def export_collection(server: Server, collection: str, out: Path) -> str:
         raise click.ClickException(found.sentence())
     config = {name: described[name] for name in _CONFIG if name in described}
     config |= {"encoder": described["encoder"]} if described["encoder"] else {}
+    config["index"] = {"type": described["index"]["type"]}
     course = Course("export", described["items"])
     with (
         _whole(files_of(out)) as partial,
