@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ class Row:
     Attributes:
         content: its vector, (D,) float32, or the file of its picture.
         where: how a person finds it in the source: a path or a row.
+        stamp: a picture's bytes and time of change, seen before it is read: what changes later is sent again.
     """
 
     id: str
@@ -34,12 +35,17 @@ class Row:
     metadata: dict[str, Any]
     content: Vectors | Path
     where: str
+    stamp: tuple[int, int] = field(init=False, default=(0, 0))
+
+    def __post_init__(self) -> None:
+        if isinstance(self.content, Path):
+            object.__setattr__(self, "stamp", _stat(self.content))
 
     def size(self) -> int:
         """Return about how many bytes it has in a request; a file that is not there has none."""
         names = _ROW_BYTES + len(self.id) + len(self.identity or "") + len(json.dumps(self.metadata))
         if isinstance(self.content, Path):
-            return names + int(_stat(self.content)[0] * _BASE64)
+            return names + int(self.stamp[0] * _BASE64)
         return names + self.content.nbytes
 
 
@@ -87,7 +93,7 @@ def key_of(row: Row) -> int:
     A picture counts as changed where its size or its time of change has.
     """
     names = json.dumps([row.id, row.identity, row.metadata], sort_keys=True).encode()
-    content = repr(_stat(row.content)).encode() if isinstance(row.content, Path) else row.content.tobytes()
+    content = repr(row.stamp).encode() if isinstance(row.content, Path) else row.content.tobytes()
     return int.from_bytes(hashlib.blake2b(names + b"\0" + content, digest_size=8).digest(), "little")
 
 
