@@ -26,7 +26,7 @@ __all__ = ["router"]
 # which may be large, is not counted.
 _BYTES_PER_MATCH = 600
 
-_INLINE_MATCHES = 256  # as few are written faster than a thread is woken
+_INLINE_QUESTIONS, _INLINE_MATCHES = 8, 256  # as few are written faster than a thread is woken
 
 _NAME = {
     "name": "collection",
@@ -60,7 +60,7 @@ async def search(request: Request) -> Response:
     found: list[list[Match]] = []
     if len(asked.vectors):
         found = await services.searcher.search(target, asked.vectors, options, asked.leave_out)
-    if sum(map(len, found)) <= _INLINE_MATCHES:
+    if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= _INLINE_MATCHES:
         return render(request, _answer(target, asked, found))
     return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found)))
 
