@@ -23,7 +23,7 @@ OMNIGLOT := --val-split "" --network character_net --channels grey --size 64x64 
 	--description "Handwritten characters of any alphabet, dark on light; a residual network of 0.93 million parameters that centres and scales what is drawn." \
 	--intended-use "Telling drawn characters and symbols apart from one example each. Not for reading text, and not for identifying writers."
 
-.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest bench-reranking bench-retrieval bench-photographs bench-learning bench-serving bench-hosting train-encoders train-vehicle train-omniglot image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill bench-core bench-rest bench-reranking bench-retrieval bench-photographs bench-learning bench-serving bench-hosting bench-gallery train-encoders train-vehicle train-omniglot image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -109,6 +109,9 @@ bench-hosting: setup ## Stress a server in five ways for 35 minutes, into docs/b
 
 bench-serving: setup ## Load the hosted encoder and other model servers (needs wrk), into docs/benchmarks.md (FRESH=--fresh measures again)
 	$(BIN)/python -m benchmarks.serving $(FRESH)
+
+bench-gallery: setup ## Measure the gallery beside other vector stores and at a million items (needs wrk), into docs/benchmarks.md (FRESH=--fresh measures again)
+	$(BIN)/python -m benchmarks.gallery $(FRESH)
 
 # What training leaves beside a bundle (checkpoint, log) is not shipped, so it is made elsewhere and copied.
 train-encoders: train-vehicle train-omniglot ## Train both encoders that ship again (DATA=folder of the datasets vehicles and omniglot)

@@ -1,6 +1,6 @@
 -- For wrk: posts the pictures of a list one after the other, and ends with a line of JSON.
--- Arguments: PATH CONTENT_TYPE LIST FORM; FORM is raw, or a JSON text with %s in the place of the base64, where
--- LIST names files that hold base64 already.
+-- Arguments: PATH CONTENT_TYPE LIST FORM [ACCEPT]; FORM is raw, or a JSON text with %s in the place of the base64,
+-- where LIST names files that hold base64 already.
 local requests, position = {}, 0
 
 local function content(path)
@@ -12,13 +12,14 @@ end
 
 function init(arguments)
   local path, content_type, list, form = arguments[1], arguments[2], arguments[3], arguments[4]
+  local headers = { ["Content-Type"] = content_type, ["Accept"] = arguments[5] }
   for name in io.lines(list) do
     local body = content(name)
     if form ~= "raw" then
       local before, after = form:match("^(.*)%%s(.*)$")
       body = before .. body .. after
     end
-    requests[#requests + 1] = wrk.format("POST", path, { ["Content-Type"] = content_type }, body)
+    requests[#requests + 1] = wrk.format("POST", path, headers, body)
   end
 end
 

@@ -30,6 +30,7 @@ class Form:
         content_type: of the body.
         around: the body's text with %s for the base64; None for the file as it is.
         answer: the keys and indices that lead to the embedding in the JSON that comes back.
+        accept: the media type that is asked for; empty where the server chooses.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Form:
     content_type: str
     around: str | None
     answer: tuple[str | int, ...]
+    accept: str = ""
 
     def body(self, data: bytes) -> bytes:
         """Return the body for a picture."""
@@ -108,6 +110,7 @@ def run_load(url: str, form: Form, lists: dict[bool, Path], *, clients: int, sec
     command = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s"]
     command += ["--timeout", f"{_TIMEOUT_S}s", "--script", str(_SCRIPT), url, "--"]
     command += [form.path, form.content_type, str(lists[form.around is not None]), form.around or "raw"]
+    command += [form.accept] if form.accept else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout as stdout:

@@ -1,0 +1,70 @@
+"""What is measured, with how much data and for how long."""
+
+from dataclasses import dataclass
+
+__all__ = ["CLIENTS", "FULL", "QUICK", "RECALL", "SHARES", "K", "Plan"]
+
+K = 10
+RECALL = 0.99
+CLIENTS = (1, 4, 16)
+SHARES = (0.5, 0.1, 0.02, 0.005, 0.0001)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much and how long.
+
+    Attributes:
+        sizes: items of D = 128 that every peer is searched in.
+        rounds: of each of them, in turns.
+        queries: distinct ones; `checked` of them are compared with the exact answer.
+        checked: see there.
+        warm_up_s, timed_s: of each number of clients.
+        filtered: items of the filtered searches.
+        large: (items, D) of the collections of the scale test.
+        imported: items that come while searches run.
+        written: items of each run of batches; `upserts` single ones are prepared.
+        upserts: see there.
+        batch: items of one request.
+    """
+
+    sizes: tuple[int, ...]
+    rounds: int
+    queries: int
+    checked: int
+    warm_up_s: int
+    timed_s: int
+    filtered: int
+    large: tuple[tuple[int, int], ...]
+    imported: int
+    written: int
+    upserts: int
+    batch: int = 500
+
+
+FULL = Plan(
+    sizes=(50_000, 500_000),
+    rounds=3,
+    queries=1_000,
+    checked=500,
+    warm_up_s=1,
+    timed_s=4,
+    filtered=200_000,
+    large=((1_000_000, 128), (200_000, 512)),
+    imported=100_000,
+    written=100_000,
+    upserts=20_000,
+)
+QUICK = Plan(
+    sizes=(20_000,),
+    rounds=1,
+    queries=100,
+    checked=50,
+    warm_up_s=1,
+    timed_s=1,
+    filtered=20_000,
+    large=((20_000, 128),),
+    imported=5_000,
+    written=5_000,
+    upserts=1_000,
+)
