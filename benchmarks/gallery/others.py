@@ -15,6 +15,7 @@ from benchmarks.gallery.targets import EFFORTS, HttpTarget, Place, Running, wait
 __all__ = ["Bare", "Chroma", "M", "Milvus"]
 
 M, _EF_CONSTRUCTION = 16, 100
+_M_MILVUS, _EF_MILVUS = 32, 200  # a better graph, since its searches cannot be widened as the others' are
 _CHROMA = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _FILLED_S = 1_200
 _LOADED_S = 120.0
@@ -52,7 +53,7 @@ class Bare(HttpTarget):
         """Return the path of a search."""
         return "/search"
 
-    def body(self, query: Floats) -> dict[str, Any]:
+    def body(self, query: Floats, effort: int) -> dict[str, Any]:
         """Return a search for the (D,) query."""
         return {"vector": query, "k": K}
 
@@ -74,6 +75,7 @@ class Chroma(HttpTarget):
 
     title = "Chroma"
     key = "chroma"
+    restarts = True  # it answers that it has taken ef_search, and goes on with the one that it has loaded
 
     def command(self, place: Place, port: int) -> list[str]:
         """Return what starts it."""
@@ -108,7 +110,7 @@ class Chroma(HttpTarget):
         """Return the path of a search."""
         return f"{_CHROMA}/{running.place.state['id']}/query"
 
-    def body(self, query: Floats) -> dict[str, Any]:
+    def body(self, query: Floats, effort: int) -> dict[str, Any]:
         """Return a search for the (D,) query."""
         return {"query_embeddings": [query], "n_results": K, "include": ["distances"]}
 
@@ -144,7 +146,7 @@ class Milvus(HttpTarget):
         place = running.place
         python = str((place.peers / "milvus" / "bin" / "python").absolute())
         script = "benchmarks/gallery/peers/milvus_load.py"
-        given = [str(running.port), str(place.vectors.resolve()), str(M), str(_EF_CONSTRUCTION)]
+        given = [str(running.port), str(place.vectors.resolve()), str(_M_MILVUS), str(_EF_MILVUS)]
         done = subprocess.run(
             [python, script, *given], capture_output=True, text=True, timeout=_FILLED_S, check=False
         )
@@ -155,22 +157,29 @@ class Milvus(HttpTarget):
         self._loaded(running)
 
     def efforts(self, running: Running) -> Sequence[int]:
-        """Return nothing: its REST has no parameter for it."""
-        return ()
+        """Return limits: its REST has no parameter for ef, which is as large as the limit."""
+        return K, *EFFORTS
+
+    def tune(self, running: Running, effort: int, vectors: Floats) -> None:
+        """Do nothing here: the limit comes with each search."""
 
     def path(self, running: Running) -> str:
         """Return the path of a search."""
         return "/v1/vector/search"
 
-    def body(self, query: Floats) -> dict[str, Any]:
+    def body(self, query: Floats, effort: int) -> dict[str, Any]:
         """Return a search for the (D,) query."""
-        return {"collectionName": "bench", "vector": query, "limit": K, "outputFields": ["id"]}
+        return {"collectionName": "bench", "vector": query, "limit": effort, "outputFields": ["id"]}
 
     def ids(self, answer: Any) -> list[str]:
-        """Return the ids in an answer; it refuses with the status 200 as well."""
+        """Return the first K ids in an answer; it refuses with the status 200 as well."""
         if "data" not in answer:
             raise RuntimeError(f"it refused: {json.dumps(answer)[:200]}")
-        return [one["id"] for one in answer["data"]]
+        return [one["id"] for one in answer["data"][:K]]
+
+    def about(self, running: Running) -> str:
+        """Return its index in words."""
+        return f"HNSW, M {_M_MILVUS}, limit {running.place.state.get('effort')}"
 
     @staticmethod
     def _loaded(running: Running) -> None:

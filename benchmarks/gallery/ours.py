@@ -76,7 +76,7 @@ class Lookalike(HttpTarget):
         """Return the path of a search."""
         return SEARCH
 
-    def body(self, query: Floats) -> dict[str, Any]:
+    def body(self, query: Floats, effort: int) -> dict[str, Any]:
         """Return a search for the (D,) query."""
         return {"queries": [query], "k": K, "include": []}
 

@@ -133,10 +133,20 @@ class Pgvector(Target):
 
 
 def latencies_ms(logs: Iterable[Path]) -> list[float]:
-    """Return the latencies in pgbench's logs: the third number of a line is that of a transaction, in µs."""
-    return [
-        int(line.split()[2]) / 1000 for log in logs for line in log.read_text(encoding="utf-8").splitlines()
-    ]
+    """Return the times between one answer and the next of the same client, from pgbench's logs.
+
+    A line has the client, its number, a time, the script, and when it ended (seconds and microseconds). The
+    time is 0 where the answer came before pgbench looked at its clock again, and so is not used.
+    """
+    found, ended = [], dict[tuple[str, str], float]()
+    for log in logs:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            client, _, _, _, seconds, micros, *_ = line.split()
+            now = 1000 * int(seconds) + int(micros) / 1000
+            if (log.name, client) in ended:
+                found.append(now - ended[log.name, client])
+            ended[log.name, client] = now
+    return found
 
 
 def _copy(vectors: Floats) -> Iterator[str]:

@@ -108,7 +108,10 @@ class Searches:
             place.state.setdefault("filled_s", time.perf_counter() - began)
             if target.key == Lookalike.key:
                 put_kind(place.shared, place.state["index"])
-            self._tune(target, running)
+            if not target.restarts:
+                self._tune(target, running)
+        if target.restarts:
+            self._tune_by_starts(target, place)
         kept.write_text(json.dumps(place.state), encoding="utf-8")
 
     def _tune(self, target: Target, running: Running) -> None:
@@ -118,6 +121,17 @@ class Searches:
             running.place.state["effort"] = effort
             if self._recall(target, running) >= RECALL:
                 break
+
+    def _tune_by_starts(self, target: Target, place: Place) -> None:
+        """Set each effort in one run of the server, and search in the next."""
+        vectors, _, _ = self._data()
+        for effort in EFFORTS:
+            with target.running(place) as running:
+                target.tune(running, effort, vectors)
+            place.state["effort"] = effort
+            with target.running(place) as running:
+                if self._recall(target, running) >= RECALL:
+                    break
 
     def _recall(self, target: Target, running: Running) -> float:
         vectors, queries, truth = self._data()

@@ -64,12 +64,14 @@ class Target(ABC):
     Attributes:
         title: in the document.
         key: in the names of files.
+        restarts: whether a changed effort counts from its next start.
         protocol: how it is asked.
     """
 
     title: str
     key: str
     protocol: str = "HTTP, JSON"
+    restarts: bool = False
 
     def missing(self, place: Place) -> str:
         """Return why it cannot be started here; empty where it can."""
@@ -141,8 +143,8 @@ class HttpTarget(Target):
         """Return the path of a search."""
 
     @abstractmethod
-    def body(self, query: Floats) -> dict[str, Any]:
-        """Return a search for the (D,) query."""
+    def body(self, query: Floats, effort: int) -> dict[str, Any]:
+        """Return a search for the (D,) query; the effort of most is not the request's."""
 
     @abstractmethod
     def ids(self, answer: Any) -> list[str]:
@@ -150,14 +152,17 @@ class HttpTarget(Target):
 
     def found(self, running: Running, queries: Floats) -> list[list[int]]:
         """Return the rows that it finds for each query, asked one after the other."""
-        path = self.path(running)
+        path, effort = self.path(running), running.place.state.get("effort", 0)
         with Rest(running.port) as rest:
-            return [rows_of(self.ids(rest.ask("POST", path, self.body(query)))) for query in queries]
+            answers = [rest.ask("POST", path, self.body(query, effort)) for query in queries]
+        return [rows_of(self.ids(one)) for one in answers]
 
     def load(self, running: Running, queries: Floats, *, clients: int, seconds: int) -> Load:
         """Ask it as fast as so many clients can; wrk goes through the queries in order."""
         folder = running.place.folder.with_suffix(".queries")
-        bodies = (orjson.dumps(self.body(one), option=orjson.OPT_SERIALIZE_NUMPY) for one in queries)
+        effort = running.place.state.get("effort", 0)
+        asked = (self.body(one, effort) for one in queries)
+        bodies = (orjson.dumps(one, option=orjson.OPT_SERIALIZE_NUMPY) for one in asked)
         lists = {False: put_bodies(bodies, folder)}
         form = Form("JSON", self.path(running), "application/json", None, ())
         return run_load(f"http://127.0.0.1:{running.port}", form, lists, clients=clients, seconds=seconds)

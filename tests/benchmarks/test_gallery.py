@@ -158,7 +158,7 @@ def test_a_refusal_is_no_answer() -> None:
 def test_numbers_of_a_query_arrive_as_they_are() -> None:
     query = make_queries(1, 100, 8)[0]
     with keeping() as (port, came):
-        ask(port, "POST", "/search", Lookalike().body(query))
+        ask(port, "POST", "/search", Lookalike().body(query, 0))
     asked = orjson.loads(came[0][2])
     np.testing.assert_array_equal(np.asarray(asked["queries"], np.float32), query[None])
     assert asked["k"] == K
@@ -216,8 +216,10 @@ def test_a_filter_lets_its_share_pass(share: float) -> None:
 
 
 def test_pgbenchs_latencies_are_read(tmp_path: Path) -> None:
-    (tmp_path / "log.1").write_text("0 1 1500 3 1700000000 5\n1 1 250 0 1700000000 9\n", encoding="utf-8")
-    assert latencies_ms([tmp_path / "log.1"]) == [1.5, 0.25]
+    (tmp_path / "log.1").write_text(
+        "0 1 0 3 17 999500\n1 1 0 0 17 999900\n0 2 9 1 18 1000\n1 2 0 0 17 999990\n", encoding="utf-8"
+    )
+    assert latencies_ms([tmp_path / "log.1"]) == pytest.approx([1.5, 0.09])
 
 
 def test_flushes_are_counted_between_two_times() -> None:
