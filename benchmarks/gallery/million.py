@@ -4,8 +4,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from benchmarks.core.figures import as_bytes
@@ -103,18 +104,26 @@ def _search(scale: Scale, running: Running, queries: Floats, plan: Plan) -> None
         scale.loads.append((clients, load.images_per_s, load.p99_ms))
     scale.quiet_p99_ms = run_bodies(running, bodies, folder, clients=_BESIDE, seconds=2 * seconds).p99_ms
     more = make_vectors(plan.imported, scale.dimension, first=scale.items)
-    spent: list[float] = []
+    over, spent, sent = threading.Event(), list[float](), list[int]()
+
+    def coming() -> Iterator[bytes]:
+        for turn in count():  # the same vectors again, as other items, for as long as the searches last
+            for body in items_bodies(more, plan.batch, first=scale.items + turn * len(more)):
+                if over.is_set():
+                    return
+                sent.append(plan.batch)
+                yield body
 
     def write() -> None:
-        coming = items_bodies(more, plan.batch, first=scale.items)
-        spent.append(send_all(running.port, ITEMS, coming, clients=1, content_type=SAFETENSORS))
+        spent.append(send_all(running.port, ITEMS, coming(), clients=1, content_type=SAFETENSORS))
 
     writer = threading.Thread(target=write)
     writer.start()
     beside: Load = run_bodies(running, bodies, folder, clients=_BESIDE, seconds=2 * seconds)
+    over.set()
     writer.join()
     scale.importing_p99_ms = beside.p99_ms
-    scale.import_per_s = plan.imported / spent[0]
+    scale.import_per_s = sum(sent) / spent[0]
 
 
 def _start_again(data: Path, query: Floats, expected: Sequence[Sequence[str]]) -> float:

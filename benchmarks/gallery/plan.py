@@ -22,7 +22,7 @@ class Plan:
         warm_up_s, timed_s: of each number of clients.
         filtered: items of the filtered searches.
         large: (items, D) of the collections of the scale test.
-        imported: items that come while searches run.
+        imported: distinct vectors of the import beside the searches.
         written: items of each run of batches; `upserts` single ones are prepared.
         upserts: see there.
         batch: items of one request.
@@ -51,7 +51,7 @@ FULL = Plan(
     timed_s=4,
     filtered=200_000,
     large=((1_000_000, 128), (200_000, 512)),
-    imported=100_000,
+    imported=50_000,
     written=100_000,
     upserts=20_000,
 )
