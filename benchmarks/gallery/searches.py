@@ -89,18 +89,29 @@ class Searches:
         if missing := target.missing(place):
             return {"problem": missing, "optional": True}
         try:
-            self._fill(target, place)
+            if not self._ready(place):
+                found = self._fill(target, place)
+                if found is not None:
+                    return found
             with target.running(place) as running:
                 return self._measure(target, running)
         except _PROBLEMS as error:
             return {"problem": str(error) or "it took too long"}
 
-    def _fill(self, target: Target, place: Place) -> None:
-        """Start it without data, fill it, and tune it until its recall is enough."""
-        kept = place.folder.with_suffix(".json")
+    @staticmethod
+    def _ready(place: Place) -> bool:
+        """Say whether it has been filled and tuned, and read how."""
+        kept = _kept(place)
         if kept.is_file():
             place.state.update(json.loads(kept.read_text(encoding="utf-8")))
-            return
+        return kept.is_file()
+
+    def _fill(self, target: Target, place: Place) -> Record | None:
+        """Start it without data, fill it, and tune it until its recall is enough.
+
+        Returns:
+            Its figures where there is one round only, and nothing to start again for; else None.
+        """
         vectors, _, _ = self._data()
         with target.running(place) as running:
             began = time.perf_counter()
@@ -110,9 +121,12 @@ class Searches:
                 put_kind(place.shared, place.state["index"])
             if not target.restarts:
                 self._tune(target, running)
+                if self._plan.rounds == 1:
+                    return self._measure(target, running)
         if target.restarts:
             self._tune_by_starts(target, place)
-        kept.write_text(json.dumps(place.state), encoding="utf-8")
+        _kept(place).write_text(json.dumps(place.state), encoding="utf-8")
+        return None
 
     def _tune(self, target: Target, running: Running) -> None:
         vectors, _, _ = self._data()
@@ -215,3 +229,7 @@ def _figures(load: Load) -> dict[str, Any]:
         "failed": load.refused + load.broken,
         "generator_cpu": load.generator_cpu,
     }
+
+
+def _kept(place: Place) -> Path:
+    return place.folder.with_suffix(".json")
