@@ -15,7 +15,7 @@ from benchmarks.gallery.targets import EFFORTS, HttpTarget, Place, Running, wait
 __all__ = ["Bare", "Chroma", "M", "Milvus"]
 
 M, _EF_CONSTRUCTION = 16, 100
-_M_MILVUS, _EF_MILVUS = 32, 200  # a better graph, since its searches cannot be widened as the others' are
+_M_MILVUS = 32  # a better graph, since its searches cannot be widened as the others' are
 _CHROMA = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _FILLED_S = 1_200
 _LOADED_S = 600.0
@@ -146,7 +146,7 @@ class Milvus(HttpTarget):
         place = running.place
         python = str((place.peers / "milvus" / "bin" / "python").absolute())
         script = "benchmarks/gallery/peers/milvus_load.py"
-        given = [str(running.port), str(place.vectors.resolve()), str(_M_MILVUS), str(_EF_MILVUS)]
+        given = [str(running.port), str(place.vectors.resolve()), str(_M_MILVUS), str(_EF_CONSTRUCTION)]
         done = subprocess.run(
             [python, script, *given], capture_output=True, text=True, timeout=_FILLED_S, check=False
         )

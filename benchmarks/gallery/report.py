@@ -16,11 +16,11 @@ Vectors of length 1 that look like embeddings: the centres of 2,000 to 50,000 id
 rank 40, with Gaussian noise in all dimensions that is as long as they are, float32. Queries are fresh draws
 of the same identities. Recall is that of the {k} nearest against an exact scan of the same rows, ties
 included, and everybody's is at least {recall}: the effort of a search (efSearch and the like) is raised
-from 16 until it is, and Lookalike finds its own. Milvus's REST has no parameter for it: its graph is a
-better one (M 32, efConstruction 200), and it is asked for more rows than the {k}, of which the first {k}
-count, until they suffice. The bare handler and the loop have the kind of index that Lookalike chose, with
-the same parameters of its building, and Chroma and pgvector HNSW with M 16 and efConstruction 100. Where
-one has no figures, its reason stands in its row.
+from 16 until it is, and Lookalike finds its own. Milvus's REST has no parameter for it: its graph has more
+links (M 32), and it is asked for more rows than the {k}, of which the first {k} count, until they suffice.
+The bare handler and the loop have the kind of index that Lookalike chose, with the same parameters of its
+building, and Chroma and pgvector HNSW with M 16 and efConstruction 100. Where one has no figures, its
+reason stands in its row.
 
 Each server is filled and tuned once, and then started again for each round ({rounds} in all), in which they
 take turns; one runs at a time, on the machine that also makes the load. That comes from wrk, which goes
