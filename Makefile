@@ -83,8 +83,9 @@ check-image: ## Prove what the image promises, on ENGINE
 verify-data: setup ## Compare the server's answers on real pictures with a plain loop (docs/testing.md)
 	$(BIN)/python -m benchmarks.real_data
 
-verify-kill: setup ## Kill the server twenty times in the middle of enrolment, and look for what it had answered
+verify-kill: setup ## Kill the server twenty times and a writer two hundred times, and look for what they had answered
 	KILL_ROUNDS=20 $(BIN)/pytest tests/system/test_kill.py
+	KILL_ROUNDS=100 $(BIN)/pytest tests/service/gallery/test_durability.py
 
 bench-core: setup ## Measure the numerical core against its peers into docs/benchmarks.md (FRESH=--fresh forgets an interrupted run)
 	$(BIN)/python -m benchmarks.core $(FRESH)
