@@ -37,8 +37,12 @@ class Database:
         self._mode = "rw"
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self, *, once: bool = False) -> Iterator[sqlite3.Connection]:
         """Give a connection on which every statement sees the same commit.
+
+        Args:
+            once: for one statement, which needs no transaction around it: two calls less at which the
+                interpreter may change hands.
 
         Raises:
             NotReadyError, CollectionDroppedError: it is closed.
@@ -47,7 +51,8 @@ class Database:
         with self._refusals():
             connection = self._borrow()
             try:
-                connection.execute("BEGIN")
+                if not once:
+                    connection.execute("BEGIN")
                 yield connection
             finally:
                 self._give_back(connection)

@@ -20,6 +20,7 @@ from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
 from service.gallery.pictures import picture_statements, read_picture, write_pictures
+from service.gallery.remembered import RememberedNames
 from service.gallery.sqlite import Database
 
 __all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
@@ -54,6 +55,7 @@ class Record:
         """
         with _other_schemas(path):
             self._database = Database(path)
+            self._names = RememberedNames()
             try:
                 self.config = self._read_config()
                 self._fields = schema.field_columns(self.config)
@@ -90,7 +92,9 @@ class Record:
             StorageError: the disk refused; nothing was changed.
         """
         with self._database.writing() as connection:
-            yield RecordWriter(connection, self._fields, self._columns)
+            writer = RecordWriter(connection, self._fields, self._columns)
+            yield writer
+        self._names.forget(writer.removed)
 
     def labels(self) -> Labels:
         """Return the label of every row, ascending; read from an index, not from the rows."""
@@ -127,26 +131,28 @@ class Record:
             )
 
     def labels_where(self, condition: Filter) -> Labels:
-        """Return the labels of the rows that pass, in no order.
-
-        Raises:
-            FilterError: a declared field is compared with a value of another type.
-        """
+        """Return the labels of the rows that pass, in no order; FilterError as `filter_sql` raises it."""
         sql, parameters = filter_sql(condition, self._columns)
         with self._database.reading() as connection:
             rows = connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
             return np.fromiter((label for (label,) in rows), dtype=np.int64)
 
     def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
-        """Return id and identity of each label that is there."""
-        with self._database.reading() as connection:
+        """Return id and identity of each label that is there, or was there when it was last asked for."""
+        wanted = set(labels)
+        known = self._names.known(wanted)
+        if len(known) == len(wanted):
+            return known
+        with self._database.reading(once=True) as connection:
             # One row in all: for each row that is stepped to, the interpreter may change hands.
             (found,) = connection.execute(
                 "SELECT json_group_array(json_array(label, id, identity)) FROM items "
                 "WHERE label IN (SELECT value FROM json_each(?))",
-                [_json(labels)],
+                [_json(wanted - known.keys())],
             ).fetchone()
-        return {label: (item_id, identity) for label, item_id, identity in orjson.loads(found)}
+        read = {label: (name, identity) for label, name, identity in orjson.loads(found)}
+        self._names.learn(read)
+        return known | read
 
     def items(self, labels: Iterable[int], *, with_vector: bool = False) -> dict[int, StoredItem]:
         """Return the item of each label that is there."""
@@ -225,6 +231,7 @@ class RecordWriter:
         self._connection = connection
         self._fields = fields
         self._columns = columns
+        self.removed: list[int] = []
 
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
         """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
@@ -269,6 +276,7 @@ class RecordWriter:
 
     def _delete(self, labels: Collection[int]) -> None:
         self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
+        self.removed += labels
         self._count(-len(labels))
 
     def _count(self, change: int) -> None:

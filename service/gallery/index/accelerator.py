@@ -103,7 +103,7 @@ class Accelerator:
     def save(self, path: Path) -> None:
         """Write it to a file, without the rows where those lie apart."""
         flags = _faiss.IO_FLAG_SKIP_STORAGE if self.plan.rows_apart else 0
-        _faiss.write_index(self._index, str(path), flags)
+        _write(self._index, path, flags)
 
     @classmethod
     def load(cls, files: "Saved", plan: Plan, effort: Mapping[int, int], *, threads: int) -> "Accelerator":
@@ -181,7 +181,7 @@ def write_vectors(path: Path, vectors: Vectors, metric: CollectionMetric) -> Non
     """Write rows to a file that can be mapped into memory."""
     index = _flat(vectors.shape[1], metric)
     index.add(vectors)
-    _faiss.write_index(index, str(path))
+    _write(index, path)
 
 
 def open_vectors(path: Path, rows: int, dimension: int) -> Vectors:
@@ -189,6 +189,15 @@ def open_vectors(path: Path, rows: int, dimension: int) -> Vectors:
     size = rows * dimension * 4
     offset = path.stat().st_size - size
     return np.memmap(path, np.float32, mode="r", offset=offset, shape=(rows, dimension))
+
+
+def _write(index: Any, path: Path, flags: int = 0) -> None:
+    """Write an index to a file; what the disk refuses is an OSError here, and no RuntimeError of FAISS."""
+    try:
+        _faiss.write_index(index, str(path), flags)
+    except RuntimeError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path.name} could not be written ({error})") from error
 
 
 def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
