@@ -13,6 +13,7 @@ from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
 from service.gallery.indexing import IndexStats, IndexType, wrong_options
+from service.gallery.options import LeftOut
 
 __all__ = [
     "ANOTHER_REJECTED",
@@ -170,13 +171,17 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A found item and its exact distance in the collection's metric: smaller is closer."""
+    """A found item and its exact distance in the collection's metric: smaller is closer.
+
+    `rerank_distance` is what it was ordered by, where that was another.
+    """
 
     id: str
     identity: str | None
     distance: float
     metadata: dict[str, Any] | None = None
     vector: Vectors | None = None
+    rerank_distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,21 +259,24 @@ class Collection(Protocol):
         """
 
     def search(
-        self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
+        self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; equal distances in the order of writing.
 
         Args:
             queries: (Q, D) float32, finite.
             options: how to search.
-            leave_out: per query the id that must not be found (a query by stored id), or None.
+            left_out: per query what must not be found.
 
         Raises:
             DimensionMismatchError: D is not the collection's.
             NonFiniteError: a query holds NaN or infinity; its `row` says which.
             DomainError: a query is a zero vector, and the metric is cosine; likewise.
-            FilterError: the filter compares a declared field with a value of another type.
+            FilterError: a filter compares a declared field with a value of another type.
         """
+
+    def draw(self, count: int, *, seed: int) -> list[StoredItem]:
+        """Return up to `count` items at random, with vectors; for the same seed and items the same."""
 
     def stats(self) -> CollectionStats:
         """Return how it stands.

@@ -1,5 +1,6 @@
 """A collection on this machine: the record, the index that is a cache of it, and one lock for writers."""
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -24,11 +25,14 @@ from service.gallery.collection import (
 )
 from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
+from service.gallery.grouping import Groups
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
 from service.gallery.items import ItemRejectedError, name_problem, prepare
+from service.gallery.options import LeftOut
+from service.gallery.passing import Passing
 from service.gallery.schema import Row
-from service.gallery.searching import search
+from service.gallery.searching import Sources, search
 from service.gallery.store import Record, RecordWriter
 
 __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
@@ -36,6 +40,7 @@ __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 RECORD_FILE = "record.sqlite3"
 
 AMPLE_BYTES = 2**40  # where nobody counts
+_UNDISTURBED_TRIES = 3  # of a search, before it waits for a writer's turn
 
 
 class EmbeddedCollection:
@@ -44,7 +49,7 @@ class EmbeddedCollection:
     A write prepares the next index, commits the record, and only then swaps the index: whatever fails leaves
     both as they were. A search waits for nobody. It reads the record and the index one after the other, and
     a label names one version of an item for ever; so where a write came between, a label is missing on one
-    side, and the search is done again in a writer's turn. Its answer is always that of one moment.
+    side, and the search is done again, at last in a writer's turn. Its answer is always that of one moment.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class EmbeddedCollection:
         self._folder, self._written = folder, written
         self._write_turn = threading.Lock()
         self._record = Record(folder / RECORD_FILE)
+        self._sources = Sources(self._record, Passing(self._record), Groups(self._record))
         try:
             self._home = IndexHome(
                 folder, self.config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
@@ -156,15 +162,22 @@ class EmbeddedCollection:
         return Page([item for _, item in rows[:limit]], str(rows[limit - 1][0]) if more else None)
 
     def search(
-        self, queries: Vectors, options: SearchOptions, *, leave_out: Sequence[str | None] = ()
+        self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
         self._refuse_unsearchable(queries)
-        try:
-            return search(self._record, lambda: self._index, queries, options, leave_out)
-        except StaleLabelsError:
-            with self._write_turn:
-                return search(self._record, lambda: self._index, queries, options, leave_out)
+        for _ in range(_UNDISTURBED_TRIES):
+            with contextlib.suppress(StaleLabelsError):
+                return search(self._sources, self._index, queries, options, left_out)
+        with self._write_turn:
+            return search(self._sources, self._index, queries, options, left_out)
+
+    def draw(self, count: int, *, seed: int) -> list[StoredItem]:
+        """Return up to `count` items at random; see `Collection`."""
+        living = self._index.living()
+        labels = np.random.default_rng(seed).choice(living, min(count, len(living)), replace=False)
+        items = self._record.items(labels.tolist(), with_vector=True)
+        return [items[label] for label in labels.tolist() if label in items]
 
     def stats(self) -> CollectionStats:
         """Return how it stands."""
@@ -172,7 +185,8 @@ class EmbeddedCollection:
         with refusals(self._folder):
             disk_bytes = bytes_in(self._folder)
         self._record.refuse_if_closed()  # asked last: up to here its files were its own
-        return CollectionStats(len(index), disk_bytes, index.memory_bytes, self._home.stats(index))
+        memory_bytes = index.memory_bytes + self._sources.memory_bytes
+        return CollectionStats(len(index), disk_bytes, memory_bytes, self._home.stats(index))
 
     def seal(self, *, threads: int = 1, stop: threading.Event | None = None, idle: bool = False) -> bool:
         """Write a snapshot if it is time, search by it from then on, and return whether it was.

@@ -1,16 +1,26 @@
-"""One search of an embedded collection: filter, neighbours, names, groups, details."""
+"""One search of an embedded collection: filter, neighbours, names, what is left out, groups, details."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from service.gallery.collection import Match, SearchOptions, StoredItem, Vectors
+from service.gallery.filters import Filter
+from service.gallery.grouping import Groups
+from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import Hits, StaleLabelsError
 from service.gallery.index.segments import Index
+from service.gallery.options import NOTHING, LeftOut
+from service.gallery.passing import Passing
 from service.gallery.store import Record
 
-__all__ = ["search"]
+__all__ = ["Sources", "search"]
 
 _WIDENING = 4
+_FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
+_NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
 
 Names: TypeAlias = Mapping[int, tuple[str, str | None]]
 
@@ -22,67 +32,161 @@ class _Found(NamedTuple):
     distance: float
 
 
-def search(
-    record: Record,
-    newest_index: Callable[[], Index],
-    queries: Vectors,
-    options: SearchOptions,
-    leave_out: Sequence[str | None],
-) -> list[list[Match]]:
-    """Return each query's matches, as of one moment.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a collection is searched with: its record, and what is remembered of it."""
 
-    The filter is read before the index is taken, and the names after: rows never change under their label, so
-    if every label that is met on one side is still there on the other, no write that matters came between.
+    record: Record
+    passing: Passing
+    groups: Groups
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes it takes to remember that."""
+        return self.passing.memory_bytes + self.groups.memory_bytes
+
+
+def search(
+    sources: Sources, index: Index, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
+) -> list[list[Match]]:
+    """Return each query's matches, as of the moment of the index.
+
+    What passes a filter is made to fit the index, and the names are read after: rows never change under their
+    label, so if every label that is met is still there, no write that matters came between.
 
     Raises:
         StaleLabelsError: one came between; search again.
     """
-    allowed = None if options.filter is None else record.labels_where(options.filter)
-    index = newest_index()
-    grouped = options.group_by is not None
-    left_out = list(leave_out) or [None] * len(queries)
-    fetch = options.k * (_WIDENING if grouped else 1) + any(one is not None for one in left_out)
-    found: list[list[_Found]] = [[] for _ in queries]
-    names: dict[int, tuple[str, str | None]] = {}
-    pending = list(range(len(queries)))
-    while pending:
-        hits = index.search(
-            queries[pending], fetch, max_distance=options.max_distance, allowed=allowed, exact=options.exact
+    found = _Search(sources, index, queries, options, list(left_out) or [NOTHING] * len(queries)).found()
+    return _matches(sources.record, found, options)
+
+
+class _Search:
+    """Looks for the matches of some queries."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        index: Index,
+        queries: Vectors,
+        options: SearchOptions,
+        left_out: Sequence[LeftOut],
+    ) -> None:
+        self._sources, self._index, self._queries, self._options = sources, index, queries, options
+        self._left_out = left_out
+        self._names: dict[int, tuple[str, str | None]] = {}
+        self._allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
+        keys = [repr(one.shared) for one in left_out]  # equality would not do: 1 == True
+        without = {
+            key: self._shared(one.shared) for key, one in dict(zip(keys, left_out, strict=True)).items()
+        }
+        self._keys, self._without = keys, [without[key] for key in keys]
+
+    def found(self) -> list[list[_Found]]:
+        """Return what each query finds, nearest first."""
+        few = [i for i, without in enumerate(self._without) if len(without) <= _FETCHED_MORE]
+        found: dict[int, list[_Found]] = dict(zip(few, self._nearest(few, self._allowed), strict=True))
+        many: dict[str, list[int]] = {}
+        for i, key in enumerate(self._keys):
+            if i not in found:
+                many.setdefault(key, []).append(i)
+        for members in many.values():
+            base = self._index.living() if self._allowed is None else self._allowed
+            allowed = np.setdiff1d(base, self._without[members[0]], assume_unique=True)
+            found.update(zip(members, self._nearest(members, allowed), strict=True))
+        return [found[i] for i in range(len(self._queries))]
+
+    def _shared(self, shared: Filter | None) -> Integers:
+        if shared is None:
+            return np.empty(0, np.int64)
+        return self._sources.passing.labels(shared, self._index)
+
+    def _nearest(self, members: Sequence[int], allowed: Integers | None) -> list[list[_Found]]:
+        """Return what some queries find among the labels that are allowed."""
+        if not members:
+            return []
+        k, grouped = self._options.k, self._options.group_by is not None
+        more = max(self._more(i) for i in members)
+        fetch = k * (_WIDENING if grouped else 1) + more
+        found: dict[int, list[_Found]] = {}
+        pending = list(members)
+        while pending:
+            hits = self._hits(pending, fetch, allowed)
+            for i, hit in zip(pending, hits, strict=True):
+                found[i] = self._select(hit, i)
+            pending = [
+                i
+                for i, hit in zip(pending, hits, strict=True)
+                if len(found[i]) < k and len(hit.labels) == fetch  # others may follow
+            ]
+            fetch *= _WIDENING
+            if grouped and fetch > max(_NAMED_AT_MOST, _WIDENING * (k + more)):
+                break
+        for i in pending:
+            found[i] = self._by_number(i, allowed)
+        return [found[i] for i in members]
+
+    def _more(self, i: int) -> int:
+        """Return how many items at most are found that a query leaves out."""
+        without = len(self._without[i])
+        return len(self._left_out[i].ids) + (without if without <= _FETCHED_MORE else 0)
+
+    def _hits(self, members: Sequence[int], fetch: int, allowed: Integers | None) -> list[Hits]:
+        hits = self._index.search(
+            self._queries[members],
+            fetch,
+            max_distance=self._options.max_distance,
+            allowed=allowed,
+            exact=self._options.exact,
         )
-        _learn_names(record, hits, names)
-        for i, hit in zip(pending, hits, strict=True):
-            found[i] = _select(hit, names, options, left_out[i])
-        pending = [
-            i
-            for i, hit in zip(pending, hits, strict=True)
-            if len(found[i]) < options.k and len(hit.labels) == fetch  # others may follow
-        ]
-        fetch *= _WIDENING
-    return _matches(record, found, options)
+        self._learn_names({label for hit in hits for label in hit.labels.tolist()})
+        return hits
 
+    def _learn_names(self, labels: set[int]) -> None:
+        unknown = labels - self._names.keys()
+        self._names.update(self._sources.record.names(unknown))
+        _refuse_missing(unknown, self._names)
 
-def _learn_names(record: Record, hits: Sequence[Hits], names: dict[int, tuple[str, str | None]]) -> None:
-    unknown = {label for hit in hits for label in hit.labels.tolist()} - names.keys()
-    names.update(record.names(unknown))
-    _refuse_missing(unknown, names)
-
-
-def _select(hits: Hits, names: Names, options: SearchOptions, left_out: str | None) -> list[_Found]:
-    """Return the first k hits that count: under group_by, the first of each identity."""
-    found: list[_Found] = []
-    identities: set[str] = set()
-    for label, distance in zip(hits.labels.tolist(), hits.distances.tolist(), strict=True):
-        item_id, identity = names[label]
-        if item_id == left_out:
-            continue
-        if options.group_by is not None:
-            if identity is None or identity in identities:
+    def _select(self, hits: Hits, i: int) -> list[_Found]:
+        """Return the first k hits that count: under group_by, the first of each identity."""
+        found: list[_Found] = []
+        identities: set[str] = set()
+        ids, shared = self._left_out[i].ids, self._without[i]
+        if len(shared):
+            kept = ~np.isin(hits.labels, shared)
+            hits = Hits(hits.labels[kept], hits.distances[kept])
+        for label, distance in zip(hits.labels.tolist(), hits.distances.tolist(), strict=True):
+            item_id, identity = self._names[label]
+            if item_id in ids:
                 continue
-            identities.add(identity)
-        found.append(_Found(label, item_id, identity, distance))
-        if len(found) == options.k:
-            break
-    return found
+            if self._options.group_by is not None:
+                if identity is None or identity in identities:
+                    continue
+                identities.add(identity)
+            found.append(_Found(label, item_id, identity, distance))
+            if len(found) == self._options.k:
+                break
+        return found
+
+    def _by_number(self, i: int, allowed: Integers | None) -> list[_Found]:
+        """Return each identity's best where some have so many items that names would take long."""
+        options, ids = self._options, self._left_out[i].ids
+        members = self._sources.groups.members(self._index)
+        kept = np.ones(len(members.labels), np.bool_)
+        if allowed is not None:
+            kept &= np.isin(members.labels, allowed, assume_unique=True)
+        if len(shared := self._without[i]):
+            kept &= ~np.isin(members.labels, shared, assume_unique=True)
+        if ids:
+            kept &= ~np.isin(members.labels, self._sources.record.labels_named(ids))
+        best = self._sources.groups.best(
+            self._index, self._queries[i : i + 1], options.k, kept, max_distance=options.max_distance
+        )
+        self._learn_names(set(best.labels.tolist()))
+        return [
+            _Found(label, *self._names[label], distance)
+            for label, distance in zip(best.labels.tolist(), best.distances.tolist(), strict=True)
+        ]
 
 
 def _matches(record: Record, found: Sequence[Sequence[_Found]], options: SearchOptions) -> list[list[Match]]:

@@ -7,10 +7,8 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from service.errors import InvalidFieldsError, StorageError
@@ -19,6 +17,7 @@ from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
+from service.gallery.label_reads import Labels, Members, Passed, labels_of, members, passed
 from service.gallery.pictures import picture_statements, read_picture, write_pictures
 from service.gallery.remembered import RememberedNames
 from service.gallery.sqlite import Database
@@ -28,8 +27,6 @@ __all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
 _CHUNK_ROWS = 4096
 
 _BUILT_IN_COLUMNS = {name: Column(name, "keyword") for name in BUILT_IN_FIELDS}
-
-Labels: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +131,27 @@ class Record:
         """Return the labels of the rows that pass, in no order; FilterError as `filter_sql` raises it."""
         sql, parameters = filter_sql(condition, self._columns)
         with self._database.reading() as connection:
-            rows = connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
-            return np.fromiter((label for (label,) in rows), dtype=np.int64)
+            return labels_of(connection, f"items WHERE {sql}", parameters)
+
+    def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
+        """Return what passes of the rows above one label and up to another; see `passed`.
+
+        Raises:
+            FilterError: a declared field is compared with a value of another type.
+        """
+        sql, parameters = filter_sql(condition, self._columns)
+        with self._database.reading() as connection:
+            return passed(connection, sql, parameters, after=after, up_to=up_to)
+
+    def members(self, *, up_to: int) -> tuple[Members, int]:
+        """Return who belongs together up to a label, and how many rows there are; see `members`."""
+        with self._database.reading() as connection:
+            return members(connection, up_to=up_to)
+
+    def labels_named(self, ids: Iterable[str]) -> Labels:
+        """Return the labels of the rows of some ids, in no order."""
+        with self._database.reading() as connection:
+            return labels_of(connection, "items WHERE id IN (SELECT value FROM json_each(?))", [_json(ids)])
 
     def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
         """Return id and identity of each label that is there, or was there when it was last asked for."""

@@ -118,6 +118,7 @@ class Index:
     def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
         """Make an empty one; `threads` is how many FAISS may use in one search."""
         self.metric, self.threads = metric, threads
+        self.version = 0  # grows with every change
         self.sealed: Sealed | None = None
         self.delta = FlatIndex(dimension, metric, threads=threads)
 
@@ -190,8 +191,24 @@ class Index:
 
     def living(self) -> Integers:
         """Return (N,) the labels that it holds, ascending."""
-        parts = [self.sealed.rows, self.delta] if self.sealed else [self.delta]
-        return np.concatenate([part.labels[part.alive] for part in parts])
+        return np.concatenate([part.labels[part.alive] for part in self._parts])
+
+    def living_after(self, label: int) -> int:
+        """Return how many labels it holds above one."""
+        starts = [int(np.searchsorted(part.labels, label, side="right")) for part in self._parts]
+        return sum(
+            len(part) if not start else int(np.count_nonzero(part.alive[start:]))
+            for part, start in zip(self._parts, starts, strict=True)
+        )
+
+    def holds(self, labels: Integers) -> Mask:
+        """Return (L,) which of some labels it holds."""
+        held: Mask = np.zeros(len(labels), np.bool_)
+        for part in self._parts:
+            if part.rows:
+                positions = np.minimum(np.searchsorted(part.labels, labels), part.rows - 1)
+                held |= (part.labels[positions] == labels) & part.alive[positions]
+        return held
 
     def search(
         self,
@@ -228,6 +245,10 @@ class Index:
         return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
 
     @property
+    def _parts(self) -> list[FlatIndex]:
+        return [self.sealed.rows, self.delta] if self.sealed else [self.delta]
+
+    @property
     def _sealed_to(self) -> int:
         return self.sealed.last_label if self.sealed else 0
 
@@ -239,6 +260,7 @@ class Index:
     def _next(self, sealed: Sealed | None, delta: FlatIndex) -> "Index":
         index = Index.__new__(Index)
         index.metric, index.threads, index.sealed, index.delta = self.metric, self.threads, sealed, delta
+        index.version = self.version + 1
         return index
 
 

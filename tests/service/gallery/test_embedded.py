@@ -18,6 +18,7 @@ from service.errors import (
 from service.gallery.collection import ANOTHER_REJECTED, Collection, Match, NewItem, SearchOptions, StoredItem
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
+from service.gallery.options import NOTHING, LeftOut
 
 MakeItem = Callable[..., NewItem]
 MakeCollection = Callable[..., EmbeddedCollection]
@@ -193,9 +194,10 @@ def test_left_out_item_makes_room_for_the_next(collection: MakeCollection, item:
     people = collection()
     people.upsert([item(str(i), [i, 0], f"p{i % 4}") for i in range(8)])
     queries = np.array([[0, 0], [0, 0]], np.float32)
-    by_id = people.search(queries, SearchOptions(k=3), leave_out=["0", None])
+    left_out = [LeftOut(frozenset({"0"})), NOTHING]
+    by_id = people.search(queries, SearchOptions(k=3), left_out=left_out)
     assert [ids(one) for one in by_id] == [["1", "2", "3"], ["0", "1", "2"]]
-    by_identity = people.search(queries, SearchOptions(k=4, group_by="identity"), leave_out=["0", None])
+    by_identity = people.search(queries, SearchOptions(k=4, group_by="identity"), left_out=left_out)
     assert [ids(one) for one in by_identity] == [["1", "2", "3", "4"], ["0", "1", "2", "3"]]
 
 

@@ -9,11 +9,11 @@ from service.gallery.collection import NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
 from service.gallery.index.flat import StaleLabelsError
-from service.gallery.index.segments import Index
 from service.gallery.searching import search
 
 EVERYONE = SearchOptions(k=9, filter=parse_filter({"n": {"exists": True}}))
 ANYONE = SearchOptions(k=9)
+BEST = SearchOptions(k=9, group_by="identity")
 QUERY = np.zeros((1, 2), np.float32)
 
 MakeItem = Callable[..., NewItem]
@@ -29,34 +29,37 @@ def people(collection: MakeCollection, item: MakeItem) -> EmbeddedCollection:
 
 @pytest.mark.parametrize("options", [EVERYONE, ANYONE])
 def test_undisturbed_search_answers(people: EmbeddedCollection, options: SearchOptions) -> None:
-    (matches,) = search(people._record, lambda: people._index, QUERY, options, [])
+    (matches,) = search(people._sources, people._index, QUERY, options, [])
     assert [match.id for match in matches] == ["a", "b"]
 
 
-def test_write_between_filter_and_index_is_noticed(people: EmbeddedCollection, item: MakeItem) -> None:
-    def index_after_a_write() -> Index:
-        people.upsert([item("a", [1, 0], n=1)])
-        return people._index
-
-    with pytest.raises(StaleLabelsError):
-        search(people._record, index_after_a_write, QUERY, EVERYONE, [])
-
-
-@pytest.mark.parametrize("options", [EVERYONE, ANYONE])
-def test_write_between_index_and_names_is_noticed(
+@pytest.mark.parametrize("options", [EVERYONE, ANYONE, BEST])
+def test_a_row_that_was_replaced_after_the_index_was_taken_is_noticed(
     people: EmbeddedCollection, item: MakeItem, options: SearchOptions
 ) -> None:
-    def index_before_a_write() -> Index:
-        index = people._index
-        people.upsert([item("a", [1, 0], n=1)])
-        return index
-
-    with pytest.raises(StaleLabelsError):
-        search(people._record, index_before_a_write, QUERY, options, [])
-
-
-def test_record_ahead_of_the_index_is_noticed(people: EmbeddedCollection, item: MakeItem) -> None:
     before = people._index
-    people.upsert([item("c", [3, 0], n=3)])
+    people.upsert([item("a", [1, 0], n=1)])
     with pytest.raises(StaleLabelsError):
-        search(people._record, lambda: before, QUERY, EVERYONE, [])
+        search(people._sources, before, QUERY, options, [])
+
+
+def test_a_row_that_came_after_the_index_was_taken_is_not_of_its_moment(
+    people: EmbeddedCollection, item: MakeItem
+) -> None:
+    before = people._index
+    people.upsert([item("c", [0, 0], n=3)])
+    (matches,) = search(people._sources, before, QUERY, EVERYONE, [])
+    assert [match.id for match in matches] == ["a", "b"]
+    (matches,) = search(people._sources, people._index, QUERY, EVERYONE, [])
+    assert [match.id for match in matches] == ["c", "a", "b"]
+
+
+def test_an_index_older_than_what_is_remembered_is_noticed(
+    people: EmbeddedCollection, item: MakeItem
+) -> None:
+    people.upsert([item("c", [0, 0], n=3)])
+    before = people._index
+    people.delete(["c"])
+    search(people._sources, people._index, QUERY, EVERYONE, [])
+    with pytest.raises(StaleLabelsError):
+        search(people._sources, before, QUERY, EVERYONE, [])

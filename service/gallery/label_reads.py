@@ -1,0 +1,82 @@
+"""Labels out of SQLite in bulk: as one text of SQLite's, in less than half the time of a loop over rows."""
+# ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+__all__ = ["Labels", "Members", "Passed", "labels_of", "members", "passed"]
+
+Labels: TypeAlias = npt.NDArray[np.int64]
+Parameters: TypeAlias = Sequence[str | int | float]
+
+
+class Passed(NamedTuple):
+    """The labels that pass a filter, and how many rows were asked about."""
+
+    labels: Labels
+    rows: int
+
+
+class Members(NamedTuple):
+    """The (N,) labels of the rows that have an identity, ascending, and the number of each one's."""
+
+    labels: Labels
+    numbers: Labels
+
+
+def labels_of(connection: sqlite3.Connection, rows: str, parameters: Parameters = ()) -> Labels:
+    """Return the labels of some rows: what stands behind FROM."""
+    return _column(connection, "label", rows, parameters)
+
+
+def passed(
+    connection: sqlite3.Connection, condition: str, parameters: Parameters, *, after: int, up_to: int
+) -> Passed:
+    """Return the labels of the rows that pass, above one label and up to another, in no order.
+
+    Args:
+        connection: sees one commit throughout.
+        condition: in SQL.
+        parameters: of it.
+        after: 0 for all; above 0, few rows should follow it.
+        up_to: the highest label to ask about.
+    """
+    if after:  # by the labels, whatever the fields' indexes promise
+        within = "items NOT INDEXED WHERE label > ? AND label <= ?"
+        labels = labels_of(connection, f"{within} AND {condition}", [after, up_to, *parameters])
+        (rows,) = connection.execute(f"SELECT count(*) FROM {within}", [after, up_to]).fetchone()
+        return Passed(labels, rows)
+    labels = labels_of(connection, f"items WHERE {condition}", parameters)
+    return Passed(labels[labels <= up_to], _rows(connection, up_to))
+
+
+def members(connection: sqlite3.Connection, *, up_to: int) -> tuple[Members, int]:
+    """Return who belongs together up to a label, and how many rows there are, with an identity or without.
+
+    The names are not read. The connection sees one commit throughout.
+    """
+    named = "items INDEXED BY items_identity WHERE identity IS NOT NULL"
+    labels = labels_of(connection, f"(SELECT label FROM {named} ORDER BY identity)")
+    sizes = _column(connection, "size", f"(SELECT count(*) AS size FROM {named} GROUP BY identity)")
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.argsort(labels)
+    order = order[labels[order] <= up_to]
+    return Members(labels[order], numbers[order]), _rows(connection, up_to)
+
+
+def _rows(connection: sqlite3.Connection, up_to: int) -> int:
+    """Return how many rows there are up to a label."""
+    (rows,) = connection.execute(
+        "SELECT value - (SELECT count(*) FROM items WHERE label > ?) FROM meta WHERE key = 'items'", [up_to]
+    ).fetchone()
+    return int(rows)
+
+
+def _column(connection: sqlite3.Connection, name: str, rows: str, parameters: Parameters = ()) -> Labels:
+    (text,) = connection.execute(f"SELECT json_group_array({name}) FROM {rows}", parameters).fetchone()
+    return np.array(orjson.loads(text), dtype=np.int64)

@@ -1,0 +1,77 @@
+"""What passes a filter is remembered, and is right after any writes."""
+
+from collections.abc import Callable
+
+import pytest
+
+from service.gallery.collection import NewItem
+from service.gallery.embedded import EmbeddedCollection
+from service.gallery.filters import Filter, OneOf, parse_filter
+from service.gallery.label_reads import Labels
+from service.gallery.passing import Passing
+
+MakeItem = Callable[..., NewItem]
+MakeCollection = Callable[..., EmbeddedCollection]
+EVEN = parse_filter({"parity": 0})
+
+
+@pytest.fixture
+def numbers(collection: MakeCollection, item: MakeItem) -> EmbeddedCollection:
+    numbers = collection(fields={"parity": "integer"})
+    numbers.upsert([item(str(n), [n, 0], parity=n % 2, n=n) for n in range(100)])
+    return numbers
+
+
+def passing(numbers: EmbeddedCollection, condition: Filter = EVEN) -> Labels:
+    return numbers._sources.passing.labels(condition, numbers._index)
+
+
+def test_the_same_array_is_given_while_nothing_of_it_changed(
+    numbers: EmbeddedCollection, item: MakeItem
+) -> None:
+    first = passing(numbers)
+    assert first.tolist() == list(range(1, 101, 2))
+    assert passing(numbers) is first
+    numbers.upsert([item("odd", [0, 0], parity=1)])
+    numbers.delete(["1"])
+    assert passing(numbers) is first
+
+
+def test_new_rows_are_added_and_dead_ones_dropped(numbers: EmbeddedCollection, item: MakeItem) -> None:
+    passing(numbers)
+    numbers.delete(["0"])
+    numbers.upsert([item("2", [0, 0], parity=0), item("4", [0, 0], parity=1)])
+    assert passing(numbers).tolist() == [*range(7, 101, 2), 101]
+
+
+def test_deletions_that_compact_the_index_leave_it_right(numbers: EmbeddedCollection, item: MakeItem) -> None:
+    passing(numbers)
+    numbers.delete([str(n) for n in range(40, 100)])
+    assert passing(numbers).tolist() == list(range(1, 41, 2))
+    numbers.upsert([item("new", [0, 0], parity=0)])
+    assert passing(numbers).tolist() == [*range(1, 41, 2), 101]
+
+
+def test_rows_by_the_thousand_are_read_anew(numbers: EmbeddedCollection, item: MakeItem) -> None:
+    passing(numbers)
+    numbers.upsert([item(f"n{n}", [n, 0], parity=n % 2) for n in range(6_000)])
+    assert passing(numbers).tolist() == [*range(1, 101, 2), *range(101, 6_101, 2)]
+
+
+def test_true_and_one_are_different_filters(collection: MakeCollection, item: MakeItem) -> None:
+    loose = collection()
+    loose.upsert([item("one", [0, 0], x=1), item("true", [0, 0], x=True)])
+    assert passing(loose, OneOf("x", (1,))).tolist() == [1]
+    assert passing(loose, OneOf("x", (True,))).tolist() == [2]
+
+
+def test_what_is_remembered_is_bounded(numbers: EmbeddedCollection) -> None:
+    few = Passing(numbers._record, max_filters=3)
+    small = Passing(numbers._record, max_bytes=500)
+    for n in range(20):
+        condition = parse_filter({"n": {"gte": n}})
+        for remembered in (few, small):
+            assert len(remembered.labels(condition, numbers._index)) == 100 - n
+    assert len(few._known) == 3
+    assert few.memory_bytes == sum(len(key) + one.labels.nbytes for key, one in few._known.items())
+    assert small.memory_bytes <= 500
