@@ -9,14 +9,16 @@ from fastapi import Request
 from torch import Tensor
 
 from models.errors import ImageError
+from service.api.excluding import stored_items, what_is_left_out
 from service.api.faces import face_answer, seen_fields
+from service.api.fusing import fused
 from service.api.samples import images_error, is_image, resolve, see_all
-from service.api.search_schemas import QueryById
+from service.api.search_schemas import SearchRequest
 from service.api.state import Services
 from service.api.validation import pointer_of
-from service.encoder import HostedEncoder
-from service.errors import NotFoundError
-from service.gallery.collection import Collection, Vectors
+from service.api.wire import Upload
+from service.gallery.collection import Collection, StoredItem, Vectors
+from service.gallery.options import LeftOut
 from service.jobs import Look
 from service.seen import Seen
 
@@ -30,13 +32,11 @@ class Question:
     Attributes:
         query: its position in the request.
         vector: to search with; None where a photograph has no face to search with.
-        item_id: of the stored item that it is, and that must not be found.
         fields: what the result says about it.
     """
 
     query: int
     vector: object | None
-    item_id: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -47,16 +47,16 @@ class Asked:
     Attributes:
         questions: one for each result, in order.
         vectors: (R, D) float32 of those that have one, in order.
-        leave_out: for each of these the id that must not be found, or None.
+        left_out: for each of these what it must not find.
     """
 
     questions: Sequence[Question]
     vectors: Vectors
-    leave_out: list[str | None]
+    left_out: list[LeftOut]
 
 
 async def ask(
-    request: Request, queries: Tensor | Sequence[object], target: Collection, services: Services, look: Look
+    request: Request, wanted: SearchRequest, target: Collection, services: Services, look: Look
 ) -> Asked:
     """Return the queries as vectors, pictures embedded and stored items looked up.
 
@@ -64,34 +64,41 @@ async def ask(
         InvalidFieldsError: queries that cannot be used, each with its pointer.
         NotFoundError: no stored item of an id.
     """
+    queries = wanted.queries
     if isinstance(queries, Tensor):
         if look.faces is not None:  # refused as it is with a list
             await see_all(request, [], services.encoder_of(target), look)
         rows = await resolve(request, queries, services.encoder, lambda row: pointer_of("queries", row))
+        left_out = [what_is_left_out(row, None, wanted.exclude_same, {}) for row in range(len(rows))]
         vectors = await services.store(lambda: rows.float().numpy())
-        return Asked([Question(row, row) for row in range(len(rows))], vectors, [None] * len(rows))
-    questions = await _questions(request, queries, target, services, look)
+        return Asked([Question(row, row) for row in range(len(rows))], vectors, left_out)
+    stored: dict[str, StoredItem] = {}
+    if not all(isinstance(query, (list, str, Upload)) for query in queries):  # none of which is a stored item
+        stored = await services.store(lambda: stored_items(queries, target))
+    left_out = [
+        what_is_left_out(position, query, wanted.exclude_same, stored)
+        for position, query in enumerate(queries)
+    ]
+    single = await fused(request, queries, stored, target, services, look)
+    questions = await _questions(request, single, target, services, look)
     rated = [question for question in questions if question.vector is not None]
-    leave_out = [question.item_id for question in rated]
+    left_out = [left_out[question.query] for question in rated]
     if not rated:
-        return Asked(questions, np.empty((0, target.config.dimension), dtype=np.float32), leave_out)
+        return Asked(questions, np.empty((0, target.config.dimension), dtype=np.float32), left_out)
     samples = [question.vector for question in rated]
     rows = await resolve(
         request, samples, services.encoder, lambda row: pointer_of("queries", rated[row].query)
     )
-    return Asked(questions, rows.numpy(), leave_out)
+    return Asked(questions, rows.numpy(), left_out)
 
 
 async def _questions(
     request: Request, queries: Sequence[object], target: Collection, services: Services, look: Look
 ) -> list[Question]:
-    """Return what the queries ask, in their order: one question each, or one for each face of it."""
-    stored: Sequence[list[float] | None] = [None] * len(queries)
-    if any(isinstance(query, QueryById) for query in queries):
-        stored = await services.store(lambda: _stored(queries, target))
+    """Return what samples ask, in their order: one question each, or one for each face of it."""
     pictures = [query for query in queries if is_image(query)]
     if not pictures and look.faces is None:
-        return [_plain(position, query, vector) for position, (query, vector) in _numbered(queries, stored)]
+        return [Question(position, query) for position, query in enumerate(queries)]
     encoder = services.encoder_of(target)
     seen = await see_all(request, pictures, encoder, look)
     places = [position for position, query in enumerate(queries) if is_image(query)]
@@ -104,32 +111,19 @@ async def _questions(
         raise images_error(errors, len(queries))
     views = dict(zip(places, seen, strict=True))
     questions: list[Question] = []
-    for position, (query, vector) in _numbered(queries, stored):
+    for position, query in enumerate(queries):
         view = views.get(position)
         if isinstance(view, Seen):
-            questions += _looked_at(position, view, encoder, look)
+            questions += _looked_at(position, view)
         else:
-            questions.append(_plain(position, query, vector))
+            questions.append(Question(position, query))
     if encoder.chosen(look) == "all":
         for question in questions:
             question.fields["query"] = question.query
     return questions
 
 
-def _numbered(
-    queries: Sequence[object], stored: Sequence[list[float] | None]
-) -> "enumerate[tuple[object, list[float] | None]]":
-    return enumerate(zip(queries, stored, strict=True))
-
-
-def _plain(position: int, query: object, vector: list[float] | None) -> Question:
-    """Return the question of a vector, or of a stored item."""
-    if isinstance(query, QueryById):
-        return Question(position, vector, query.id)
-    return Question(position, query)
-
-
-def _looked_at(position: int, seen: Seen, encoder: HostedEncoder, look: Look) -> list[Question]:
+def _looked_at(position: int, seen: Seen) -> list[Question]:
     """Return the questions of a picture: one, or where all faces count one for each, and one without any."""
     vectors, faces = [embedding.tolist() for embedding in seen.embeddings], seen.view.faces
     if faces is None:
@@ -144,14 +138,3 @@ def _looked_at(position: int, seen: Seen, encoder: HostedEncoder, look: Look) ->
         Question(position, vector, fields={"faces": [face_answer(face)]})
         for vector, face in zip(vectors, faces, strict=True)
     ]
-
-
-def _stored(queries: Sequence[object], target: Collection) -> list[list[float] | None]:
-    """Return the vectors of the queries that are stored items, and None for the others; runs in a thread."""
-    vectors: list[list[float] | None] = []
-    for query in queries:
-        item = target.get(query.id, with_vector=True) if isinstance(query, QueryById) else None
-        if isinstance(query, QueryById) and item is None:
-            raise NotFoundError(f"The collection {target.name!r} has no item {query.id!r} to search with.")
-        vectors.append(item.vector.tolist() if item and item.vector is not None else None)
-    return vectors

@@ -23,10 +23,12 @@ from service.seen import Seen
 from service.urls.places import is_url
 
 __all__ = [
+    "SAMPLE_SCHEMA",
     "Numbers",
     "Picture",
     "Sample",
     "Samples",
+    "as_sample",
     "images_error",
     "is_image",
     "resolve",
@@ -42,7 +44,7 @@ _IMAGE = (
     "A data URI, or bare base64; or an http(s) URL, where the server fetches pictures from its host (from "
     "none unless LOOKALIKE_URL_HOSTS is set)."
 )
-_SAMPLE_SCHEMA: dict[str, Any] = {
+SAMPLE_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "array", "items": {"type": "number"}, "minItems": 1, "title": "Vector"},
         {"type": "string", "minLength": 1, "title": "Image", "description": _IMAGE},
@@ -50,7 +52,7 @@ _SAMPLE_SCHEMA: dict[str, Any] = {
 }
 
 
-def _as_sample(value: object) -> object:
+def as_sample(value: object) -> object:
     """Let through what can be a sample; its content is looked at when it is resolved."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Upload):
         return value[0]  # a form's file, where one sample is asked for
@@ -80,17 +82,17 @@ def _as_samples(value: object) -> object:
 
 
 # One sample: a list of numbers, a 1-D tensor, a string, or an Upload.
-Sample = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA)]
+Sample = Annotated[Any, PlainValidator(as_sample), WithJsonSchema(SAMPLE_SCHEMA)]
 # Several: a list of samples, or an (N, D) tensor.
 Samples = Annotated[
     Any,
     PlainValidator(_as_samples),
-    WithJsonSchema({"type": "array", "items": _SAMPLE_SCHEMA, "minItems": 1}),
+    WithJsonSchema({"type": "array", "items": SAMPLE_SCHEMA, "minItems": 1}),
 ]
 # One picture: a string or an Upload.
-Picture = Annotated[Any, PlainValidator(_as_picture), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][1])]
+Picture = Annotated[Any, PlainValidator(_as_picture), WithJsonSchema(SAMPLE_SCHEMA["anyOf"][1])]
 # A vector of a request that takes no image: a list of numbers or a 1-D tensor.
-Numbers = Annotated[Any, PlainValidator(_as_sample), WithJsonSchema(_SAMPLE_SCHEMA["anyOf"][0])]
+Numbers = Annotated[Any, PlainValidator(as_sample), WithJsonSchema(SAMPLE_SCHEMA["anyOf"][0])]
 
 
 def is_image(sample: object) -> bool:

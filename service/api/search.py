@@ -18,6 +18,7 @@ from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
+from service.gallery.reranking import search_reranked
 from service.jobs import Look
 
 __all__ = ["router"]
@@ -54,15 +55,13 @@ async def search(request: Request) -> Response:
         raise InvalidFieldsError(f"/k: {message}", [("/k", message)])
     target = services.gallery.get(name)
     look = Look(wanted.faces, quality="quality" in wanted.include)
-    asked = await ask(request, wanted.queries, target, services, look)
+    asked = await ask(request, wanted, target, services, look)
     options = await _options(wanted, services)
     await _refuse_too_many(target, asked, wanted, services)
-    found: list[list[Match]] = []
-    if len(asked.vectors):
-        found = await services.searcher.search(target, asked.vectors, options, asked.leave_out)
+    found, rerank_ms = await _find(target, asked, options, wanted, services)
     if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= _INLINE_MATCHES:
-        return render(request, _answer(target, asked, found))
-    return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found)))
+        return render(request, _answer(target, asked, found, rerank_ms))
+    return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found, rerank_ms)))
 
 
 router.add_api_route(
@@ -90,19 +89,37 @@ async def _options(wanted: SearchRequest, services: Services) -> SearchOptions:
     )
 
 
+async def _find(
+    target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest, services: Services
+) -> tuple[list[list[Match]], float | None]:
+    """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
+    if wanted.rerank is not None:
+        how = wanted.rerank.options()
+        return await services.store(
+            lambda: search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)
+        )
+    if not len(asked.vectors):
+        return [], None
+    return await services.searcher.search(target, asked.vectors, options, asked.left_out), None
+
+
 async def _refuse_too_many(
     target: Collection, asked: Asked, wanted: SearchRequest, services: Services
 ) -> None:
     """Refuse an answer that would take too much memory; k may be larger than the collection."""
-    match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if "vector" in wanted.include else 0)
-    matches = len(asked.vectors) * wanted.k
+    held = "vector" in wanted.include or wanted.rerank is not None
+    match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if held else 0)
+    each = max(wanted.k, wanted.rerank.top if wanted.rerank else 0)
+    matches = len(asked.vectors) * each
     if matches * match_bytes > services.settings.max_work_bytes:
         items = await services.store(lambda: target.stats().items)
-        matches = len(asked.vectors) * min(wanted.k, items)
+        matches = len(asked.vectors) * min(each, items)
     services.refuse_beyond_limit(matches * match_bytes, "Send fewer queries at once or ask for a smaller k")
 
 
-def _answer(target: Collection, asked: Asked, found: Sequence[Sequence[Match]]) -> dict[str, Any]:
+def _answer(
+    target: Collection, asked: Asked, found: Sequence[Sequence[Match]], rerank_ms: float | None
+) -> dict[str, Any]:
     """Put the answer together."""
     left = iter(found)
     results = [
@@ -113,11 +130,14 @@ def _answer(target: Collection, asked: Asked, found: Sequence[Sequence[Match]]) 
         }
         for question in asked.questions
     ]
-    return {"metric": target.config.metric, "results": results}
+    answer = {"metric": target.config.metric, "results": results}
+    return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
 
 
 def _match(match: Match) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": match.id, "identity": match.identity, "distance": match.distance}
+    if match.rerank_distance is not None:
+        answer["rerank_distance"] = match.rerank_distance
     if match.metadata is not None:
         answer["metadata"] = match.metadata
     if match.vector is not None:

@@ -6,24 +6,86 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from service.api.gallery_schemas import FilterBody
-from service.api.samples import Sample
+from service.api.samples import SAMPLE_SCHEMA, Sample, as_sample
 from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody, Words
 from service.api.validation import validate
 from service.api.wire import Upload
+from service.gallery.options import MAX_RERANKED, Rerank
 
-__all__ = ["QueryById", "QueryBySample", "SearchAnswer", "SearchRequest"]
+__all__ = [
+    "ExampleById",
+    "QueryByExamples",
+    "QueryById",
+    "QueryBySample",
+    "QueryBySamples",
+    "SearchAnswer",
+    "SearchRequest",
+]
 
 
-class QueryById(RequestBody):
-    """A stored item as the query; it is not found itself."""
+class _Described(RequestBody):
+    """What is known of a query; it counts under `exclude_same`."""
+
+    identity: str | None = Field(None, min_length=1, max_length=256, description="Who or what it shows.")
+    metadata: dict[str, Any] = Field({}, description='Such as {"camera": "c1"}.')
+
+
+class QueryById(_Described):
+    """A stored item as the query; it is not found itself. Its identity and metadata count unless given."""
 
     id: str
 
 
-class QueryBySample(RequestBody):
+class QueryBySample(_Described):
     """A sample as the query."""
 
     sample: Sample
+
+
+class QueryBySamples(_Described):
+    """Several samples of one subject as one query: the mean of their vectors, under cosine of unit ones."""
+
+    samples: list[Sample] = Field(min_length=1)
+
+
+class ExampleById(RequestBody):
+    """A stored item as an example."""
+
+    id: str
+
+
+def _example(value: object) -> object:
+    return ExampleById.model_validate(value) if isinstance(value, dict) else as_sample(value)
+
+
+_EXAMPLE: dict[str, Any] = {
+    "anyOf": [
+        *SAMPLE_SCHEMA["anyOf"],
+        {
+            "type": "object",
+            "title": "ExampleById",
+            "properties": {"id": {"type": "string"}},
+            "required": ["id"],
+            "additionalProperties": False,
+        },
+    ]
+}
+Example = Annotated[Any, PlainValidator(_example), WithJsonSchema(_EXAMPLE)]
+
+
+class QueryByExamples(_Described):
+    """Recommend: what is like some and unlike others, none of which is found itself."""
+
+    positive: list[Example] = Field(min_length=1)
+    negative: list[Example] = Field([])
+
+
+_BY_FIELD: dict[str, type[_Described]] = {
+    "id": QueryById,
+    "samples": QueryBySamples,
+    "positive": QueryByExamples,
+    "negative": QueryByExamples,
+}
 
 
 def _queries(value: object) -> object:
@@ -34,19 +96,34 @@ def _queries(value: object) -> object:
         return value
     if not isinstance(value, list) or not value:
         raise ValueError('a list of queries is needed, each a sample or {"id": ...}')
-    parsed: list[object] = []
-    for position, query in enumerate(value):
-        if isinstance(query, dict):
-            place = ("queries", position)
-            if "id" in query:
-                parsed.append(validate(QueryById, query, at=place))
-            else:
-                parsed.append(validate(QueryBySample, query, at=place).sample)
-        elif isinstance(query, (str, list, Upload)):
-            parsed.append(query)
-        else:
-            raise ValueError('a query is a vector, an image, {"id": ...} or {"sample": ...}')
-    return parsed
+    return [_query(position, query) for position, query in enumerate(value)]
+
+
+def _query(position: int, query: object) -> object:
+    if isinstance(query, dict):
+        model = next((model for name, model in _BY_FIELD.items() if name in query), QueryBySample)
+        return validate(model, query, at=("queries", position))
+    if isinstance(query, (str, list, Upload)):
+        return query
+    raise ValueError('a query is a vector, an image, {"id": ...} or {"sample": ...}')
+
+
+def _object(title: str, fields: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": title,
+        "properties": {
+            **fields,
+            "identity": {"type": "string", "minLength": 1, "maxLength": 256},
+            "metadata": {"type": "object"},
+        },
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _several(items: dict[str, Any], least: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": least}
 
 
 Queries = Annotated[
@@ -60,13 +137,14 @@ Queries = Annotated[
                 "anyOf": [
                     {"type": "array", "items": {"type": "number"}, "minItems": 1, "title": "Vector"},
                     {"type": "string", "minLength": 1, "title": "Image"},
-                    {
-                        "type": "object",
-                        "title": "QueryById",
-                        "properties": {"id": {"type": "string"}},
-                        "required": ["id"],
-                        "additionalProperties": False,
-                    },
+                    _object("QueryById", {"id": {"type": "string"}}, "id"),
+                    _object("QueryBySample", {"sample": SAMPLE_SCHEMA}, "sample"),
+                    _object("QueryBySamples", {"samples": _several(SAMPLE_SCHEMA, 1)}, "samples"),
+                    _object(
+                        "QueryByExamples",
+                        {"positive": _several(_EXAMPLE, 1), "negative": _several(_EXAMPLE, 0)},
+                        "positive",
+                    ),
                 ]
             },
         }
@@ -74,11 +152,35 @@ Queries = Annotated[
 ]
 
 
+class RerankRequest(RequestBody):
+    """k-reciprocal re-ranking of the nearest items: what has the same neighbours as the query moves up."""
+
+    method: Literal["k_reciprocal"]
+    top: int = Field(100, ge=1, le=MAX_RERANKED, description="How many of the nearest; k at least.")
+    k1: int = Field(20, ge=1, le=MAX_RERANKED, description="Neighbours that must be mutual.")
+    k2: int = Field(6, ge=1, le=MAX_RERANKED, description="Neighbours over which is averaged.")
+    weight: float = Field(0.3, ge=0, le=1, description="Of the distance itself (the paper's lambda).")
+
+    def options(self) -> Rerank:
+        """Return them as the gallery takes them."""
+        return Rerank(self.top, self.k1, self.k2, self.weight)
+
+
 class SearchRequest(RequestBody):
     """What to look for, and among what."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"queries": [[0, 1.2]], "k": 1, "group_by": "identity"}]}
+        json_schema_extra={
+            "examples": [
+                {"queries": [[0, 1.2]], "k": 1, "group_by": "identity"},
+                {
+                    "queries": [{"samples": [[0, 1], [0, 1.5]], "metadata": {"camera": "c1"}}],
+                    "exclude_same": ["camera"],
+                },
+                {"queries": [{"positive": [{"id": "a1"}], "negative": [[5, 6]]}]},
+                {"queries": [{"id": "a1"}], "rerank": {"method": "k_reciprocal", "top": 50}},
+            ]
+        }
     )
 
     queries: Queries
@@ -95,6 +197,13 @@ class SearchRequest(RequestBody):
     exact: bool = Field(
         False, description="Compare with every item; what an index picks may miss one of a hundred."
     )
+    exclude_same: list[Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        max_length=16,
+        description="Fields: no item that shares all of them with the query is found; where the query has "
+        "an identity, none of that identity that shares them.",
+    )
+    rerank: RerankRequest | None = Field(None, description="Not with inner_product or group_by.")
 
 
 class MatchAnswer(Answer):
@@ -103,6 +212,7 @@ class MatchAnswer(Answer):
     id: str
     identity: str | None
     distance: float
+    rerank_distance: float | None = Field(None, description="Re-ranked, 0 to 1: the order is by it.")
     metadata: dict[str, Any] | None = None
     vector: list[float] | None = None
 
@@ -125,3 +235,4 @@ class SearchAnswer(Answer):
 
     metric: str
     results: list[SearchResult]
+    rerank_ms: float | None = Field(None, description="Milliseconds of the re-ranking, beside the search.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from service.errors import InvalidFieldsError
 from service.gallery.filters import Filter
 
-__all__ = ["NOTHING", "LeftOut", "Rerank"]
+__all__ = ["MAX_RERANKED", "NOTHING", "LeftOut", "Rerank"]
 
 MAX_RERANKED = 1_000  # the time grows with its square
 

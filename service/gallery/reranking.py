@@ -43,7 +43,7 @@ def search_reranked(
     if options.group_by is not None:
         raise _refused("goes by the neighbours of items, of which group_by keeps few: use one of the two")
     wider = replace(options, k=max(options.k, wanted.top), with_vector=True)
-    found = target.search(queries, wider, left_out=left_out)
+    found = target.search(queries, wider, left_out=left_out) if len(queries) else []
     began = time.perf_counter()
     ordered = [
         _reordered(query, matches, metric, options, wanted)

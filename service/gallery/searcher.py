@@ -11,6 +11,7 @@ import numpy as np
 
 from service.errors import NotReadyError, OverloadedError
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
+from service.gallery.options import LeftOut
 
 __all__ = ["Searcher"]
 
@@ -26,7 +27,7 @@ class _Request:
     collection: Collection
     queries: Vectors
     options: SearchOptions
-    leave_out: Sequence[str | None]
+    left_out: Sequence[LeftOut]
     loop: asyncio.AbstractEventLoop
     answer: "asyncio.Future[Found]"
 
@@ -66,7 +67,7 @@ class Searcher:
         collection: Collection,
         queries: Vectors,
         options: SearchOptions,
-        leave_out: Sequence[str | None],
+        left_out: Sequence[LeftOut],
     ) -> Found:
         """Return what `Collection.search` does, and raise what it raises.
 
@@ -75,7 +76,7 @@ class Searcher:
             NotReadyError: it is closed.
         """
         loop = asyncio.get_running_loop()
-        request = _Request(collection, queries, options, leave_out, loop, loop.create_future())
+        request = _Request(collection, queries, options, left_out, loop, loop.create_future())
         with self._changed:
             if self._closed:
                 raise NotReadyError("The gallery is closed.")
@@ -139,10 +140,10 @@ class Searcher:
 def _together(batch: list[_Request]) -> "list[Found | Exception]":
     first = batch[0]
     if len(batch) == 1:
-        return [first.collection.search(first.queries, first.options, leave_out=first.leave_out)]
+        return [first.collection.search(first.queries, first.options, left_out=first.left_out)]
     queries = np.concatenate([request.queries for request in batch])
-    leave_out = [one for request in batch for one in request.leave_out]
-    found = iter(first.collection.search(queries, first.options, leave_out=leave_out))
+    left_out = [one for request in batch for one in request.left_out]
+    found = iter(first.collection.search(queries, first.options, left_out=left_out))
     return [[next(found) for _ in request.queries] for request in batch]
 
 
