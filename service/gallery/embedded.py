@@ -23,6 +23,7 @@ from service.gallery.collection import (
     Vectors,
     Written,
 )
+from service.gallery.commits import Change, Commits, merged
 from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.grouping import Groups
@@ -46,10 +47,11 @@ _UNDISTURBED_TRIES = 3  # of a search, before it waits for a writer's turn
 class EmbeddedCollection:
     """Keeps `Collection` with SQLite and FAISS, in one folder.
 
-    A write prepares the next index, commits the record, and only then swaps the index: whatever fails leaves
-    both as they were. A search waits for nobody. It reads the record and the index one after the other, and
-    a label names one version of an item for ever; so where a write came between, a label is missing on one
-    side, and the search is done again, at last in a writer's turn. Its answer is always that of one moment.
+    Writes that wait at the same time share a commit. It prepares the next index, commits the record, and only
+    then swaps the index: whatever fails leaves both as they were. A search waits for nobody. It reads the
+    record and the index one after the other, and a label names one version of an item for ever; so where a
+    write came between, a label is missing on one side, and the search is done again, at last in a writer's
+    turn. Its answer is always that of one moment.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class EmbeddedCollection:
         """
         self._folder, self._written = folder, written
         self._write_turn = threading.Lock()
+        self._commits = Commits(self._commit)
         self._record = Record(folder / RECORD_FILE)
         self._sources = Sources(self._record, Passing(self._record), Groups(self._record))
         try:
@@ -131,11 +134,11 @@ class EmbeddedCollection:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; see `Collection`."""
         possible = {item_id for item_id in ids if name_problem(item_id) is None}
-        return self._delete(lambda writer: writer.delete(possible))
+        return self._delete(lambda writer: writer.delete(possible), rows=len(possible))
 
     def delete_where(self, condition: Filter) -> int:
         """Delete the items that pass the filter; see `Collection`."""
-        return self._delete(lambda writer: writer.delete_where(condition))
+        return self._delete(lambda writer: writer.delete_where(condition), rows=1)
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
@@ -258,23 +261,27 @@ class EmbeddedCollection:
     def _replace(self, rows: Sequence[Row]) -> set[str]:
         """Write rows and return the ids that were there before."""
         vectors = np.stack([row.vector for row in rows])
-        with self._write_turn:
-            with self._record.writing() as writer:
-                replaced = writer.replace(rows)
-                removed = list(replaced.before.values())
-                index = self._index.changed(removed=removed, labels=replaced.labels, vectors=vectors)
-            self._index = index
-        self._written()
-        return set(replaced.before)
 
-    def _delete(self, delete: Callable[[RecordWriter], list[int]]) -> int:
+        def replace(writer: RecordWriter) -> Change:
+            replaced = writer.replace(rows)
+            removed = list(replaced.before.values())
+            return Change(removed, replaced.labels, vectors, frozenset(replaced.before))
+
+        change = self._commits.write(replace, rows=len(rows))
+        self._written()
+        return set(change.before)
+
+    def _delete(self, delete: Callable[[RecordWriter], list[int]], *, rows: int) -> int:
+        change = self._commits.write(lambda writer: Change(delete(writer)), rows=rows)
+        self._written()
+        return len(change.removed)
+
+    def _commit(self, write: Callable[[RecordWriter], list[Change]]) -> None:
         with self._write_turn:
             with self._record.writing() as writer:
-                removed = delete(writer)
-                index = self._index.without(removed)
+                removed, labels, vectors = merged(write(writer), self.config.dimension)
+                index = self._index.changed(removed=removed, labels=labels, vectors=vectors)
             self._index = index
-        self._written()
-        return len(removed)
 
 
 def _label_of(cursor: str) -> int:

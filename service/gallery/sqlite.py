@@ -9,7 +9,7 @@ from typing import Literal
 
 from service.errors import CollectionDroppedError, NotReadyError, StorageError
 
-__all__ = ["Database"]
+__all__ = ["Database", "is_refusal", "savepoint"]
 
 
 class Database:
@@ -152,9 +152,28 @@ class Database:
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.Error as error:
-            if _kind(error) == "ERROR":
+            if not is_refusal(error):
                 raise
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
+
+
+@contextlib.contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """Undo what the block did, and only that, where it raises; the transaction goes on."""
+    connection.execute("SAVEPOINT one")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # some refusals of the disk have ended it already
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+        raise
+    connection.execute("RELEASE one")
+
+
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Return whether the disk or the file is the cause, and not the statement."""
+    return _kind(error) != "ERROR"
 
 
 def _rolled_back(connection: sqlite3.Connection) -> bool:

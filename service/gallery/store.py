@@ -20,7 +20,7 @@ from service.gallery.filters import Filter
 from service.gallery.label_reads import Labels, Members, Passed, labels_of, members, passed
 from service.gallery.pictures import picture_statements, read_picture, write_pictures
 from service.gallery.remembered import RememberedNames
-from service.gallery.sqlite import Database
+from service.gallery.sqlite import Database, savepoint
 
 __all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
 
@@ -245,9 +245,12 @@ class RecordWriter:
         self, connection: sqlite3.Connection, fields: Mapping[str, Column], columns: Mapping[str, Column]
     ) -> None:
         self._connection = connection
-        self._fields = fields
-        self._columns = columns
+        self._fields, self._columns = fields, columns
         self.removed: list[int] = []
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block that is undone alone where it raises."""
+        return savepoint(self._connection)
 
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
         """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
@@ -261,9 +264,7 @@ class RecordWriter:
             f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
             (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
         )
-        kept = [
-            (label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture is not None
-        ]
+        kept = [(label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture]
         if kept:
             write_pictures(self._connection, kept)
         self._count(len(rows))
