@@ -29,6 +29,7 @@ from service.api import (
     embeddings,
     encoders,
     health,
+    identities,
     item_reading,
     items,
     losses,
@@ -129,6 +130,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         collections,
         items,  # whose /delete comes before any id
         item_reading,
+        identities,
         decisions,
         health,
         metrics,

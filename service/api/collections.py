@@ -174,6 +174,7 @@ def _describe(collection: Collection) -> dict[str, Any]:
         "quality": dict(config.quality),
         "keep_images": config.keep_images,
         "index": _index(stats.index),
+        "erasing": stats.erasing,
         "items": stats.items,
         "disk_bytes": stats.disk_bytes,
         "memory_bytes": stats.memory_bytes,

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.gallery_schemas import CollectionRequest, DeleteItemsRequest, ItemsRequest
+from service.api.identities import MergeRequest
 from service.api.numeric_schemas import BatchLossRequest, DistancesRequest, TripletLossRequest
 from service.api.problems import Problem
 from service.api.schemas import EmbeddingsRequest, HostRequest, VerifyRequest
@@ -31,6 +32,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     DistancesRequest,
     EmbeddingsRequest,
     ItemsRequest,
+    MergeRequest,
     Problem,
     SearchRequest,
     TripletLossRequest,

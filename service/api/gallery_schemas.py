@@ -134,6 +134,7 @@ class CollectionAnswer(Answer):
     quality: dict[str, float]
     keep_images: bool
     index: IndexState
+    erasing: bool = Field(description="Whether files may still hold something of an erased identity.")
     items: int
     disk_bytes: int
     memory_bytes: int

@@ -166,9 +166,8 @@ async def resolve(
         raise _located(at(0).rpartition("/")[0], message, ShapeError)
     pictures = [sample for sample in listed if is_image(sample)]
     if not pictures and look.faces is None:
-        if sum(len(cast("list[object]", one)) for one in listed if hasattr(one, "__len__")) <= _FEW:
-            return _rows(listed, at)
-        return await to_thread.run_sync(_rows, listed, at)
+        few = sum(len(cast("list[object]", one)) for one in listed if hasattr(one, "__len__")) <= _FEW
+        return _rows(listed, at) if few else await to_thread.run_sync(_rows, listed, at)
     embedded = iter(await _embed_all(request, pictures, encoder, look))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]

@@ -12,7 +12,8 @@ from models.faces import LIMITS
 from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
-from service.gallery.indexing import IndexStats, IndexType, wrong_options
+from service.gallery.identities import Erased, Identity, IdentityPage
+from service.gallery.indexing import CollectionStats, IndexType, wrong_options
 from service.gallery.options import LeftOut
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "Collection",
     "CollectionConfig",
     "CollectionMetric",
-    "CollectionStats",
     "Match",
     "NewItem",
     "Page",
@@ -184,16 +184,6 @@ class Match:
     rerank_distance: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionStats:
-    """How a collection stands: items, its bytes on disk and in memory, and its index."""
-
-    items: int
-    disk_bytes: int
-    memory_bytes: int
-    index: IndexStats
-
-
 class Collection(Protocol):
     """A set of items that can be written, read and searched. Thread-safe; every call may block.
 
@@ -238,11 +228,7 @@ class Collection(Protocol):
         """Return one item, or None."""
 
     def picture(self, item_id: str) -> bytes | None:
-        """Return the small picture that was kept of an item, a JPEG, or None.
-
-        Raises:
-            StorageError: it is damaged.
-        """
+        """Return the small JPEG that was kept of an item, or None; StorageError where it is damaged."""
 
     def page(
         self,
@@ -273,6 +259,29 @@ class Collection(Protocol):
             NonFiniteError: a query holds NaN or infinity; its `row` says which.
             DomainError: a query is a zero vector, and the metric is cosine; likewise.
             FilterError: a filter compares a declared field with a value of another type.
+        """
+
+    def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
+        """Return up to `limit` identities after `cursor`, in the order of their names."""
+
+    def identity(self, name: str) -> Identity | None:
+        """Return an identity, or None where no item has it."""
+
+    def erase(self, name: str) -> Erased:
+        """Delete an identity's items, and whatever any file holds of them.
+
+        Where a file cannot be written over at once, because it is being made or read, that follows in the
+        background, and `stats().erasing` says so until then. Raises StorageError as `delete_where` does.
+        """
+
+    def merge(self, name: str, into: str) -> int:
+        """Give the items of an identity to another, and return how many there were.
+
+        They keep their ids, pictures and metadata, and come last in the order of writing.
+
+        Raises:
+            RequestError: no identity can be called `into`.
+            StorageError: the disk refused; nothing was changed.
         """
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:

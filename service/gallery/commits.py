@@ -11,8 +11,9 @@ from typing import TypeAlias
 import numpy as np
 
 from service.gallery.collection import Vectors
+from service.gallery.label_reads import Labels
+from service.gallery.record_writer import RecordWriter
 from service.gallery.sqlite import is_refusal
-from service.gallery.store import Labels, RecordWriter
 
 __all__ = ["Change", "Commits", "Operation", "merged"]
 
@@ -87,6 +88,8 @@ class Commits:
             try:
                 while not waiting.outcome.done():
                     self._commit_some()
+                    with self._changed:
+                        self._changed.notify_all()
             finally:
                 with self._changed:
                     self._leading = False

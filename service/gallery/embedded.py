@@ -5,16 +5,12 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from models.errors import DomainError, NonFiniteError
-from service.errors import DimensionMismatchError, RequestError
+from service.errors import RequestError
 from service.gallery.collection import (
-    ANOTHER_REJECTED,
     CollectionConfig,
-    CollectionStats,
     Match,
     NewItem,
     Page,
@@ -24,17 +20,23 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.commits import Change, Commits, merged
-from service.gallery.filters import Filter
+from service.gallery.erasing import Eraser
+from service.gallery.filters import Filter, OneOf
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.grouping import Groups
+from service.gallery.identities import Erased, Identity, IdentityPage
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
-from service.gallery.items import ItemRejectedError, name_problem, prepare
+from service.gallery.indexing import CollectionStats
+from service.gallery.items import name_problem
 from service.gallery.options import LeftOut
 from service.gallery.passing import Passing
+from service.gallery.record_writer import RecordWriter
 from service.gallery.schema import Row
+from service.gallery.searchable import refuse_unsearchable
 from service.gallery.searching import Sources, search
-from service.gallery.store import Record, RecordWriter
+from service.gallery.store import Record
+from service.gallery.upserts import latest, prepared_rows, written
 
 __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 
@@ -61,7 +63,7 @@ class EmbeddedCollection:
         faiss_threads: int = 1,
         memory_bytes: int = AMPLE_BYTES,
         sync: Sync = sync_folder,
-        written: Callable[[], None] = lambda: None,
+        noted: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the collection in a folder; the folder's name is its own.
 
@@ -70,13 +72,14 @@ class EmbeddedCollection:
             faiss_threads: how many threads one search may use.
             memory_bytes: that its index may take before `auto` saves some.
             sync: puts a folder's entries on the disk; tests let it fail.
-            written: called after each write, by whoever wrote.
+            noted: called after each write, by whoever wrote.
 
         Raises:
             StorageError: its record is missing, damaged, or of a newer version of this program.
         """
-        self._folder, self._written = folder, written
+        self._folder, self._noted = folder, noted
         self._write_turn = threading.Lock()
+        self._sealing = threading.Lock()
         self._commits = Commits(self._commit)
         self._record = Record(folder / RECORD_FILE)
         self._sources = Sources(self._record, Passing(self._record), Groups(self._record))
@@ -86,6 +89,7 @@ class EmbeddedCollection:
             )
             with refusals(folder):
                 self._index = self._home.load(self._record.labels(), self._record.scan)
+            self._eraser = Eraser(self._record, self._sealing, self._wipe_index)
         except BaseException:
             self._record.close()
             raise
@@ -105,31 +109,16 @@ class EmbeddedCollection:
         """Return what it was created for."""
         return self._record.config
 
+    @property
+    def erasing(self) -> bool:
+        """Return whether files may still hold something of what was erased."""
+        return self._eraser.busy
+
     def upsert(self, items: Sequence[NewItem], *, all_or_none: bool = False) -> list[Written]:
         """Write items by id, in order; see `Collection`."""
-        prepared = [self._prepared(item) for item in items]
-        if all_or_none and any(isinstance(row, Written) for row in prepared):
-            return [
-                row
-                if isinstance(row, Written)
-                else Written(item.id, item.identity, "rejected", ANOTHER_REJECTED)
-                for item, row in zip(items, prepared, strict=True)
-            ]
-        latest: dict[str, Row] = {}
-        for row in prepared:
-            if isinstance(row, Row):
-                latest.pop(row.id, None)  # an id that comes again takes its later place in the order
-                latest[row.id] = row
-        known = self._replace(list(latest.values())) if latest else set()
-        written: list[Written] = []
-        for row in prepared:
-            if isinstance(row, Row):
-                status: Literal["created", "replaced"] = "replaced" if row.id in known else "created"
-                written.append(Written(row.id, row.identity, status))
-                known.add(row.id)
-            else:
-                written.append(row)
-        return written
+        prepared = prepared_rows(items, self.config, all_or_none=all_or_none)
+        rows = latest(prepared)
+        return written(prepared, self._replace(rows) if rows else set())
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; see `Collection`."""
@@ -168,12 +157,49 @@ class EmbeddedCollection:
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
-        self._refuse_unsearchable(queries)
+        refuse_unsearchable(queries, self.config, self.name)
+        self._record.refuse_if_closed()  # names may be remembered
         for _ in range(_UNDISTURBED_TRIES):
             with contextlib.suppress(StaleLabelsError):
                 return search(self._sources, self._index, queries, options, left_out)
         with self._write_turn:
             return search(self._sources, self._index, queries, options, left_out)
+
+    def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
+        """Return up to `limit` identities after `cursor`; see `Collection`."""
+        found = self._record.identities(after=cursor or "", limit=limit + 1)
+        return IdentityPage(found[:limit], found[limit - 1].name if len(found) > limit else None)
+
+    def identity(self, name: str) -> Identity | None:
+        """Return an identity, or None."""
+        return None if name_problem(name) else self._record.identity(name)
+
+    def erase(self, name: str) -> Erased:
+        """Delete an identity's items, from every file too; see `Collection`."""
+
+        def delete(writer: RecordWriter) -> list[int]:
+            labels = writer.delete_where(OneOf("identity", (name,)))
+            if labels:
+                self._eraser.begin(writer)
+            return labels
+
+        deleted = 0 if name_problem(name) else self._delete(delete, rows=1)
+        return Erased(deleted, erased=self._eraser.wipe() if deleted else True)
+
+    def merge(self, name: str, into: str) -> int:
+        """Give the items of an identity to another; see `Collection`."""
+        if problem := name_problem(into):
+            raise RequestError(f"The identity {problem}.")
+        if name == into or name_problem(name):
+            return 0
+
+        def move(writer: RecordWriter) -> Change:
+            moved = writer.move(name, into, self.config)
+            return Change(moved.before, moved.labels, moved.vectors)
+
+        change = self._commits.write(move, rows=1)
+        self._noted()
+        return len(change.labels)
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random; see `Collection`."""
@@ -189,7 +215,9 @@ class EmbeddedCollection:
             disk_bytes = bytes_in(self._folder)
         self._record.refuse_if_closed()  # asked last: up to here its files were its own
         memory_bytes = index.memory_bytes + self._sources.memory_bytes
-        return CollectionStats(len(index), disk_bytes, memory_bytes, self._home.stats(index))
+        return CollectionStats(
+            len(index), disk_bytes, memory_bytes, self._home.stats(index), erasing=self.erasing
+        )
 
     def seal(self, *, threads: int = 1, stop: threading.Event | None = None, idle: bool = False) -> bool:
         """Write a snapshot if it is time, search by it from then on, and return whether it was.
@@ -205,14 +233,22 @@ class EmbeddedCollection:
             Stopped: it was told to stop.
             StorageError: the disk refused; all is as it was.
         """
+        try:
+            with self._sealing:
+                return self._seal_if_due(threads, stop or threading.Event(), idle=idle)
+        finally:
+            if self._eraser.busy:
+                self._eraser.wipe()
+
+    def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:
         began_with = self._index
         if not self._home.due(began_with, idle=idle):
             return False
         with refusals(self._folder):
-            snapshot, sealed = self._home.seal(began_with, threads=threads, stop=stop or threading.Event())
+            snapshot, rows = self._home.seal(began_with, threads=threads, stop=stop)
             with self._write_turn:
                 self._record.refuse_if_closed()
-                self._index = self._index.with_sealed(sealed)
+                self._index = self._index.with_sealed(rows)
                 self._home.settle(snapshot)
         return True
 
@@ -230,34 +266,6 @@ class EmbeddedCollection:
             self._record.close(dropped=True)
             return len(self._index)
 
-    def _refuse_unsearchable(self, queries: Vectors) -> None:
-        if queries.shape[1] != self.config.dimension:
-            raise DimensionMismatchError(
-                f"The queries have {queries.shape[1]} numbers; {self.name!r} takes {self.config.dimension}.",
-                expected=self.config.dimension,
-                got=queries.shape[1],
-                argument="queries",
-            )
-        finite = np.isfinite(queries).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise NonFiniteError(
-                f"Query {row} holds NaN or infinity; every number must be finite.",
-                argument="queries",
-                row=row,
-            )
-        if self.config.metric == "cosine" and not (directed := queries.any(axis=1)).all():
-            row = int(np.argmin(directed))
-            raise DomainError(
-                f"Query {row} is zero and has no direction, which cosine needs.", argument="queries", row=row
-            )
-
-    def _prepared(self, item: NewItem) -> Row | Written:
-        try:
-            return prepare(item, self.config)
-        except ItemRejectedError as error:
-            return Written(item.id, item.identity, "rejected", str(error))
-
     def _replace(self, rows: Sequence[Row]) -> set[str]:
         """Write rows and return the ids that were there before."""
         vectors = np.stack([row.vector for row in rows])
@@ -268,13 +276,17 @@ class EmbeddedCollection:
             return Change(removed, replaced.labels, vectors, frozenset(replaced.before))
 
         change = self._commits.write(replace, rows=len(rows))
-        self._written()
+        self._noted()
         return set(change.before)
 
     def _delete(self, delete: Callable[[RecordWriter], list[int]], *, rows: int) -> int:
         change = self._commits.write(lambda writer: Change(delete(writer)), rows=rows)
-        self._written()
+        self._noted()
         return len(change.removed)
+
+    def _wipe_index(self) -> None:
+        with refusals(self._folder), self._write_turn:
+            self._index = self._home.wipe(self._index)
 
     def _commit(self, write: Callable[[RecordWriter], list[Change]]) -> None:
         with self._write_turn:

@@ -182,7 +182,7 @@ class Gallery:
             faiss_threads=self._faiss_threads,
             memory_bytes=self._memory_bytes,
             sync=self._sync,
-            written=self._note_write,
+            noted=self._note_write,
         )
 
     def _present(self) -> Iterable[EmbeddedCollection]:

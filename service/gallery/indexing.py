@@ -1,10 +1,10 @@
-"""What an index may be asked to be, and how one stands."""
+"""What an index may be asked to be, and how one and its collection stand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["INDEX_OPTIONS", "IndexStats", "IndexType", "wrong_options"]
+__all__ = ["INDEX_OPTIONS", "CollectionStats", "IndexStats", "IndexType", "wrong_options"]
 
 IndexType: TypeAlias = Literal["auto", "flat", "hnsw", "ivf"]
 
@@ -70,3 +70,22 @@ class IndexStats:
     snapshot_s: float | None
     build_s: float | None
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """How a collection stands.
+
+    Attributes:
+        items: how many.
+        disk_bytes: of its files.
+        memory_bytes: of its index, and of what is remembered.
+        index: how that stands.
+        erasing: whether files may still hold what was erased; see `Collection.erase`.
+    """
+
+    items: int
+    disk_bytes: int
+    memory_bytes: int
+    index: IndexStats
+    erasing: bool = False

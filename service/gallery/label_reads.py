@@ -2,14 +2,14 @@
 # ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-__all__ = ["Labels", "Members", "Passed", "labels_of", "members", "passed"]
+__all__ = ["Labels", "Members", "Passed", "json_list", "labels_of", "members", "passed"]
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Parameters: TypeAlias = Sequence[str | int | float]
@@ -80,3 +80,8 @@ def _rows(connection: sqlite3.Connection, up_to: int) -> int:
 def _column(connection: sqlite3.Connection, name: str, rows: str, parameters: Parameters = ()) -> Labels:
     (text,) = connection.execute(f"SELECT json_group_array({name}) FROM {rows}", parameters).fetchone()
     return np.array(orjson.loads(text), dtype=np.int64)
+
+
+def json_list(values: Iterable[int] | Iterable[str]) -> str:
+    """Return values as JSON, one parameter however many they are."""
+    return orjson.dumps(list(values)).decode()

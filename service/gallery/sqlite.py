@@ -79,6 +79,17 @@ class Database:
                     self._writer = None
                 raise
 
+    def checkpoint(self) -> bool:
+        """Bring what is in the write-ahead log into the file, and empty it; return whether that was possible.
+
+        What was deleted is then in neither, for it was written over. Waits some seconds for readers.
+        """
+        with self._write_turn, self._refusals():
+            self.refuse_if_closed()
+            writer = self._writer = self._writer or self._connect_writer()
+            (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
     def close(self, *, dropped: bool = False) -> None:
         """Wait for the readers and the writer, and close. Closing twice is fine.
 

@@ -3,9 +3,7 @@
 
 import contextlib
 import sqlite3
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +15,19 @@ from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
-from service.gallery.label_reads import Labels, Members, Passed, labels_of, members, passed
-from service.gallery.pictures import picture_statements, read_picture, write_pictures
+from service.gallery.identities import Identity
+from service.gallery.identity_rows import identities, identity
+from service.gallery.label_reads import Labels, Members, Passed, json_list, labels_of, members, passed
+from service.gallery.pictures import picture_statements, read_picture
+from service.gallery.record_writer import RecordWriter
 from service.gallery.remembered import RememberedNames
-from service.gallery.sqlite import Database, savepoint
+from service.gallery.sqlite import Database
 
-__all__ = ["Labels", "Record", "RecordWriter", "Replaced"]
+__all__ = ["Labels", "Record"]
 
 _CHUNK_ROWS = 4096
 
 _BUILT_IN_COLUMNS = {name: Column(name, "keyword") for name in BUILT_IN_FIELDS}
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """What writing rows did: their labels in order, and the label that each replaced id had before."""
-
-    labels: list[int]
-    before: dict[str, int]
 
 
 class Record:
@@ -151,7 +144,9 @@ class Record:
     def labels_named(self, ids: Iterable[str]) -> Labels:
         """Return the labels of the rows of some ids, in no order."""
         with self._database.reading() as connection:
-            return labels_of(connection, "items WHERE id IN (SELECT value FROM json_each(?))", [_json(ids)])
+            return labels_of(
+                connection, "items WHERE id IN (SELECT value FROM json_each(?))", [json_list(ids)]
+            )
 
     def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
         """Return id and identity of each label that is there, or was there when it was last asked for."""
@@ -164,7 +159,7 @@ class Record:
             (found,) = connection.execute(
                 "SELECT json_group_array(json_array(label, id, identity)) FROM items "
                 "WHERE label IN (SELECT value FROM json_each(?))",
-                [_json(wanted - known.keys())],
+                [json_list(wanted - known.keys())],
             ).fetchone()
         read = {label: (name, identity) for label, name, identity in orjson.loads(found)}
         self._names.learn(read)
@@ -176,7 +171,7 @@ class Record:
             rows = connection.execute(
                 f"SELECT {schema.item_columns(with_vector=with_vector)} FROM items "
                 "WHERE label IN (SELECT value FROM json_each(?))",
-                [_json(labels)],
+                [json_list(labels)],
             )
             return {row[0]: schema.stored_item(row) for row in rows}
 
@@ -206,6 +201,40 @@ class Record:
                 {"label": label, "identity": identity, "limit": limit},
             )
             return [(row[0], schema.stored_item(row)) for row in rows]
+
+    def identities(self, *, after: str, limit: int) -> list[Identity]:
+        """Return up to `limit` identities after a name, in the order of their names."""
+        with self._database.reading() as connection:
+            return identities(connection, after=after, limit=limit)
+
+    def identity(self, name: str) -> Identity | None:
+        """Return an identity, or None where no item has it."""
+        with self._database.reading() as connection:
+            return identity(connection, name)
+
+    def checkpoint(self) -> bool:
+        """Bring all into the one file; see `Database.checkpoint`."""
+        return self._database.checkpoint()
+
+    def wipe(self) -> bool:
+        """Leave nothing in the files of what was deleted; return whether nobody's reading was in the way.
+
+        What is deleted SQLite writes over, but where entries of an index move between its pages copies of
+        them stay behind: so the indexes are made anew.
+        """
+        with self._database.writing() as connection:
+            connection.execute("REINDEX")
+        return self._database.checkpoint()
+
+    def unwiped(self) -> bool:
+        """Return whether something was erased, and it is not known that the files hold nothing of it."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT 1 FROM meta WHERE key = 'unwiped'").fetchone() is not None
+
+    def note_wiped(self) -> None:
+        """Note that they hold nothing of it."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM meta WHERE key = 'unwiped'")
 
     def close(self, *, dropped: bool = False) -> None:
         """Wait for whoever is reading or writing, and close; `dropped` says why to those who come later."""
@@ -238,68 +267,6 @@ class Record:
             connection.execute(f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items LIMIT 0")
 
 
-class RecordWriter:
-    """The changes of one transaction."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, fields: Mapping[str, Column], columns: Mapping[str, Column]
-    ) -> None:
-        self._connection = connection
-        self._fields, self._columns = fields, columns
-        self.removed: list[int] = []
-
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Return a block that is undone alone where it raises."""
-        return savepoint(self._connection)
-
-    def replace(self, rows: Sequence[schema.Row]) -> Replaced:
-        """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
-        before = self._labels([row.id for row in rows])
-        self._delete(before.values())
-        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
-        labels = list(range(last + 1, last + 1 + len(rows)))
-        created_us = time.time_ns() // 1000
-        names = schema.all_columns(self._fields)
-        self._connection.executemany(
-            f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-            (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
-        )
-        kept = [(label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture]
-        if kept:
-            write_pictures(self._connection, kept)
-        self._count(len(rows))
-        return Replaced(labels, before)
-
-    def delete(self, ids: Iterable[str]) -> list[int]:
-        """Delete the rows of these ids and return the labels they had."""
-        labels = list(self._labels(ids).values())
-        self._delete(labels)
-        return labels
-
-    def delete_where(self, condition: Filter) -> list[int]:
-        """Delete the rows that pass and return the labels they had."""
-        sql, parameters = filter_sql(condition, self._columns)
-        rows = self._connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
-        labels = [label for (label,) in rows]
-        self._delete(labels)
-        return labels
-
-    def _labels(self, ids: Iterable[str]) -> dict[str, int]:
-        return dict(
-            self._connection.execute(
-                "SELECT id, label FROM items WHERE id IN (SELECT value FROM json_each(?))", [_json(ids)]
-            )
-        )
-
-    def _delete(self, labels: Collection[int]) -> None:
-        self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
-        self.removed += labels
-        self._count(-len(labels))
-
-    def _count(self, change: int) -> None:
-        self._connection.execute("UPDATE meta SET value = value + ? WHERE key = 'items'", [change])
-
-
 @contextlib.contextmanager
 def _other_schemas(path: Path) -> Iterator[None]:
     """Raise it as damage where a statement does not fit the file while it is opened."""
@@ -309,8 +276,3 @@ def _other_schemas(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{path}: {error}. The file is damaged or not a collection's: restore it from a backup."
         ) from error
-
-
-def _json(values: Iterable[int] | Iterable[str]) -> str:
-    """Return values as JSON, one parameter however many they are."""
-    return orjson.dumps(list(values)).decode()

@@ -78,6 +78,7 @@ class Upkeep:
                 break
             began = time.monotonic()
             try:
+                refused |= collection.erasing
                 with contextlib.suppress(Stopped, CollectionDroppedError, NotReadyError):
                     if collection.seal(threads=self._threads, stop=self._stop, idle=idle):
                         _logger.info("sealed %s in %.1f s", collection.name, time.monotonic() - began)

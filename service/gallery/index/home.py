@@ -101,8 +101,8 @@ class IndexHome:
         self._current, self._problem = snapshot, None
         self._snapshots.remove_others(snapshot.folder)
 
-    def erase(self, index: Index, labels: Integers) -> Index:
-        """Return the index when no file holds the rows of labels any more that it does not hold itself.
+    def wipe(self, index: Index) -> Index:
+        """Return the index once no file holds a dead row of it.
 
         Raises:
             OSError: the disk refused.
@@ -110,8 +110,8 @@ class IndexHome:
         sealed, current = index.sealed, self._current
         if sealed is None or current is None:
             return index
-        positions = np.flatnonzero(np.isin(sealed.rows.labels, labels))
-        if not len(positions) or self._snapshots.erase(current, positions):
+        dead = np.flatnonzero(~sealed.rows.alive)
+        if not len(dead) or self._snapshots.erase(current, dead):
             return index
         self._current = None
         self._snapshots.remove_others(None)

@@ -13,7 +13,8 @@ from service.errors import StorageError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.commits import Change, Commits, Operation, merged
 from service.gallery.items import prepare
-from service.gallery.store import Record, RecordWriter
+from service.gallery.record_writer import RecordWriter
+from service.gallery.store import Record
 from tests.service.gallery.conftest import MakeCollection, MakeItem
 
 CONFIG = CollectionConfig(dimension=2, metric="euclidean")

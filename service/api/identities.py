@@ -1,0 +1,129 @@
+"""Identities: listed, described, erased, merged."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import ConfigDict, Field
+
+from service.api.gallery_schemas import CollectionName
+from service.api.problems import PROBLEM_RESPONSES
+from service.api.schemas import Answer, RequestBody
+from service.api.state import ServicesDep
+from service.api.wire import accepts, body
+from service.errors import NotFoundError
+from service.gallery.identities import Identity
+
+__all__ = ["MergeRequest", "router"]
+
+router = APIRouter(
+    prefix="/v1/collections/{collection}/identities", tags=["identities"], responses=PROBLEM_RESPONSES
+)
+
+IdentityName = Annotated[str, Path(min_length=1, max_length=256, description="The identity's name.")]
+
+
+class IdentityAnswer(Answer):
+    """An identity: its items, and when the first and the last of them were written."""
+
+    identity: str
+    items: int
+    first_written: datetime
+    last_written: datetime
+
+
+class IdentitiesPage(Answer):
+    """Some identities by name, and the cursor of the next ones (null at the end)."""
+
+    identities: list[IdentityAnswer]
+    cursor: str | None
+
+
+class ErasedAnswer(Answer):
+    """How many items were deleted, and whether no file holds anything of them any more."""
+
+    deleted: int
+    erased: bool = Field(description="false: that follows; the collection is `erasing` until then.")
+
+
+class MergeRequest(RequestBody):
+    """Whose the items are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"into": "b"}]})
+
+    into: str = Field(min_length=1, max_length=256, description="The identity that they belong to.")
+
+
+class MergedAnswer(Answer):
+    """Whose the items are now, and how many were given to it."""
+
+    identity: str
+    merged: int
+
+
+@router.get("", response_model=IdentitiesPage)
+async def list_identities(
+    collection: CollectionName,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(description="The last page's cursor.")] = None,
+) -> dict[str, Any]:
+    """List identities in the order of their names, page by page."""
+    found = await services.store(
+        lambda: services.gallery.get(collection).identities(limit=limit, cursor=cursor or None)
+    )
+    return {"identities": [_described(one) for one in found.identities], "cursor": found.cursor}
+
+
+@router.get("/{identity}", response_model=IdentityAnswer)
+async def get_identity(
+    collection: CollectionName, identity: IdentityName, services: ServicesDep
+) -> dict[str, Any]:
+    """Describe one identity; its items are at `.../items?identity=`."""
+    found = await services.store(lambda: services.gallery.get(collection).identity(identity))
+    if found is None:
+        raise _no_identity(collection, identity)
+    return _described(found)
+
+
+@router.delete("/{identity}", response_model=ErasedAnswer)
+async def erase_identity(
+    collection: CollectionName, identity: IdentityName, services: ServicesDep
+) -> dict[str, Any]:
+    """Delete all items of an identity, and whatever any file holds of them."""
+    erased = await services.store(lambda: services.gallery.get(collection).erase(identity))
+    if not erased.deleted:
+        raise _no_identity(collection, identity)
+    return {"deleted": erased.deleted, "erased": erased.erased}
+
+
+@router.post("/{identity}/merge", response_model=MergedAnswer, openapi_extra=accepts(MergeRequest))
+async def merge_identity(
+    collection: CollectionName,
+    identity: IdentityName,
+    wanted: Annotated[MergeRequest, Depends(body(MergeRequest))],
+    services: ServicesDep,
+) -> dict[str, Any]:
+    """Give all items of an identity to another, which need not be there yet; done again it gives none."""
+
+    def merge() -> int:
+        return services.gallery.get(collection).merge(identity, wanted.into)
+
+    return {"identity": wanted.into, "merged": await services.store(merge)}
+
+
+def _described(found: Identity) -> dict[str, Any]:
+    return {
+        "identity": found.name,
+        "items": found.items,
+        "first_written": _time(found.first_us),
+        "last_written": _time(found.last_us),
+    }
+
+
+def _time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC)
+
+
+def _no_identity(collection: str, identity: str) -> NotFoundError:
+    return NotFoundError(f"The collection {collection!r} has no identity {identity!r}.")

@@ -1,0 +1,52 @@
+"""Erasing: what was deleted leaves no trace in any file, now or as soon as that can be."""
+
+import threading
+from collections.abc import Callable
+
+from service.gallery.record_writer import RecordWriter
+from service.gallery.store import Record
+
+__all__ = ["Eraser"]
+
+
+class Eraser:
+    """Remembers that something is to be erased, in the record too, until no file holds anything of it."""
+
+    def __init__(self, record: Record, sealing: threading.Lock, wipe_index: Callable[[], None]) -> None:
+        """Go on with what the process before did not come to.
+
+        Args:
+            record: of the collection.
+            sealing: held while a snapshot is made, which may hold what is erased.
+            wipe_index: leaves nothing of what is dead in the files of the index.
+        """
+        self._record, self._sealing, self._wipe_index = record, sealing, wipe_index
+        self._wanted = int(record.unwiped())
+
+    @property
+    def busy(self) -> bool:
+        """Return whether files may still hold something."""
+        return self._wanted > 0
+
+    def begin(self, writer: RecordWriter) -> None:
+        """Note, in the transaction that deletes, that it is to be erased."""
+        writer.note_unwiped()
+        self._wanted += 1
+
+    def wipe(self) -> bool:
+        """Leave nothing of what is dead in any file; return whether that could be done at once.
+
+        Raises:
+            StorageError: the disk refused; to be done again.
+        """
+        if not self._sealing.acquire(blocking=False):
+            return False  # whoever makes the snapshot wipes when that is done
+        try:
+            wanted = self._wanted
+            self._wipe_index()
+            if self._record.wipe() and self._wanted == wanted:  # or somebody has erased something meanwhile
+                self._record.note_wiped()
+                self._wanted = 0
+        finally:
+            self._sealing.release()
+        return not self._wanted

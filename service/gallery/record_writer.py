@@ -1,0 +1,109 @@
+"""The changes of one transaction of a record."""
+# ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.gallery import schema
+from service.gallery.collection import CollectionConfig
+from service.gallery.filter_sql import Column, filter_sql
+from service.gallery.filters import Filter
+from service.gallery.identity_rows import Moved, moved
+from service.gallery.label_reads import json_list
+from service.gallery.pictures import write_pictures
+from service.gallery.sqlite import savepoint
+
+__all__ = ["RecordWriter", "Replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What writing rows did: their labels in order, and the label that each replaced id had before."""
+
+    labels: list[int]
+    before: dict[str, int]
+
+
+class RecordWriter:
+    """The changes of one transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, fields: Mapping[str, Column], columns: Mapping[str, Column]
+    ) -> None:
+        self._connection = connection
+        self._fields, self._columns = fields, columns
+        self.removed: list[int] = []
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block that is undone alone where it raises."""
+        return savepoint(self._connection)
+
+    def replace(self, rows: Sequence[schema.Row]) -> Replaced:
+        """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
+        before = self._labels([row.id for row in rows])
+        self._delete(before.values())
+        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        labels = list(range(last + 1, last + 1 + len(rows)))
+        created_us = time.time_ns() // 1000
+        names = schema.all_columns(self._fields)
+        self._connection.executemany(
+            f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
+        )
+        kept = [
+            (label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture is not None
+        ]
+        if kept:
+            write_pictures(self._connection, kept)
+        self._count(len(rows))
+        return Replaced(labels, before)
+
+    def delete(self, ids: Iterable[str]) -> list[int]:
+        """Delete the rows of these ids and return the labels they had."""
+        labels = list(self._labels(ids).values())
+        self._delete(labels)
+        return labels
+
+    def delete_where(self, condition: Filter) -> list[int]:
+        """Delete the rows that pass and return the labels they had."""
+        sql, parameters = filter_sql(condition, self._columns)
+        rows = self._connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
+        labels = [label for (label,) in rows]
+        self._delete(labels)
+        return labels
+
+    def note_unwiped(self) -> None:
+        """Note that files may hold something of what is deleted, until `Record.note_wiped`."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('unwiped', 1)")
+
+    def move(self, name: str, into: str, config: CollectionConfig) -> Moved:
+        """Give an identity's rows to another, under new labels."""
+        rows = moved(
+            self._connection,
+            name,
+            into,
+            fields=self._fields,
+            dimension=config.dimension,
+            pictures=config.keep_images,
+        )
+        self._delete(rows.before)
+        self._count(len(rows.labels))
+        return rows
+
+    def _labels(self, ids: Iterable[str]) -> dict[str, int]:
+        return dict(
+            self._connection.execute(
+                "SELECT id, label FROM items WHERE id IN (SELECT value FROM json_each(?))", [json_list(ids)]
+            )
+        )
+
+    def _delete(self, labels: Collection[int]) -> None:
+        self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
+        self.removed += labels
+        self._count(-len(labels))
+
+    def _count(self, change: int) -> None:
+        self._connection.execute("UPDATE meta SET value = value + ? WHERE key = 'items'", [change])

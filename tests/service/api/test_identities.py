@@ -1,0 +1,50 @@
+"""Identities over HTTP."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.service.api.wires import assert_problem
+
+IDENTITIES = "/v1/collections/c/identities"
+
+
+@pytest.fixture
+def filled(client: TestClient) -> TestClient:
+    client.put("/v1/collections/c", json={"dimension": 2})
+    items = [
+        {"id": f"{name}{n}", "identity": name, "vector": [n, ord(name)]} for name in "abc" for n in range(3)
+    ]
+    client.post("/v1/collections/c/items", json={"items": items})
+    return client
+
+
+def test_identities_are_listed_and_described(filled: TestClient) -> None:
+    page = filled.get(IDENTITIES, params={"limit": 2}).json()
+    assert [(one["identity"], one["items"]) for one in page["identities"]] == [("a", 3), ("b", 3)]
+    rest = filled.get(IDENTITIES, params={"limit": 2, "cursor": page["cursor"]}).json()
+    assert ([one["identity"] for one in rest["identities"]], rest["cursor"]) == (["c"], None)
+    one = filled.get(f"{IDENTITIES}/b").json()
+    assert (one["identity"], one["items"]) == ("b", 3)
+    assert one["first_written"] <= one["last_written"]
+    assert_problem(filled.get(f"{IDENTITIES}/d"), 404, "not-found", "'d'")
+
+
+def test_an_erased_identity_is_gone_and_nothing_else(filled: TestClient) -> None:
+    assert filled.delete(f"{IDENTITIES}/b").json() == {"deleted": 3, "erased": True}
+    assert_problem(filled.delete(f"{IDENTITIES}/b"), 404, "not-found", "'b'")
+    described = filled.get("/v1/collections/c").json()
+    assert (described["items"], described["erasing"]) == (6, False)
+    found = filled.post("/v1/collections/c/search", json={"queries": [[1, ord("b")]], "k": 9}).json()
+    assert {match["identity"] for match in found["results"][0]["matches"]} == {"a", "c"}
+
+
+def test_two_that_are_one_are_merged(filled: TestClient) -> None:
+    merge = f"{IDENTITIES}/b/merge"
+    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 3}
+    assert filled.get(f"{IDENTITIES}/a").json()["items"] == 6
+    assert filled.get("/v1/collections/c/items/b1").json()["identity"] == "a"
+    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 0}
+    same = filled.post(f"{IDENTITIES}/a/merge", json={"into": "a"})
+    assert same.json() == {"identity": "a", "merged": 0}
+    assert_problem(filled.post(f"{IDENTITIES}/a/merge", json={"into": "x/y"}), 400, "bad-request", "identity")
+    assert_problem(filled.post(f"{IDENTITIES}/a/merge", json={}), 422, "invalid-fields", "into")
