@@ -35,6 +35,7 @@ from service.api import (
     losses,
     metrics,
     problems,
+    recall,
     search,
 )
 from service.api.middleware import RequestMiddleware
@@ -131,6 +132,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         items,  # whose /delete comes before any id
         item_reading,
         identities,
+        recall,
         decisions,
         health,
         metrics,

@@ -16,6 +16,7 @@ from service.api.gallery_schemas import CollectionRequest, DeleteItemsRequest, I
 from service.api.identities import MergeRequest
 from service.api.numeric_schemas import BatchLossRequest, DistancesRequest, TripletLossRequest
 from service.api.problems import Problem
+from service.api.recall_schemas import RecallRequest
 from service.api.schemas import EmbeddingsRequest, HostRequest, VerifyRequest
 from service.api.search_schemas import SearchRequest
 
@@ -35,6 +36,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     MergeRequest,
     Problem,
     SearchRequest,
+    RecallRequest,
     TripletLossRequest,
     HostRequest,
     VerifyRequest,

@@ -50,10 +50,8 @@ class EmbeddedCollection:
     """Keeps `Collection` with SQLite and FAISS, in one folder.
 
     Writes that wait at the same time share a commit. It prepares the next index, commits the record, and only
-    then swaps the index: whatever fails leaves both as they were. A search waits for nobody. It reads the
-    record and the index one after the other, and a label names one version of an item for ever; so where a
-    write came between, a label is missing on one side, and the search is done again, at last in a writer's
-    turn. Its answer is always that of one moment.
+    then swaps the index: whatever fails leaves both as they were. A search waits for nobody. Where a write
+    came between its reading the index and the record, it is done again, at last in a writer's turn.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ def run_examples(client: TestClient) -> None:
         for path, method, operation in operations(document)
         if "requestBody" in operation
     }
-    order = ["put", "/items", "/merge", "/search", "/delete"]  # made, filled, searched, emptied
+    order = ["put", "/items", "/merge", "/search", "/recall", "/delete"]  # made, filled, searched, emptied
 
     def step(key: tuple[str, str]) -> int:
         return next((n for n, part in enumerate(order) if part in (key[0], key[1][-len(part) :])), -1)

@@ -44,11 +44,10 @@ def filled(client: TestClient, metric: str) -> TestClient:
     return fill(client, metric=metric, fields={"camera": "keyword"})
 
 
-def unit(given: Any, metric: str) -> np.ndarray[Any, Any]:
-    rows: np.ndarray[Any, Any] = np.asarray(given, dtype=float)
-    if metric == "cosine":
-        rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows
+def unit(rows: Any, metric: str) -> np.ndarray[Any, Any]:
+    rows = np.asarray(rows, dtype=float)
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / lengths if metric == "cosine" else rows)
 
 
 def ranked(query: Any, metric: str, *, without: Set[int] = frozenset()) -> list[int]:
