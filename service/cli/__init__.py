@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from models.errors import InterruptedWorkError, LookalikeError
+from service.cli.backups import backup, restore_backup
 from service.cli.encoders import draw, encoder
 from service.cli.evaluation import evaluate
 from service.cli.exporting import export_items
@@ -48,5 +49,17 @@ def main() -> None:
     """Embedding similarity over REST: who is this, how sure are you, and what else looks like it?"""
 
 
-for _command in (serve, encoder, train, evaluate, draw, distances, losses, import_items, export_items):
+for _command in (
+    serve,
+    encoder,
+    train,
+    evaluate,
+    draw,
+    distances,
+    losses,
+    import_items,
+    export_items,
+    backup,
+    restore_backup,
+):
     main.add_command(_command)

@@ -22,9 +22,10 @@ from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
 from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
 from service.gallery.upkeep import Upkeep
 
-__all__ = ["Gallery"]
+__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery", "lock"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+COLLECTIONS_FOLDER = "collections"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Gallery:
         Raises:
             StorageError: another process uses the directory, or a collection cannot be opened.
         """
-        self._folder = data_dir / "collections"
+        self._folder = data_dir / COLLECTIONS_FOLDER
         self._faiss_threads = faiss_threads
         self._memory_bytes = memory_bytes
         self._sync = sync
@@ -66,7 +67,7 @@ class Gallery:
         with refusals(data_dir):
             make_folder(self._folder, sync)
             sync(data_dir)  # also where a start before this one made it, and was killed
-            self._lock_file = _lock(data_dir / "lock")
+            self._lock_file = lock(data_dir / "lock")
         try:
             self._remove_leftovers()
             self._open_all()
@@ -92,7 +93,7 @@ class Gallery:
             ConflictError: it exists with another configuration.
             StorageError: the disk refused; there is no new collection.
         """
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise RequestError(
                 f"{name[:80]!r} cannot name a collection; use 1 to 64 letters, digits, '_', '.' or '-', "
                 "the first a letter or digit."
@@ -156,7 +157,7 @@ class Gallery:
             self._collections.clear()
 
     def _open_all(self) -> None:
-        names = sorted(path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
+        names = sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
         for i, name in enumerate(names, start=1):
             began = time.monotonic()
             collection = self._collections[name] = self._open(name)
@@ -255,8 +256,12 @@ def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
         )
 
 
-def _lock(path: Path) -> int:
-    """Return a descriptor that locks the file against every other process until it is closed."""
+def lock(path: Path) -> int:
+    """Return a descriptor that locks the file against every other process until it is closed.
+
+    Raises:
+        StorageError: another one has locked it.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,43 @@
+"""`lookalike backup` and `restore`: a data directory copied while it is written to, and put back."""
+
+from pathlib import Path
+
+import click
+
+__all__ = ["backup", "restore_backup"]
+
+
+@click.command()
+@click.argument("data_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path))
+def backup(data_dir: Path, out: Path) -> None:
+    """Copy the collections of DATA_DIR into the new folder OUT, while a server uses them or not.
+
+    Each collection is as it was at one moment. Run it where the data directory is: in the server's container,
+    say.
+    """
+    from service.gallery.backups import back_up  # noqa: PLC0415 - as in serve
+
+    kept = back_up(data_dir, out, told=_told)
+    click.echo(f"Wrote {out}: {_summary(kept.collections, kept.items, kept.bytes)}.")
+
+
+@click.command(name="restore")
+@click.argument(
+    "backup_folder", metavar="BACKUP", type=click.Path(path_type=Path, exists=True, file_okay=False)
+)
+@click.argument("data_dir", type=click.Path(path_type=Path))
+def restore_backup(backup_folder: Path, data_dir: Path) -> None:
+    """Put the collections of BACKUP into DATA_DIR, which must have none; its hashes are checked before."""
+    from service.gallery.backups import restore  # noqa: PLC0415 - as in serve
+
+    kept = restore(backup_folder, data_dir, told=_told)
+    click.echo(f"Restored into {data_dir}: {_summary(kept.collections, kept.items, kept.bytes)}.")
+
+
+def _told(name: str, number: int, count: int) -> None:
+    click.echo(f"{name} ({number} of {count})", err=True)
+
+
+def _summary(collections: int, items: int, size: int) -> str:
+    return f"{collections:,} collections, {items:,} items, {size / 2**20:,.1f} MiB"

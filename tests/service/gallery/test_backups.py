@@ -1,0 +1,119 @@
+"""Backups: of one moment while it is written to, checked, and put back whole or not at all."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import ConflictError, NotFoundError, StorageError
+from service.gallery.backups import back_up, restore
+from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
+from service.gallery.gallery import Gallery
+
+CONFIG = CollectionConfig(dimension=4, metric="euclidean", keep_images=True)
+
+
+def batch(number: int) -> list[NewItem]:
+    rows = np.random.default_rng(number).standard_normal((10, 4)).astype(np.float32)
+    return [NewItem(f"{number}-{i}", f"p{number}", row, {"n": number}, b"jpeg") for i, row in enumerate(rows)]
+
+
+def quiet(name: str, number: int, count: int) -> None:
+    assert 1 <= number <= count, name
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    with Gallery(tmp_path / "data") as gallery:
+        for name in ("people", "cars"):
+            made, _ = gallery.create(name, CONFIG)
+            for number in range(3):
+                made.upsert(batch(number))
+    return tmp_path / "data"
+
+
+def test_a_restored_gallery_answers_as_the_one_that_was_backed_up(data_dir: Path, tmp_path: Path) -> None:
+    kept = back_up(data_dir, tmp_path / "backup", told=quiet)
+    assert (kept.collections, kept.items) == (2, 60)
+    assert restore(tmp_path / "backup", tmp_path / "new" / "data", told=quiet) == kept
+    queries = np.random.default_rng(9).standard_normal((20, 4)).astype(np.float32)
+    with Gallery(data_dir) as before, Gallery(tmp_path / "new" / "data") as after:
+        assert [one.name for one in after.list()] == ["cars", "people"]
+        for name in ("people", "cars"):
+            old, new = before.get(name), after.get(name)
+            assert new.config == old.config
+            assert new.search(queries, SearchOptions(k=30, with_metadata=True)) == old.search(
+                queries, SearchOptions(k=30, with_metadata=True)
+            )
+            assert new.picture("1-3") == b"jpeg"
+
+
+def test_a_backup_under_load_is_of_one_moment_and_has_all_that_was_acknowledged(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    acknowledged: list[int] = []
+    enough, stop = threading.Event(), threading.Event()
+    with Gallery(data_dir) as gallery:
+        people = gallery.get("people")
+
+        def write() -> None:
+            number = 100
+            while not stop.is_set():
+                people.upsert(batch(number))
+                acknowledged.append(number)
+                if len(acknowledged) >= 20:
+                    enough.set()
+                number += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert enough.wait(30)
+        before = list(acknowledged)
+        back_up(data_dir, tmp_path / "backup", told=quiet)
+        stop.set()
+        writer.join()
+    restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+    with Gallery(tmp_path / "new") as restored:
+        again = restored.get("people")
+        held = {one.name: one.items for one in again.identities(limit=1000).identities}
+    assert {f"p{number}" for number in before} <= held.keys()
+    assert set(held.values()) == {10}  # no write by halves
+    assert len(held) <= 3 + len(acknowledged) + 1
+
+
+def test_a_damaged_backup_is_refused_by_name_and_nothing_is_restored(data_dir: Path, tmp_path: Path) -> None:
+    back_up(data_dir, tmp_path / "backup", told=quiet)
+    record = tmp_path / "backup" / "collections" / "cars" / "record.sqlite3"
+    data = bytearray(record.read_bytes())
+    data[len(data) // 2] ^= 1
+    record.write_bytes(data)
+    with pytest.raises(StorageError, match="damaged or missing: cars"):
+        restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+    assert not (tmp_path / "new" / "collections").exists()
+    (tmp_path / "backup" / "manifest.json").write_text("{")
+    with pytest.raises(StorageError, match=r"manifest\.json is damaged"):
+        restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+
+
+def test_nothing_is_written_over(data_dir: Path, tmp_path: Path) -> None:
+    back_up(data_dir, tmp_path / "backup", told=quiet)
+    with pytest.raises(ConflictError, match="there already"):
+        back_up(data_dir, tmp_path / "backup", told=quiet)
+    with pytest.raises(ConflictError, match="has collections already"):
+        restore(tmp_path / "backup", data_dir, told=quiet)
+    with pytest.raises(NotFoundError, match="no collections"):
+        back_up(tmp_path / "backup" / "collections", tmp_path / "other", told=quiet)
+    with pytest.raises(NotFoundError, match="is no backup"):
+        restore(data_dir, tmp_path / "new", told=quiet)
+    with Gallery(tmp_path / "used"), pytest.raises(StorageError, match="in use"):
+        restore(tmp_path / "backup", tmp_path / "used", told=quiet)
+    assert not list(tmp_path.glob("**/.unfinished-*"))
+
+
+def test_a_damaged_record_is_not_backed_up(data_dir: Path, tmp_path: Path) -> None:
+    record = data_dir / "collections" / "cars" / "record.sqlite3"
+    record.write_bytes(record.read_bytes()[:5000])
+    with pytest.raises(StorageError, match="cars"):
+        back_up(data_dir, tmp_path / "backup", told=quiet)
+    assert not (tmp_path / "backup").exists()
