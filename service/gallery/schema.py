@@ -4,11 +4,13 @@ import dataclasses
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
+from service.errors import StorageError
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.filter_sql import Column
 
@@ -16,11 +18,11 @@ __all__ = [
     "SCHEMA_VERSION",
     "Row",
     "all_columns",
+    "checked",
     "checksum",
     "config_from_json",
     "config_to_json",
     "field_columns",
-    "item_columns",
     "row_values",
     "statements",
     "stored_item",
@@ -85,15 +87,25 @@ def checksum(label: int, values: Sequence[Any]) -> int:
     return zlib.crc32(vector, zlib.crc32(repr((label, *texts)).encode()))
 
 
-def item_columns(*, with_vector: bool) -> str:
-    """Return the columns that `stored_item` reads."""
-    return "label, id, identity, metadata" + (", vector" if with_vector else "")
+def checked(values: Sequence[Any], path: Path) -> Sequence[Any]:
+    """Return a whole row, as `all_columns` has it, that is as it was written.
+
+    Raises:
+        StorageError: it is not; with its id and label, and what to do.
+    """
+    label, expected, *others = values
+    if expected != checksum(label, others):
+        raise StorageError(
+            f"{path}: the item {others[0]!r} (label {label}) is damaged; delete it and enrol it again, or "
+            "restore the collection from a backup."
+        )
+    return values
 
 
-def stored_item(values: Sequence[Any]) -> StoredItem:
-    """Return the item that a row of `item_columns` holds."""
-    _, item_id, identity, metadata, *vector = values
-    floats = np.frombuffer(vector[0], dtype="<f4").astype(np.float32) if vector else None
+def stored_item(values: Sequence[Any], *, with_vector: bool) -> StoredItem:
+    """Return the item that a whole row holds."""
+    _, _, item_id, identity, metadata, *_, vector = values
+    floats = np.frombuffer(vector, dtype="<f4").astype(np.float32) if with_vector else None
     return StoredItem(item_id, identity, orjson.loads(metadata), floats)
 
 

@@ -3,8 +3,9 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -50,6 +51,7 @@ class Record:
                 self.config = self._read_config()
                 self._fields = schema.field_columns(self.config)
                 self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+                self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
                 self._check_columns()
             except BaseException:
                 self._database.close()
@@ -100,17 +102,11 @@ class Record:
         """
         count = 0
         with self._database.reading() as connection:
-            columns = ", ".join(schema.all_columns(self._fields))
-            rows = connection.execute(f"SELECT {columns} FROM items WHERE label > ? ORDER BY label", [after])
+            rows = connection.execute(f"{self._select} WHERE label > ? ORDER BY label", [after])
             while chunk := rows.fetchmany(_CHUNK_ROWS):
                 vectors = np.empty((len(chunk), self.config.dimension), dtype=np.float32)
-                for vector, (label, checksum, *values) in zip(vectors, chunk, strict=True):
-                    if checksum != schema.checksum(label, values) or len(values[-1]) != vector.nbytes:
-                        raise StorageError(
-                            f"{self._database.path}: the item {values[0]!r} (label {label}) is damaged; "
-                            "restore the collection from a backup."
-                        )
-                    vector[:] = np.frombuffer(values[-1], dtype="<f4")
+                for vector, row in zip(vectors, chunk, strict=True):
+                    vector[:] = np.frombuffer(self._checked(row)[-1], dtype="<f4")
                 count += len(chunk)
                 yield np.array([row[0] for row in chunk], dtype=np.int64), vectors
             (expected,) = connection.execute("SELECT value FROM meta WHERE key = 'items'").fetchone()
@@ -166,21 +162,18 @@ class Record:
         return known | read
 
     def items(self, labels: Iterable[int], *, with_vector: bool = False) -> dict[int, StoredItem]:
-        """Return the item of each label that is there."""
+        """Return the item of each label that is there; StorageError names one that is damaged."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {schema.item_columns(with_vector=with_vector)} FROM items "
-                "WHERE label IN (SELECT value FROM json_each(?))",
-                [json_list(labels)],
+                f"{self._select} WHERE label IN (SELECT value FROM json_each(?))", [json_list(labels)]
             )
-            return {row[0]: schema.stored_item(row) for row in rows}
+            return {row[0]: self._item(row, with_vector=with_vector) for row in rows}
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
-        """Return one item, or None."""
+        """Return one item, or None; StorageError where it is damaged."""
         with self._database.reading() as connection:
-            columns = schema.item_columns(with_vector=with_vector)
-            row = connection.execute(f"SELECT {columns} FROM items WHERE id = ?", [item_id]).fetchone()
-        return None if row is None else schema.stored_item(row)
+            row = connection.execute(f"{self._select} WHERE id = ?", [item_id]).fetchone()
+        return None if row is None else self._item(row, with_vector=with_vector)
 
     def picture(self, item_id: str) -> bytes | None:
         """Return the picture that was kept of an item, or None."""
@@ -196,11 +189,10 @@ class Record:
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {schema.item_columns(with_vector=with_vector)} FROM items "
-                f"WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
+                f"{self._select} WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
                 {"label": label, "identity": identity, "limit": limit},
             )
-            return [(row[0], schema.stored_item(row)) for row in rows]
+            return [(row[0], self._item(row, with_vector=with_vector)) for row in rows]
 
     def identities(self, *, after: str, limit: int) -> list[Identity]:
         """Return up to `limit` identities after a name, in the order of their names."""
@@ -244,6 +236,15 @@ class Record:
         """Raise what every call raises once it is closed; see `Database`."""
         self._database.refuse_if_closed()
 
+    def _checked(self, row: Sequence[Any]) -> Sequence[Any]:
+        row = schema.checked(row, self._database.path)
+        if len(row[-1]) != 4 * self.config.dimension:
+            raise StorageError(f"{self._database.path}: the item {row[2]!r} has a vector of another length.")
+        return row
+
+    def _item(self, row: Sequence[Any], *, with_vector: bool) -> StoredItem:
+        return schema.stored_item(self._checked(row), with_vector=with_vector)
+
     def _read_config(self) -> CollectionConfig:
         path = self._database.path
         with self._database.reading() as connection:
@@ -264,7 +265,7 @@ class Record:
     def _check_columns(self) -> None:
         """Let SQLite compile a statement that needs every column."""
         with self._database.reading() as connection:
-            connection.execute(f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items LIMIT 0")
+            connection.execute(f"{self._select} LIMIT 0")
 
 
 @contextlib.contextmanager

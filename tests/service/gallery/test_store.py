@@ -1,6 +1,7 @@
 """The record on disk: labels, damage, and files that are none of ours."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -179,4 +180,25 @@ def test_reader_sees_one_commit_while_another_is_written(path: Path) -> None:
     assert first.tolist() == [1, 2, 3]
     assert list(scan) == []
     assert [labels.tolist() for labels, _ in record.scan()] == [[1, 2, 3, 4]]
+    record.close()
+
+
+@pytest.mark.parametrize("statement", ["identity = 'ben'", "metadata = '{}'", "vector = x'000080BF00000040'"])
+def test_a_damaged_row_is_named_by_whoever_reads_it_and_the_others_are_read(
+    statement: str, path: Path
+) -> None:
+    change(path, f"UPDATE items SET {statement} WHERE id = 'b'")
+    record = Record(path)
+    label_a, label_b, label_c = record.labels().tolist()
+    damaged: list[Callable[[], object]] = [
+        lambda: record.get("b"),
+        lambda: record.items([label_a, label_b]),
+        lambda: record.after(0, limit=10, identity=None),
+    ]
+    for read in damaged:
+        with pytest.raises(StorageError, match=r"item 'b'.*damaged.*delete it.*backup"):
+            read()
+    assert record.get("a") is not None
+    assert record.items([label_a, label_c]).keys() == {label_a, label_c}
+    assert [label for label, _ in record.after(label_b, limit=10, identity=None)] == [label_c]
     record.close()
