@@ -113,13 +113,9 @@ class Target(ABC):
         """Return what `tune` may be given, from the least; empty where there is nothing to tune."""
         return EFFORTS
 
+    @abstractmethod
     def tune(self, running: Running, effort: int, vectors: Floats) -> None:
-        """Search with so much effort from now on.
-
-        Raises:
-            NotImplementedError: there is nothing to tune, and so `efforts` are none.
-        """
-        raise NotImplementedError
+        """Search with so much effort from now on."""
 
     @abstractmethod
     def found(self, running: Running, queries: Floats) -> list[list[int]]:

@@ -116,12 +116,6 @@ class Record:
                 "restore the collection from a backup."
             )
 
-    def labels_where(self, condition: Filter) -> Labels:
-        """Return the labels of the rows that pass, in no order; FilterError as `filter_sql` raises it."""
-        sql, parameters = filter_sql(condition, self._columns)
-        with self._database.reading() as connection:
-            return labels_of(connection, f"items WHERE {sql}", parameters)
-
     def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
         """Return what passes of the rows above one label and up to another; see `passed`.
 
