@@ -1,14 +1,13 @@
 """A collection on this machine: the record, the index that is a cache of it, and one lock for writers."""
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from service.errors import RequestError
+from service.errors import RequestError, StorageError
 from service.gallery.collection import (
     CollectionConfig,
     Match,
@@ -20,6 +19,7 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.commits import Change, Commits, merged
+from service.gallery.cursors import label_of
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter, OneOf
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
@@ -87,7 +87,9 @@ class EmbeddedCollection:
             )
             with refusals(folder):
                 self._index = self._home.load(self._record.labels(), self._record.scan)
-            self._eraser = Eraser(self._record, self._sealing, self._wipe_index)
+            self._eraser = Eraser(
+                self._record, sealing=self._sealing, write_turn=self._write_turn, wipe_index=self._wipe_index
+            )
         except BaseException:
             self._record.close()
             raise
@@ -144,7 +146,7 @@ class EmbeddedCollection:
         with_vector: bool = False,
     ) -> Page:
         """Return up to `limit` items after `cursor`; see `Collection`."""
-        after = 0 if cursor is None else _label_of(cursor)
+        after = 0 if cursor is None else label_of(cursor)
         if identity is not None and name_problem(identity):
             return Page([], None)
         rows = self._record.after(after, limit=limit + 1, identity=identity, with_vector=with_vector)
@@ -161,7 +163,10 @@ class EmbeddedCollection:
             with contextlib.suppress(StaleLabelsError):
                 return search(self._sources, self._index, queries, options, left_out)
         with self._write_turn:
-            return search(self._sources, self._index, queries, options, left_out)
+            try:
+                return search(self._sources, self._index, queries, options, left_out)
+            except StaleLabelsError as error:  # nobody writes now: rows are missing
+                raise StorageError(f"{self._folder}: {error} It is damaged; restore a backup.") from error
 
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`; see `Collection`."""
@@ -239,15 +244,15 @@ class EmbeddedCollection:
                 self._eraser.wipe()
 
     def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:
+        self._record.refuse_if_closed()
         began_with = self._index
         if not self._home.due(began_with, idle=idle):
             return False
         with refusals(self._folder):
             snapshot, rows = self._home.seal(began_with, threads=threads, stop=stop)
             with self._write_turn:
-                self._record.refuse_if_closed()
+                self._home.settle(snapshot, self._record.refuse_if_closed)
                 self._index = self._index.with_sealed(rows)
-                self._home.settle(snapshot)
         return True
 
     def close(self) -> None:
@@ -292,9 +297,3 @@ class EmbeddedCollection:
                 removed, labels, vectors = merged(write(writer), self.config.dimension)
                 index = self._index.changed(removed=removed, labels=labels, vectors=vectors)
             self._index = index
-
-
-def _label_of(cursor: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", cursor):
-        raise RequestError(f"{cursor[:40]!r} is no cursor; take the one that the last page gave.")
-    return int(cursor)

@@ -12,15 +12,24 @@ __all__ = ["Eraser"]
 class Eraser:
     """Remembers that something is to be erased, in the record too, until no file holds anything of it."""
 
-    def __init__(self, record: Record, sealing: threading.Lock, wipe_index: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        *,
+        sealing: threading.Lock,
+        write_turn: threading.Lock,
+        wipe_index: Callable[[], None],
+    ) -> None:
         """Go on with what the process before did not come to.
 
         Args:
             record: of the collection.
             sealing: held while a snapshot is made, which may hold what is erased.
+            write_turn: held by whoever commits.
             wipe_index: leaves nothing of what is dead in the files of the index.
         """
-        self._record, self._sealing, self._wipe_index = record, sealing, wipe_index
+        self._record, self._wipe_index = record, wipe_index
+        self._sealing, self._write_turn = sealing, write_turn
         self._wanted = int(record.unwiped())
 
     @property
@@ -44,9 +53,11 @@ class Eraser:
         try:
             wanted = self._wanted
             self._wipe_index()
-            if self._record.wipe() and self._wanted == wanted:  # or somebody has erased something meanwhile
-                self._record.note_wiped()
-                self._wanted = 0
+            if self._record.wipe():
+                with self._write_turn:
+                    if self._wanted == wanted:  # or somebody has erased something meanwhile
+                        self._record.note_wiped()
+                        self._wanted = 0
         finally:
             self._sealing.release()
         return not self._wanted

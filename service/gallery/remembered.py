@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TypeAlias
 
 __all__ = ["Name", "RememberedNames"]
@@ -32,9 +33,10 @@ class RememberedNames:
         """Remember names; the ones that were learnt first are forgotten for them."""
         with self._lock:
             self._names.update(names)
-            excess = len(self._names) - self._most
-            for label in list(self._names)[: max(0, excess)]:
-                del self._names[label]
+            if len(self._names) > self._most:  # a tenth at once: looking for the first ones takes time
+                excess = len(self._names) - self._most * 9 // 10
+                for label in list(islice(self._names, excess)):
+                    del self._names[label]
 
     def forget(self, labels: Iterable[int]) -> None:
         """Forget names, for good: their rows are gone."""

@@ -34,7 +34,9 @@ class _Request:
     def goes_with(self, other: "_Request") -> bool:
         """Return whether one search can answer both."""
         same = self.collection is other.collection and self.loop is other.loop
-        return same and self.options == other.options
+        if not same or self.options != other.options:
+            return False
+        return self.options.filter is None or repr(self.options) == repr(other.options)  # for 1 == True
 
 
 class Searcher:

@@ -96,8 +96,18 @@ class IndexHome:
         finally:
             self._progress = None
 
-    def settle(self, snapshot: Snapshot) -> None:
-        """Take note that the index has a snapshot's rows now, and remove the ones before."""
+    def settle(self, snapshot: Snapshot, refuse: Callable[[], None]) -> None:
+        """Take note that the index has a snapshot's rows now, and remove the ones before.
+
+        Args:
+            snapshot: that was made.
+            refuse: raises where the collection was dropped meanwhile; in its folder there may be another.
+        """
+        try:
+            refuse()
+        except BaseException:
+            shutil.rmtree(snapshot.folder, ignore_errors=True)
+            raise
         self._current, self._problem = snapshot, None
         self._snapshots.remove_others(snapshot.folder)
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from models.errors import LookalikeError
 from service.gallery.collection import CollectionMetric
-from service.gallery.folders import Sync, make_folder
+from service.gallery.folders import Sync
 from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
@@ -96,7 +96,9 @@ class Snapshots:
 
     def new_folder(self) -> Path:
         """Make a folder in which the next one is made."""
-        make_folder(self._home, self._sync)
+        if not self._home.is_dir():
+            self._home.mkdir()  # without parents: those of a collection that was dropped must not come back
+            self._sync(self._home.parent)
         return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._home))
 
     def keep(self, made: Path, snapshot: Snapshot, labels: Integers) -> Snapshot:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import StorageError
+from service.errors import CollectionDroppedError, StorageError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.gallery import Gallery
@@ -162,3 +162,17 @@ def test_a_gallery_seals_what_is_written_by_itself(tmp_path: Path) -> None:
         assert index.parameters["ef_search"] >= 10
     with Gallery(tmp_path) as gallery:
         assert gallery.get("people").stats().index.sealed == ROWS
+
+
+def test_a_dropped_collection_does_not_come_back_by_being_sealed(tmp_path: Path) -> None:
+    with Gallery(tmp_path) as gallery:
+        people, _ = gallery.create("people", CollectionConfig(dimension=DIMENSION, metric="cosine"))
+        assert isinstance(people, EmbeddedCollection)
+        people.upsert(items(0, ROWS))
+        gallery.drop("people")
+        with pytest.raises(CollectionDroppedError):
+            people.seal(idle=True)
+        with pytest.raises(OSError, match="No such file"):
+            people._home._snapshots.new_folder()
+        assert not (tmp_path / "collections" / "people").exists()
+    Gallery(tmp_path).close()

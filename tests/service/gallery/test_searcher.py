@@ -1,0 +1,89 @@
+"""Searches that wait together are answered together, each as if it were alone."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from models.errors import NonFiniteError
+from service.errors import NotReadyError, OverloadedError
+from service.gallery.collection import Collection, NewItem, SearchOptions
+from service.gallery.embedded import EmbeddedCollection
+from service.gallery.filters import parse_filter
+from service.gallery.options import NOTHING
+from service.gallery.searcher import Searcher
+from tests.service.gallery.conftest import MakeCollection
+
+ONE = np.ones((1, 2), np.float32)
+
+
+@pytest.fixture
+def filled(collection: MakeCollection) -> EmbeddedCollection:
+    made = collection(dimension=2)
+    rows = np.random.default_rng(0).standard_normal((60, 2)).astype(np.float32)
+    flags: Sequence[object] = (1, True, "1")
+    made.upsert([NewItem(f"i{n}", None, row, {"flag": flags[n % 3]}) for n, row in enumerate(rows)])
+    return made
+
+
+def together(made: EmbeddedCollection, *asked: tuple[Any, SearchOptions]) -> list[Any]:
+    """Ask all in one turn of the event loop, of one thread: what comes while it searches waits together."""
+
+    async def ask() -> list[Any]:
+        searcher = Searcher(threads=1, most_waiting=100)
+        target = cast("Collection", made)
+        try:
+            searches = [
+                searcher.search(target, queries, options, [NOTHING] * len(queries))
+                for queries, options in asked
+            ]
+            return await asyncio.gather(*searches, return_exceptions=True)
+        finally:
+            await asyncio.to_thread(searcher.close)
+
+    return asyncio.run(ask())
+
+
+def test_each_gets_its_own_answer(filled: EmbeddedCollection) -> None:
+    queries = np.random.default_rng(1).standard_normal((40, 2)).astype(np.float32)
+    kinds = [SearchOptions(k=3), SearchOptions(k=5), SearchOptions(k=3, max_distance=0.5)]
+    asked = [(queries[n : n + 1 + n % 3], kinds[n % 3]) for n in range(30)]
+    for (some, options), found in zip(asked, together(filled, *asked), strict=True):
+        assert found == filled.search(some, options)
+
+
+def test_filters_that_only_look_equal_are_not_confused(filled: EmbeddedCollection) -> None:
+    """In Python 1 == True."""
+    asked = [
+        (ONE, SearchOptions(k=60, filter=parse_filter({"flag": flag})))
+        for flag in (1, True, "1", True, 1) * 4
+    ]
+    for (some, options), found in zip(asked, together(filled, *asked), strict=True):
+        assert found == filled.search(some, options)
+        assert len(found[0]) == 20
+
+
+def test_one_that_cannot_be_searched_spoils_no_other(filled: EmbeddedCollection) -> None:
+    bad = np.array([[np.nan, 1]], np.float32)
+    options = SearchOptions(k=2)
+    found = together(
+        filled, (ONE, options), (bad, options), (np.ones((1, 3), np.float32), options), (ONE, options)
+    )
+    assert isinstance(found[1], NonFiniteError)
+    assert isinstance(found[2], Exception)
+    assert found[0] == found[3] == filled.search(ONE, options)
+
+
+def test_more_than_may_wait_are_refused_and_none_is_taken_after_the_end(filled: EmbeddedCollection) -> None:
+    async def ask() -> None:
+        searcher = Searcher(threads=1, most_waiting=0)
+        target = cast("Collection", filled)
+        with pytest.raises(OverloadedError, match="LOOKALIKE_MAX_WAITING_SEARCHES"):
+            await searcher.search(target, ONE, SearchOptions(), [NOTHING])
+        await asyncio.to_thread(searcher.close)
+        with pytest.raises(NotReadyError):
+            await searcher.search(target, ONE, SearchOptions(), [NOTHING])
+
+    asyncio.run(ask())
