@@ -23,7 +23,7 @@ OMNIGLOT := --val-split "" --network character_net --channels grey --size 64x64 
 	--description "Handwritten characters of any alphabet, dark on light; a residual network of 0.93 million parameters that centres and scales what is drawn." \
 	--intended-use "Telling drawn characters and symbols apart from one example each. Not for reading text, and not for identifying writers."
 
-.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-kill verify-machine bench-core bench-rest bench-reranking bench-retrieval bench-photographs bench-learning bench-serving bench-hosting bench-gallery train-encoders train-vehicle train-omniglot image check-image clean
+.PHONY: help setup serve test check lint types contracts format lock fuzz verify-data verify-flips verify-kill verify-machine bench-core bench-rest bench-reranking bench-retrieval bench-photographs bench-learning bench-serving bench-hosting bench-gallery train-encoders train-vehicle train-omniglot image check-image clean
 .DEFAULT_GOAL := help
 
 help: ## Say what the targets do
@@ -86,6 +86,9 @@ verify-data: setup ## Compare the server's answers on real pictures with a plain
 verify-kill: setup ## Kill the server twenty times and a writer two hundred times, and look for what they had answered
 	KILL_ROUNDS=20 $(BIN)/pytest tests/system/test_kill.py
 	KILL_ROUNDS=100 $(BIN)/pytest tests/service/gallery/test_durability.py
+
+verify-flips: setup ## Flip 600 bytes of a collection's files, one at a time, and ask it everything
+	FLIP_PLACES=600 $(BIN)/pytest tests/service/gallery/test_flips.py
 
 verify-machine: setup ## Any sequence of 2,000 and more calls on a collection, against brute force
 	MACHINE_EXAMPLES=80 MACHINE_STEPS=50 $(BIN)/pytest tests/service/gallery/test_state_machine.py

@@ -171,7 +171,12 @@ async def _start(
         if len(hosted.all()) < count:
             raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
     gallery = await to_thread.run_sync(
-        lambda: Gallery(settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes())
+        lambda: Gallery(
+            settings.data_dir,
+            faiss_threads=threads,
+            memory_bytes=granted_bytes(),
+            scrub_hours=settings.scrub_hours,
+        )
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
     searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)

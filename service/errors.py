@@ -22,6 +22,7 @@ models.errors.LookalikeError
     │   └── EncoderFailedError        the encoder hangs, broke off, or was closed
     ├── DeadlineError                 the client's deadline passed before the answer was there
     ├── StorageError                  the disk refused or holds something damaged
+    │   └── DamageError               a file holds what was not written
     └── UrlError                      a picture's URL that gives none; an ImageError too
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "BundleRefusedError",
     "CollectionDroppedError",
     "ConflictError",
+    "DamageError",
     "DeadlineError",
     "DimensionMismatchError",
     "EncoderFailedError",
@@ -163,6 +165,10 @@ class StorageError(ServiceError):
     """The disk refused, or holds something damaged; `retry_after_s` says when to come back."""
 
     retry_after_s = 5
+
+
+class DamageError(StorageError):
+    """A file holds what was not written, or no longer what was."""
 
 
 class UrlError(ServiceError, ImageError):

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     max_waiting_searches: Count = Field(
         1024, description="Most searches that may wait; more are answered 429."
     )
+    scrub_hours: float = Field(
+        24, ge=0, description="Hours from one check of all items' checksums to the next; 0 for none."
+    )
     max_k: Count = Field(10_000, description="Largest k of a search.")
     drain_s: int = Field(
         0,

@@ -22,7 +22,7 @@ from service.encoder import HostedEncoder
 from service.errors import CollectionDroppedError, NotFoundError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.gallery import Gallery
-from service.gallery.indexing import IndexStats
+from service.gallery.indexing import IndexStats, Integrity
 
 __all__ = ["router"]
 
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], responses=PRO
 @router.get("", response_model=CollectionsAnswer)
 async def list_collections(services: ServicesDep) -> dict[str, Any]:
     """Describe all collections, by name."""
-    return {"collections": await services.store(lambda: _describe_all(services.gallery))}
+    return await services.store(lambda: _describe_all(services.gallery))
 
 
 @router.put(
@@ -147,19 +147,28 @@ def _quality(wanted: CollectionRequest, hosted: HostedEncoder | None) -> dict[st
     return limits
 
 
-def _describe_all(gallery: Gallery) -> list[dict[str, Any]]:
+def _describe_all(gallery: Gallery) -> dict[str, Any]:
     described: list[dict[str, Any]] = []
     for collection in gallery.list():
         with contextlib.suppress(CollectionDroppedError):  # meanwhile: then it is not there to describe
             described.append(_describe(collection))
-    return described
+    unopened = [{"name": name, "detail": str(error)} for name, error in gallery.unopened().items()]
+    return {"collections": described, "unopened": unopened}
 
 
 def _index(stats: IndexStats) -> dict[str, Any]:
-    written = None if stats.snapshot_s is None else datetime.fromtimestamp(stats.snapshot_s, UTC)
     told = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
-    del told["snapshot_s"]
+    written = _time(told.pop("snapshot_s"))
     return {**told, "parameters": dict(stats.parameters), "last_snapshot": written}
+
+
+def _integrity(found: Integrity) -> dict[str, Any]:
+    told = dataclasses.asdict(found)
+    return {**told, "checked_at": _time(told.pop("checked_s"))}
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _describe(collection: Collection) -> dict[str, Any]:
@@ -174,6 +183,7 @@ def _describe(collection: Collection) -> dict[str, Any]:
         "quality": dict(config.quality),
         "keep_images": config.keep_images,
         "index": _index(stats.index),
+        "integrity": _integrity(stats.integrity),
         "erasing": stats.erasing,
         "items": stats.items,
         "disk_bytes": stats.disk_bytes,

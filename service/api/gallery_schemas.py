@@ -16,7 +16,7 @@ from pydantic import (
 )
 from torch import Tensor
 
-from service.api.index_schemas import IndexRequest, IndexState
+from service.api.index_schemas import IndexRequest, IndexState, IntegrityState, UnopenedCollection
 from service.api.item_rows import VectorRow, rows_of_form, rows_of_tensor
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
@@ -134,6 +134,7 @@ class CollectionAnswer(Answer):
     quality: dict[str, float]
     keep_images: bool
     index: IndexState
+    integrity: IntegrityState
     erasing: bool = Field(description="Whether files may still hold something of an erased identity.")
     items: int
     disk_bytes: int
@@ -144,6 +145,7 @@ class CollectionsAnswer(Answer):
     """All collections, by name."""
 
     collections: list[CollectionAnswer]
+    unopened: list[UnopenedCollection]
 
 
 class ItemBody(RequestBody):

@@ -1,4 +1,4 @@
-"""Requests and answers about the index of a collection."""
+"""Requests and answers about the index of a collection, and about what is stored."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from pydantic import Field
 from service.api.schemas import Answer, RequestBody
 from service.gallery.indexing import IndexType
 
-__all__ = ["IndexRequest", "IndexState"]
+__all__ = ["IndexRequest", "IndexState", "IntegrityState", "UnopenedCollection"]
 
 
 class IndexRequest(RequestBody):
@@ -49,3 +49,23 @@ class IndexState(Answer):
     last_snapshot: datetime | None
     build_s: float | None
     problem: str | None = Field(None, description="Why the last snapshot could not be written.")
+
+
+class IntegrityState(Answer):
+    """How what is stored stands beside its checksums: unchecked is what was not checked since the start."""
+
+    state: Literal["unchecked", "ok", "damaged"]
+    checked_at: datetime | None
+    rows_checked: int
+    damaged: list[str] = Field(
+        description="Ids of damaged items, or of items whose pictures are; 100 at most."
+    )
+    damaged_items: int = Field(description="How many there are.")
+    problem: str | None = Field(None, description="What is damaged, and what to do.")
+
+
+class UnopenedCollection(Answer):
+    """A collection that could not be opened when the server started; the others are served."""
+
+    name: str
+    detail: str = Field(description="Why, and what to do.")

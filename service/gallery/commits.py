@@ -29,12 +29,19 @@ class Change:
         labels: (N,) ascending, each above every label there was.
         vectors: (N, D) float32.
         before: the ids that were replaced.
+        forgotten: how many damaged rows, which have no label here, are no longer named.
     """
 
     removed: Sequence[int]
     labels: Sequence[int] = ()
     vectors: Vectors | None = None
     before: frozenset[str] = frozenset()
+    forgotten: int = 0
+
+    @property
+    def deleted(self) -> int:
+        """Return how many items are gone, where none came."""
+        return len(self.removed) + self.forgotten
 
 
 Operation: TypeAlias = Callable[[RecordWriter], Change]

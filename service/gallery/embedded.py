@@ -18,23 +18,25 @@ from service.gallery.collection import (
     Vectors,
     Written,
 )
-from service.gallery.commits import Change, Commits, merged
+from service.gallery.commits import Change, Commits, Operation, merged
 from service.gallery.cursors import label_of
 from service.gallery.erasing import Eraser
-from service.gallery.filters import Filter, OneOf
+from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
-from service.gallery.grouping import Groups
 from service.gallery.identities import Erased, Identity, IdentityPage
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
+from service.gallery.opening import opened
+from service.gallery.operations import deletion, deletion_where, erasure, merge, replacement
 from service.gallery.options import LeftOut
-from service.gallery.passing import Passing
 from service.gallery.record_writer import RecordWriter
 from service.gallery.schema import Row
+from service.gallery.scrub import Scrub
 from service.gallery.searchable import refuse_unsearchable
 from service.gallery.searching import Sources, search
+from service.gallery.sqlite import WAL_BYTES
 from service.gallery.store import Record
 from service.gallery.upserts import latest, prepared_rows, written
 
@@ -79,14 +81,16 @@ class EmbeddedCollection:
         self._write_turn = threading.Lock()
         self._sealing = threading.Lock()
         self._commits = Commits(self._commit)
-        self._record = Record(folder / RECORD_FILE)
-        self._sources = Sources(self._record, Passing(self._record), Groups(self._record))
+        parts = opened(
+            folder / RECORD_FILE,
+            lambda config: IndexHome(
+                folder, config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
+            ),
+        )
+        self._record, self._home, self._index = parts.record, parts.home, parts.index
+        self.scrub = Scrub(self._record, folder / RECORD_FILE, parts.findings, self._forget)
+        self._sources = Sources.of(self._record)
         try:
-            self._home = IndexHome(
-                folder, self.config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
-            )
-            with refusals(folder):
-                self._index = self._home.load(self._record.labels(), self._record.scan)
             self._eraser = Eraser(
                 self._record, sealing=self._sealing, write_turn=self._write_turn, wipe_index=self._wipe_index
             )
@@ -123,11 +127,11 @@ class EmbeddedCollection:
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; see `Collection`."""
         possible = {item_id for item_id in ids if name_problem(item_id) is None}
-        return self._delete(lambda writer: writer.delete(possible), rows=len(possible))
+        return self._delete(deletion(possible), rows=len(possible))
 
     def delete_where(self, condition: Filter) -> int:
         """Delete the items that pass the filter; see `Collection`."""
-        return self._delete(lambda writer: writer.delete_where(condition), rows=1)
+        return self._delete(deletion_where(condition), rows=1)
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
@@ -179,14 +183,7 @@ class EmbeddedCollection:
 
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, from every file too; see `Collection`."""
-
-        def delete(writer: RecordWriter) -> list[int]:
-            labels = writer.delete_where(OneOf("identity", (name,)))
-            if labels:
-                self._eraser.begin(writer)
-            return labels
-
-        deleted = 0 if name_problem(name) else self._delete(delete, rows=1)
+        deleted = 0 if name_problem(name) else self._delete(erasure(name, self._eraser), rows=1)
         return Erased(deleted, erased=self._eraser.wipe() if deleted else True)
 
     def merge(self, name: str, into: str) -> int:
@@ -195,12 +192,7 @@ class EmbeddedCollection:
             raise RequestError(f"The identity {problem}.")
         if name == into or name_problem(name):
             return 0
-
-        def move(writer: RecordWriter) -> Change:
-            moved = writer.move(name, into, self.config)
-            return Change(moved.before, moved.labels, moved.vectors)
-
-        change = self._commits.write(move, rows=1)
+        change = self._commits.write(merge(name, into, self.config), rows=1)
         self._noted()
         return len(change.labels)
 
@@ -219,7 +211,12 @@ class EmbeddedCollection:
         self._record.refuse_if_closed()  # asked last: up to here its files were its own
         memory_bytes = index.memory_bytes + self._sources.memory_bytes
         return CollectionStats(
-            len(index), disk_bytes, memory_bytes, self._home.stats(index), erasing=self.erasing
+            len(index),
+            disk_bytes,
+            memory_bytes,
+            self._home.stats(index),
+            self.scrub.integrity,
+            erasing=self.erasing,
         )
 
     def seal(self, *, threads: int = 1, stop: threading.Event | None = None, idle: bool = False) -> bool:
@@ -237,6 +234,8 @@ class EmbeddedCollection:
             StorageError: the disk refused; all is as it was.
         """
         try:
+            if self._record.log_bytes > WAL_BYTES:  # readers one after the other keep SQLite from emptying it
+                self._record.checkpoint()
             with self._sealing:
                 return self._seal_if_due(threads, stop or threading.Event(), idle=idle)
         finally:
@@ -271,21 +270,18 @@ class EmbeddedCollection:
 
     def _replace(self, rows: Sequence[Row]) -> set[str]:
         """Write rows and return the ids that were there before."""
-        vectors = np.stack([row.vector for row in rows])
-
-        def replace(writer: RecordWriter) -> Change:
-            replaced = writer.replace(rows)
-            removed = list(replaced.before.values())
-            return Change(removed, replaced.labels, vectors, frozenset(replaced.before))
-
-        change = self._commits.write(replace, rows=len(rows))
+        change = self._commits.write(replacement(rows), rows=len(rows))
         self._noted()
         return set(change.before)
 
-    def _delete(self, delete: Callable[[RecordWriter], list[int]], *, rows: int) -> int:
-        change = self._commits.write(lambda writer: Change(delete(writer)), rows=rows)
+    def _delete(self, delete: Operation, *, rows: int) -> int:
+        change = self._commits.write(delete, rows=rows)
         self._noted()
-        return len(change.removed)
+        return change.deleted
+
+    def _forget(self) -> None:
+        """Ask the record again for what was remembered of it."""
+        self._sources = Sources.of(self._record)
 
     def _wipe_index(self) -> None:
         with refusals(self._folder), self._write_turn:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import logging
 import os
 import re
@@ -11,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,10 +18,11 @@ from typing import Self
 from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
-from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import Sync, lock, make_folder, move_folder, refusals, sync_folder
+from service.gallery.scrubbing import Scrubbing
 from service.gallery.upkeep import Upkeep
 
-__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery", "lock"]
+__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery"]
 
 COLLECTIONS_FOLDER = "collections"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -43,25 +43,29 @@ class Gallery:
         *,
         faiss_threads: int = 1,
         memory_bytes: int = AMPLE_BYTES,
+        scrub_hours: float = 24.0,
         sync: Sync = sync_folder,
     ) -> None:
-        """Open every collection.
+        """Open every collection; one that cannot be opened is logged, and its error is its answer.
 
         Args:
             data_dir: made where it is missing.
             faiss_threads: how many threads one search, and the building of an index, may use.
             memory_bytes: that an index may take before `auto` saves some.
+            scrub_hours: from one check of a collection's checksums to the next; 0 for none.
             sync: puts a folder's entries on the disk; tests let it fail.
 
         Raises:
-            StorageError: another process uses the directory, or a collection cannot be opened.
+            StorageError: another process uses the directory, or the disk refused it.
         """
         self._folder = data_dir / COLLECTIONS_FOLDER
         self._faiss_threads = faiss_threads
         self._memory_bytes = memory_bytes
         self._sync = sync
         self._upkeep: Upkeep | None = None
+        self._scrubbing: Scrubbing | None = None
         self._collections: dict[str, EmbeddedCollection] = {}
+        self._unopened: dict[str, StorageError] = {}
         self._turn = threading.Lock()
         self._closed = False
         with refusals(data_dir):
@@ -73,6 +77,8 @@ class Gallery:
             self._open_all()
             self._upkeep = Upkeep(self._present, threads=faiss_threads)
             self._upkeep.written()
+            if scrub_hours:
+                self._scrubbing = Scrubbing(self._present, every_s=3600 * scrub_hours)
         except BaseException:
             self.close()
             raise
@@ -100,6 +106,7 @@ class Gallery:
             )
         with self._turn:
             self._refuse_if_closed()
+            self._refuse_unopened(name)
             existing = self._collections.get(name)
             if existing is not None:
                 _refuse_difference(existing, config)
@@ -112,6 +119,7 @@ class Gallery:
 
         Raises:
             NotFoundError: there is none; the message names those that are close.
+            StorageError: it could not be opened; says why, and what to do.
             NotReadyError: the gallery is closed.
         """
         return self._get(name)
@@ -126,8 +134,15 @@ class Gallery:
             self._refuse_if_closed()
             return [self._collections[name] for name in sorted(self._collections)]
 
+    def unopened(self) -> Mapping[str, StorageError]:
+        """Return why collections could not be opened, by name."""
+        with self._turn:
+            return dict(sorted(self._unopened.items()))
+
     def drop(self, name: str) -> int:
         """Remove a collection and all that it holds, and return how many items that were.
+
+        Of one that could not be opened that is unknown, and 0.
 
         Once this returns it never comes back. Whoever still uses it gets CollectionDroppedError.
 
@@ -137,11 +152,15 @@ class Gallery:
             StorageError: the disk refused; the collection is there as before.
         """
         with contextlib.ExitStack() as afterwards, self._turn, refusals(self._folder):
-            collection = self._get(name)
+            collection = None if name in self._unopened else self._get(name)
             aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
             # Others need not wait for this, and what stays is removed at the next start.
             afterwards.callback(shutil.rmtree, aside, ignore_errors=True)
-            return self._move_out(collection, aside)
+            if collection is not None:
+                return self._move_out(collection, aside)
+            move_folder(self._folder / name, aside / name, within=self._folder, sync=self._sync)
+            del self._unopened[name]
+            return 0
 
     def close(self) -> None:
         """Close every collection and let another process have the directory. Closing twice is fine."""
@@ -152,6 +171,8 @@ class Gallery:
             stack.callback(os.close, self._lock_file)
             for collection in self._collections.values():
                 stack.callback(collection.close)
+            if self._scrubbing:
+                stack.callback(self._scrubbing.close)
             if self._upkeep:
                 stack.callback(self._upkeep.close)
             self._collections.clear()
@@ -160,7 +181,12 @@ class Gallery:
         names = sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
         for i, name in enumerate(names, start=1):
             began = time.monotonic()
-            collection = self._collections[name] = self._open(name)
+            try:
+                collection = self._collections[name] = self._open(name)
+            except StorageError as error:  # the others are served
+                self._unopened[name] = error
+                logger.error("collection %s (%d of %d) cannot be opened: %s", name, i, len(names), error)
+                continue
             logger.info(
                 "opened collection %s (%d of %d): %d items in %.1f s",
                 name,
@@ -175,6 +201,7 @@ class Gallery:
             return self._collections[name]
         except KeyError:
             self._refuse_if_closed()
+            self._refuse_unopened(name)
             raise NotFoundError(self._not_found(name)) from None
 
     def _open(self, name: str) -> EmbeddedCollection:
@@ -238,6 +265,10 @@ class Gallery:
         hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
         return f"There is no collection {name[:80]!r}.{hint}"
 
+    def _refuse_unopened(self, name: str) -> None:
+        if error := self._unopened.get(name):
+            raise StorageError(f"The collection {name!r} could not be opened. {error}")
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise NotReadyError("The gallery is closed.")
@@ -254,23 +285,3 @@ def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
             f"The collection {existing.name!r} exists with another configuration: {'; '.join(differences)}. "
             "Use another name, or delete it first."
         )
-
-
-def lock(path: Path) -> int:
-    """Return a descriptor that locks the file against every other process until it is closed.
-
-    Raises:
-        StorageError: another one has locked it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
-        os.close(descriptor)
-        raise StorageError(
-            f"{path.parent} is in use by another server (process {owner}); stop it, or use another directory."
-        ) from None
-    os.truncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor

@@ -4,6 +4,7 @@
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def moved(
     name: str,
     into: str,
     *,
+    path: Path,
     fields: Mapping[str, Column],
     dimension: int,
     pictures: bool,
@@ -56,6 +58,9 @@ def moved(
 
     A row never changes under its label: so what was remembered of it, and an index that holds it, stays
     right. Ids are unique, so the rows before get others, which no item can have.
+
+    Raises:
+        DamageError: one of them is damaged; it must not get checksums that fit.
     """
     columns = schema.all_columns(fields)
     rows = connection.execute(
@@ -65,11 +70,12 @@ def moved(
     before = [row[0] for row in rows]
     labels = list(range(last + 1, last + 1 + len(rows)))
     connection.executemany("UPDATE items SET id = '/' || label WHERE label = ?", ([one] for one in before))
-    place = columns.index("identity") - 2  # behind label and checksum
+    place, first = columns.index("identity"), columns.index("id")
     written = []
-    for label, (_, _, *values) in zip(labels, rows, strict=True):
+    for label, row in zip(labels, rows, strict=True):
+        values = list(schema.checked(row, path))
         values[place] = into
-        written.append([label, schema.checksum(label, values), *values])
+        written.append(schema.sealed(label, values[first:]))
     marks = ", ".join("?" * len(columns))
     connection.executemany(f"INSERT INTO items ({', '.join(columns)}) VALUES ({marks})", written)
     if pictures:

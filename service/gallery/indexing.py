@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["INDEX_OPTIONS", "CollectionStats", "IndexStats", "IndexType", "wrong_options"]
+__all__ = ["INDEX_OPTIONS", "CollectionStats", "IndexStats", "IndexType", "Integrity", "wrong_options"]
 
 IndexType: TypeAlias = Literal["auto", "flat", "hnsw", "ivf"]
 
@@ -73,6 +73,27 @@ class IndexStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Integrity:
+    """How a record stands beside its checksums.
+
+    Attributes:
+        state: unchecked means not since it was opened.
+        checked_s: when it was, in seconds since 1970.
+        rows_checked: how many rows that were.
+        damaged: the first ids of items that are damaged, or whose pictures are.
+        damaged_items: how many these are.
+        problem: what else is damaged, and what to do.
+    """
+
+    state: Literal["unchecked", "ok", "damaged"]
+    checked_s: float | None
+    rows_checked: int
+    damaged: tuple[str, ...]
+    damaged_items: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionStats:
     """How a collection stands.
 
@@ -81,6 +102,7 @@ class CollectionStats:
         disk_bytes: of its files.
         memory_bytes: of its index, and of what is remembered.
         index: how that stands.
+        integrity: how the record stands beside its checksums.
         erasing: whether files may still hold what was erased; see `Collection.erase`.
     """
 
@@ -88,4 +110,5 @@ class CollectionStats:
     disk_bytes: int
     memory_bytes: int
     index: IndexStats
+    integrity: Integrity
     erasing: bool = False

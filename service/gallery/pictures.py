@@ -7,10 +7,12 @@ the row, by a trigger, whatever deletes that.
 import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from service.errors import StorageError
+from service.errors import DamageError
+from service.gallery.damage import RESTORE
 
-__all__ = ["LONGER_SIDE", "move_pictures", "picture_statements", "read_picture", "write_pictures"]
+__all__ = ["LONGER_SIDE", "is_right", "move_pictures", "picture_statements", "read_picture", "write_pictures"]
 
 LONGER_SIDE = 256  # in pixels
 
@@ -36,18 +38,20 @@ def read_picture(connection: sqlite3.Connection, item_id: str) -> bytes | None:
     """Return an item's picture, a JPEG, or None.
 
     Raises:
-        StorageError: it does not match its checksum.
+        DamageError: it does not match its checksum.
     """
     row = connection.execute(
-        "SELECT label, pictures.checksum, jpeg FROM items JOIN pictures USING (label) WHERE id = ?", [item_id]
+        "SELECT label, pictured, pictures.checksum, jpeg FROM items LEFT JOIN pictures USING (label) "
+        "WHERE id = ?",
+        [item_id],
     ).fetchone()
-    if row is None:
+    if row is None or not row[1]:
         return None
-    label, checksum, jpeg = row
-    if _checksum(label, jpeg) != checksum:
-        raise StorageError(
-            f"The picture of the item {item_id!r} (label {label}) is damaged; restore the collection from a "
-            "backup, or enrol the item again."
+    label, _, checksum, jpeg = row
+    if not is_right(label, checksum, jpeg):
+        raise DamageError(
+            f"The picture of the item {item_id!r} (label {label}) is damaged; enrol the item again, "
+            f"or {RESTORE}."
         )
     return bytes(jpeg)
 
@@ -58,10 +62,18 @@ def move_pictures(connection: sqlite3.Connection, labels: Mapping[int, int]) -> 
     A row that is written anew under another label, as a merge does, keeps its picture so.
     """
     for before, now in labels.items():
-        row = connection.execute("SELECT jpeg FROM pictures WHERE label = ?", [before]).fetchone()
-        if row is not None:
-            write_pictures(connection, [(now, row[0])])
+        row = connection.execute("SELECT checksum, jpeg FROM pictures WHERE label = ?", [before]).fetchone()
+        if row is None:
+            continue
+        if not is_right(before, *row):
+            raise DamageError(f"The picture under the label {before} is damaged; enrol its item again.")
+        write_pictures(connection, [(now, row[1])])
     connection.executemany("DELETE FROM pictures WHERE label = ?", ([label] for label in labels))
+
+
+def is_right(label: int, checksum: Any, jpeg: Any) -> bool:
+    """Return whether a picture is as it was written."""
+    return isinstance(jpeg, bytes) and checksum == _checksum(label, jpeg)
 
 
 def _checksum(label: int, jpeg: bytes) -> int:

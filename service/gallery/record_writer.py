@@ -6,9 +6,11 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
+from service.gallery.damage import DamagedRows
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
 from service.gallery.identity_rows import Moved, moved
@@ -31,11 +33,17 @@ class RecordWriter:
     """The changes of one transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, fields: Mapping[str, Column], columns: Mapping[str, Column]
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        fields: Mapping[str, Column],
+        columns: Mapping[str, Column],
+        damaged: DamagedRows,
     ) -> None:
-        self._connection = connection
-        self._fields, self._columns = fields, columns
+        self._connection, self._path = connection, path
+        self._fields, self._columns, self._damaged = fields, columns, damaged
         self.removed: list[int] = []
+        self.forgotten: set[int] = set()
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Return a block that is undone alone where it raises."""
@@ -44,6 +52,7 @@ class RecordWriter:
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
         """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
         before = self._labels([row.id for row in rows])
+        self.forget(ids={row.id for row in rows})
         self._delete(before.values())
         (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         labels = list(range(last + 1, last + 1 + len(rows)))
@@ -75,6 +84,18 @@ class RecordWriter:
         self._delete(labels)
         return labels
 
+    def forget(self, *, ids: Collection[str] = (), identity: str | None = None) -> int:
+        """Forget the damaged rows of some ids, or of an identity, and return how many there were."""
+        gone = {
+            label
+            for label, (item_id, whose) in self._damaged.items()
+            if item_id in ids or (identity is not None and whose == identity)
+        }
+        gone -= self.forgotten
+        self._connection.executemany("DELETE FROM damaged WHERE label = ?", ([label] for label in gone))
+        self.forgotten |= gone
+        return len(gone)
+
     def note_unwiped(self) -> None:
         """Note that files may hold something of what is deleted, until `Record.note_wiped`."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('unwiped', 1)")
@@ -85,6 +106,7 @@ class RecordWriter:
             self._connection,
             name,
             into,
+            path=self._path,
             fields=self._fields,
             dimension=config.dimension,
             pictures=config.keep_images,

@@ -40,6 +40,11 @@ class Sources:
     passing: Passing
     groups: Groups
 
+    @classmethod
+    def of(cls, record: Record) -> "Sources":
+        """Return a record's, with nothing remembered."""
+        return cls(record, Passing(record), Groups(record))
+
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes it takes to remember that."""

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from service.errors import CollectionDroppedError, NotReadyError, StorageError
+from service.errors import CollectionDroppedError, DamageError, NotReadyError, StorageError
+from service.gallery.damage import restore_advice
 
-__all__ = ["Database", "is_refusal", "savepoint"]
+__all__ = ["WAL_BYTES", "Database", "connected", "is_damage", "is_refusal", "savepoint"]
+
+WAL_BYTES = 64 * 2**20  # of a log: beyond, it is emptied in the background
 
 
 class Database:
@@ -82,13 +85,23 @@ class Database:
     def checkpoint(self) -> bool:
         """Bring what is in the write-ahead log into the file, and empty it; return whether that was possible.
 
-        What was deleted is then in neither, for it was written over. Waits some seconds for readers.
+        What was deleted is then in neither, for it was written over. Waits some seconds for readers. Writers
+        wait only while what was written meanwhile is brought over.
         """
+        with self.reading(once=True) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         with self._write_turn, self._refusals():
             self.refuse_if_closed()
             writer = self._writer = self._writer or self._connect_writer()
             (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
+
+    def wal_bytes(self) -> int:
+        """Return how long the write-ahead log is."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def close(self, *, dropped: bool = False) -> None:
         """Wait for the readers and the writer, and close. Closing twice is fine.
@@ -115,13 +128,7 @@ class Database:
             raise NotReadyError(f"The collection {name!r} is closed.")
 
     def _connect(self) -> sqlite3.Connection:
-        # isolation_level None: transactions begin and end where this file says so.
-        return sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={self._mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        return connected(self.path, self._mode)
 
     def _connect_writer(self) -> sqlite3.Connection:
         writer = self._connect()
@@ -133,6 +140,7 @@ class Database:
                 )
             writer.execute("PRAGMA synchronous = FULL")  # fsync at each commit
             writer.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+            writer.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")  # a log that grew becomes short again
         except BaseException:
             writer.close()
             raise
@@ -162,10 +170,27 @@ class Database:
             yield
         except sqlite3.ProgrammingError:
             raise
+        except UnicodeDecodeError as error:  # of what SQLite says of a damaged schema
+            raise DamageError(f"{self.path} is damaged. {restore_advice(self.path)}") from error
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise DamageError(
+                    f"{self.path}: {error}. The file is damaged or not a collection's. "
+                    f"{restore_advice(self.path)}"
+                ) from error
             if not is_refusal(error):
                 raise
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
+
+
+def connected(path: Path, mode: str) -> sqlite3.Connection:
+    """Return a connection; bytes that are no text come as text that no checksum is of: so rows are named."""
+    # isolation_level None: transactions begin and end where this package says so.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = lambda text: text.decode(errors="surrogateescape")
+    return connection
 
 
 @contextlib.contextmanager
@@ -187,6 +212,11 @@ def is_refusal(error: sqlite3.Error) -> bool:
     return _kind(error) != "ERROR"
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether the file holds what SQLite has not written."""
+    return _kind(error) in ("CORRUPT", "NOTADB", "TOOBIG") or "malformed JSON" in str(error)
+
+
 def _rolled_back(connection: sqlite3.Connection) -> bool:
     """End the connection's transaction, if any; where that fails close it, which ends it too."""
     try:
@@ -205,8 +235,6 @@ def _kind(error: sqlite3.Error) -> str:
 
 def _advice(error: sqlite3.Error) -> str:
     match _kind(error):
-        case "CORRUPT" | "NOTADB":
-            return "The file is damaged or not a collection's: restore it from a backup."
         case "FULL":
             return "Nothing was written: free some space on the disk."
         case "CANTOPEN" | "PERM" | "READONLY":

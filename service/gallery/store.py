@@ -2,7 +2,6 @@
 # ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,20 @@ from typing import Any
 import numpy as np
 import orjson
 
-from service.errors import InvalidFieldsError, StorageError
+from service.errors import DamageError
 from service.gallery import schema
+from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
+from service.gallery.damage import RESTORE, kept_file, refuse_damaged, refuse_damaged_between
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
+from service.gallery.folders import refusals
 from service.gallery.identities import Identity
 from service.gallery.identity_rows import identities, identity
 from service.gallery.label_reads import Labels, Members, Passed, json_list, labels_of, members, passed
-from service.gallery.pictures import picture_statements, read_picture
+from service.gallery.pictures import read_picture
+from service.gallery.record_meta import count_of, create_tables, read_config, read_damaged
 from service.gallery.record_writer import RecordWriter
 from service.gallery.remembered import RememberedNames
 from service.gallery.sqlite import Database
@@ -42,20 +45,21 @@ class Record:
         """Open an existing record.
 
         Raises:
-            StorageError: it is missing, damaged, or of a newer version of this program.
+            StorageError: it is missing, damaged (DamageError), or of another version of this program.
         """
-        with _other_schemas(path):
-            self._database = Database(path)
-            self._names = RememberedNames()
-            try:
-                self.config = self._read_config()
-                self._fields = schema.field_columns(self.config)
-                self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
-                self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
-                self._check_columns()
-            except BaseException:
-                self._database.close()
-                raise
+        self._database = Database(path)
+        self._names = RememberedNames()
+        try:
+            with self._database.reading() as connection:
+                self.config = read_config(connection, path)
+                self.damaged = read_damaged(connection)
+            self.checker = Checker(self._database, self.config)
+            self._fields = schema.field_columns(self.config)
+            self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+            self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
+        except BaseException:
+            self._database.close()
+            raise
 
     @classmethod
     def create(cls, path: Path, config: CollectionConfig) -> "Record":
@@ -63,15 +67,7 @@ class Record:
         database = Database(path, create=True)
         try:
             with database.writing() as connection:
-                kept = picture_statements() if config.keep_images else []
-                for statement in [*schema.statements(schema.field_columns(config)), *kept]:
-                    connection.execute(statement)
-                meta = {
-                    "schema_version": schema.SCHEMA_VERSION,
-                    "config": schema.config_to_json(config),
-                    "items": 0,
-                }
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+                create_tables(connection, config)
         finally:
             database.close()
         return cls(path)
@@ -84,21 +80,30 @@ class Record:
             StorageError: the disk refused; nothing was changed.
         """
         with self._database.writing() as connection:
-            writer = RecordWriter(connection, self._fields, self._columns)
+            writer = RecordWriter(connection, self._database.path, self._fields, self._columns, self.damaged)
             yield writer
         self._names.forget(writer.removed)
+        if writer.forgotten:
+            with self._database.reading() as connection:
+                self.damaged = read_damaged(connection)
 
     def labels(self) -> Labels:
-        """Return the label of every row, ascending; read from an index, not from the rows."""
+        """Return the label of every row, ascending; read from an index, not from the rows.
+
+        Raises:
+            DamageError: there are more or fewer than were written.
+        """
         with self._database.reading() as connection:
             rows = connection.execute("SELECT label FROM items INDEXED BY items_identity")
-            return np.sort(np.fromiter((label for (label,) in rows), dtype=np.int64))
+            labels = np.sort(np.fromiter((label for (label,) in rows), dtype=np.int64))
+            self._refuse_other_count(len(labels), count_of(connection))
+            return labels
 
     def scan(self, after: int = 0) -> Iterator[tuple[Labels, Vectors]]:
         """Yield label and vector of every row above a label in the order of writing, some thousand at a time.
 
         Raises:
-            StorageError: a row does not match its checksum, or rows are missing.
+            DamageError: a row does not match its checksum, or rows are missing.
         """
         count = 0
         with self._database.reading() as connection:
@@ -109,12 +114,8 @@ class Record:
                     vector[:] = np.frombuffer(self._checked(row)[-1], dtype="<f4")
                 count += len(chunk)
                 yield np.array([row[0] for row in chunk], dtype=np.int64), vectors
-            (expected,) = connection.execute("SELECT value FROM meta WHERE key = 'items'").fetchone()
-        if count != expected and not after:
-            raise StorageError(
-                f"{self._database.path} holds {count} items where {expected} were written; "
-                "restore the collection from a backup."
-            )
+            if not after:
+                self._refuse_other_count(count, count_of(connection))
 
     def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
         """Return what passes of the rows above one label and up to another; see `passed`.
@@ -139,7 +140,11 @@ class Record:
             )
 
     def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
-        """Return id and identity of each label that is there, or was there when it was last asked for."""
+        """Return id and identity of each label that is there, or was there when it was last asked for.
+
+        Raises:
+            DamageError: those of one are damaged.
+        """
         wanted = set(labels)
         known = self._names.known(wanted)
         if len(known) == len(wanted):
@@ -147,16 +152,17 @@ class Record:
         with self._database.reading(once=True) as connection:
             # One row in all: for each row that is stepped to, the interpreter may change hands.
             (found,) = connection.execute(
-                "SELECT json_group_array(json_array(label, id, identity)) FROM items "
+                "SELECT json_group_array(json_array(label, name_checksum, id, identity)) FROM items "
                 "WHERE label IN (SELECT value FROM json_each(?))",
                 [json_list(wanted - known.keys())],
             ).fetchone()
-        read = {label: (name, identity) for label, name, identity in orjson.loads(found)}
+        path = self._database.path
+        read = {row[0]: schema.checked_name(path, *row) for row in _loaded(found, path)}
         self._names.learn(read)
         return known | read
 
     def items(self, labels: Iterable[int], *, with_vector: bool = False) -> dict[int, StoredItem]:
-        """Return the item of each label that is there; StorageError names one that is damaged."""
+        """Return the item of each label that is there; DamageError names one that is damaged."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"{self._select} WHERE label IN (SELECT value FROM json_each(?))", [json_list(labels)]
@@ -164,29 +170,39 @@ class Record:
             return {row[0]: self._item(row, with_vector=with_vector) for row in rows}
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
-        """Return one item, or None; StorageError where it is damaged."""
+        """Return one item, or None; DamageError where it is damaged."""
         with self._database.reading() as connection:
             row = connection.execute(f"{self._select} WHERE id = ?", [item_id]).fetchone()
+        if row is None:
+            refuse_damaged(self._database.path, self.damaged, {item_id})
         return None if row is None else self._item(row, with_vector=with_vector)
 
     def picture(self, item_id: str) -> bytes | None:
         """Return the picture that was kept of an item, or None."""
         if not self.config.keep_images:
             return None
+        refuse_damaged(self._database.path, self.damaged, {item_id})
         with self._database.reading() as connection:
             return read_picture(connection, item_id)
 
     def after(
         self, label: int, *, limit: int, identity: str | None, with_vector: bool = False
     ) -> list[tuple[int, StoredItem]]:
-        """Return up to `limit` items written after a label, of one identity where it is given."""
+        """Return up to `limit` items written after a label, of one identity where it is given.
+
+        Raises:
+            DamageError: one of them is damaged.
+        """
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"{self._select} WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
                 {"label": label, "identity": identity, "limit": limit},
             )
-            return [(row[0], self._item(row, with_vector=with_vector)) for row in rows]
+            found = [(row[0], self._item(row, with_vector=with_vector)) for row in rows]
+        last = found[-1][0] if len(found) == limit else None
+        refuse_damaged_between(self._database.path, self.damaged, label, last, identity)
+        return found
 
     def identities(self, *, after: str, limit: int) -> list[Identity]:
         """Return up to `limit` identities after a name, in the order of their names."""
@@ -202,14 +218,20 @@ class Record:
         """Bring all into the one file; see `Database.checkpoint`."""
         return self._database.checkpoint()
 
+    @property
+    def log_bytes(self) -> int:
+        """Return how long SQLite's log is."""
+        return self._database.wal_bytes()
+
     def wipe(self) -> bool:
         """Leave nothing in the files of what was deleted; return whether nobody's reading was in the way.
 
         What is deleted SQLite writes over, but where entries of an index move between its pages copies of
         them stay behind: so the indexes are made anew.
         """
-        with self._database.writing() as connection:
-            connection.execute("REINDEX")
+        with refusals(self._database.path.parent):
+            kept_file(self._database.path).unlink(missing_ok=True)
+        self.checker.reindex()
         return self._database.checkpoint()
 
     def unwiped(self) -> bool:
@@ -224,6 +246,7 @@ class Record:
 
     def close(self, *, dropped: bool = False) -> None:
         """Wait for whoever is reading or writing, and close; `dropped` says why to those who come later."""
+        self.checker.interrupt()
         self._database.close(dropped=dropped)
 
     def refuse_if_closed(self) -> None:
@@ -231,43 +254,22 @@ class Record:
         self._database.refuse_if_closed()
 
     def _checked(self, row: Sequence[Any]) -> Sequence[Any]:
-        row = schema.checked(row, self._database.path)
-        if len(row[-1]) != 4 * self.config.dimension:
-            raise StorageError(f"{self._database.path}: the item {row[2]!r} has a vector of another length.")
-        return row
+        return schema.checked(row, self._database.path)
+
+    def _refuse_other_count(self, count: int, expected: int) -> None:
+        if count != expected:
+            raise DamageError(
+                f"{self._database.path} holds {count} items where {expected} were written; {RESTORE}."
+            )
 
     def _item(self, row: Sequence[Any], *, with_vector: bool) -> StoredItem:
         return schema.stored_item(self._checked(row), with_vector=with_vector)
 
-    def _read_config(self) -> CollectionConfig:
-        path = self._database.path
-        with self._database.reading() as connection:
-            meta = dict(connection.execute("SELECT key, value FROM meta"))
-        version = meta.get("schema_version")
-        if version != schema.SCHEMA_VERSION:
-            raise StorageError(
-                f"{path} has schema version {version}, and this program reads {schema.SCHEMA_VERSION}; "
-                "open it with the version of this program that wrote it."
-            )
-        try:
-            return schema.config_from_json(meta["config"])
-        except (KeyError, TypeError, ValueError, InvalidFieldsError) as error:
-            raise StorageError(
-                f"{path} holds no configuration that can be read; restore it from a backup."
-            ) from error
 
-    def _check_columns(self) -> None:
-        """Let SQLite compile a statement that needs every column."""
-        with self._database.reading() as connection:
-            connection.execute(f"{self._select} LIMIT 0")
-
-
-@contextlib.contextmanager
-def _other_schemas(path: Path) -> Iterator[None]:
-    """Raise it as damage where a statement does not fit the file while it is opened."""
+def _loaded(rows: str, path: Path) -> Iterable[Sequence[Any]]:
+    """Return rows that came as JSON."""
     try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageError(
-            f"{path}: {error}. The file is damaged or not a collection's: restore it from a backup."
-        ) from error
+        loaded: list[list[Any]] = orjson.loads(rows)
+    except ValueError as error:  # a name is no text any more
+        raise DamageError(f"{path}: the names of some items are damaged; {RESTORE}.") from error
+    return loaded

@@ -102,6 +102,8 @@ def test_everything_is_there_again_after_a_restart(settings: Settings) -> None:
         before = client.get("/v1/collections/cars").json()
     with TestClient(create_app(settings)) as client:
         after = client.get("/v1/collections/cars").json()
+        assert after.pop("integrity")["rows_checked"] == 1
+        assert before.pop("integrity")["state"] == "ok"
         assert {**after, "disk_bytes": 0} == {**before, "disk_bytes": 0}
         assert client.get("/v1/collections/cars/items/a?include=vector").json() == items[0]
         (result,) = client.post("/v1/collections/cars/search", json={"queries": [[1, 2]]}).json()["results"]
@@ -120,3 +122,26 @@ def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
     with TestClient(create_app(settings.model_copy(update={"data_dir": other}))) as second:
         answer = second.post("/v1/collections/old/items", json={"items": [{"image": "aGk="}]})
         assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")
+
+
+def test_a_collection_that_cannot_be_opened_is_503_in_words_and_the_others_are_served(
+    settings: Settings,
+) -> None:
+    with TestClient(create_app(settings)) as client:
+        for name in ("cars", "people"):
+            client.put(f"/v1/collections/{name}", json={"dimension": 2})
+    (settings.data_dir / "collections" / "cars" / "record.sqlite3").write_bytes(b"no database" * 1000)
+    with TestClient(create_app(settings)) as client:
+        listed = client.get("/v1/collections").json()
+        assert [one["name"] for one in listed["collections"]] == ["people"]
+        assert [one["name"] for one in listed["unopened"]] == ["cars"]
+        assert "backup" in listed["unopened"][0]["detail"]
+        for answer in (
+            client.get("/v1/collections/cars"),
+            client.get("/v1/collections/cars/items/a"),
+            client.put("/v1/collections/cars", json={"dimension": 2}),
+        ):
+            assert_problem(answer, 503, "storage", "'cars' could not be opened")
+        assert client.get("/v1/collections/people").json()["integrity"]["state"] == "ok"
+        assert client.delete("/v1/collections/cars").json() == {"deleted": 0}
+        assert client.get("/v1/collections").json()["unopened"] == []

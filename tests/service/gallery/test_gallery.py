@@ -141,20 +141,6 @@ def test_leftovers_of_a_crash_are_removed(tmp_path: Path) -> None:
     assert list((tmp_path / "collections").iterdir()) == []
 
 
-def test_damaged_collection_stops_the_start_and_frees_the_lock(tmp_path: Path) -> None:
-    with Gallery(tmp_path) as gallery:
-        gallery.create("cars", CONFIG)
-        gallery.create("people", CONFIG)
-    record = tmp_path / "collections" / "people" / "record.sqlite3"
-    whole = record.read_bytes()
-    record.write_bytes(b"\0" * len(whole))
-    for _ in range(2):
-        with pytest.raises(StorageError, match=r"people/record\.sqlite3.*backup"):
-            Gallery(tmp_path)
-    record.write_bytes(whole)
-    Gallery(tmp_path).close()
-
-
 def test_second_server_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     script = "import pathlib, sys, service.gallery.gallery as g; g.Gallery(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -88,7 +88,7 @@ def test_pictures_move_with_rows_that_are_written_anew(collection: MakeCollectio
     people.upsert([kept("a", b"A"), kept("b", b"B"), kept("c", None)])
     people.close()
     connection = sqlite3.connect(tmp_path / "people" / "record.sqlite3")
-    columns = "id, checksum, identity, metadata, created_us, vector"
+    columns = "id, checksum, name_checksum, identity, metadata, created_us, pictured, vector"
     renamed = columns.replace("id, checksum", "id || 'x', checksum", 1)
 
     def labels(names: list[str]) -> list[Any]:

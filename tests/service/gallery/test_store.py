@@ -57,14 +57,6 @@ def test_labels_are_never_used_again(path: Path) -> None:
     record.close()
 
 
-def test_record_from_before_collections_had_limits_on_quality_is_read(path: Path) -> None:
-    change(path, "UPDATE meta SET value = json_remove(value, '$.quality') WHERE key = 'config'")
-    record = Record(path)
-    assert record.config == CONFIG
-    assert record.config.quality == {}
-    record.close()
-
-
 def test_writing_is_undone_where_it_fails(path: Path) -> None:
     record = Record(path)
     with pytest.raises(ZeroDivisionError), record.writing() as writer:
@@ -118,15 +110,13 @@ def test_missing_row_is_noticed(path: Path) -> None:
     ("statement", "words"),
     [
         (
-            "UPDATE meta SET value = 2 WHERE key = 'schema_version'",
-            "schema version 2.*version of this program",
+            "UPDATE meta SET value = value - 1 WHERE key IN ('schema_version', 'config_checksum')",
+            "schema version 1.*version of this program",
         ),
-        ("DELETE FROM meta WHERE key = 'schema_version'", "schema version None"),
-        ("UPDATE meta SET value = '{' WHERE key = 'config'", "no configuration"),
-        (
-            'UPDATE meta SET value = \'{"dimension": 0, "metric": "x"}\' WHERE key = \'config\'',
-            "no configuration",
-        ),
+        ("DELETE FROM meta WHERE key IN ('schema_version', 'config_checksum')", "schema version None"),
+        ("UPDATE meta SET value = 3 WHERE key = 'schema_version'", "not as it was written.*backup"),
+        ("UPDATE meta SET value = '{' WHERE key = 'config'", "not as it was written.*backup"),
+        ("UPDATE meta SET value = replace(value, '2', '3') WHERE key = 'config'", "not as it was written"),
         ("DROP TABLE meta", "damaged or not a collection's"),
         ("DROP TABLE items", "damaged or not a collection's"),
         ("ALTER TABLE items DROP COLUMN metadata", "damaged or not a collection's"),

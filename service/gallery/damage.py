@@ -1,0 +1,62 @@
+"""Damage: what a record holds that was not written, and what to do about it."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from service.errors import DamageError
+
+__all__ = [
+    "RESTORE",
+    "DamagedRows",
+    "damaged_item",
+    "kept_file",
+    "refuse_damaged",
+    "refuse_damaged_between",
+    "restore_advice",
+]
+
+RESTORE = "restore a backup (lookalike restore BACKUP NEW_DATA_DIR)"
+
+DamagedRows: TypeAlias = Mapping[int, tuple[str | None, str | None]]  # by label: id and identity, where known
+
+
+def kept_file(path: Path) -> Path:
+    """Return where a record that lost rows stays as it was; erasing removes it."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def restore_advice(path: Path) -> str:
+    """Return what to do where a record cannot be read."""
+    return (
+        f"Stop the server, move the folder {path.parent} elsewhere, put collections/{path.parent.name} of a "
+        f"backup in its place and start it again; or {RESTORE}."
+    )
+
+
+def damaged_item(path: Path, item_id: str | None, label: int) -> DamageError:
+    """Return the error of a request that needs a damaged row."""
+    named = "an item whose id is lost" if item_id is None else f"the item {item_id!r}"
+    return DamageError(
+        f"{path}: {named} (label {label}) is damaged; delete it and enrol it again, or {RESTORE}."
+    )
+
+
+def refuse_damaged(path: Path, damaged: DamagedRows, ids: Collection[str]) -> None:
+    """Raise DamageError where one of these ids is a damaged row's."""
+    for label, (item_id, _) in damaged.items():
+        if item_id in ids:
+            raise damaged_item(path, item_id, label)
+
+
+def refuse_damaged_between(
+    path: Path, damaged: DamagedRows, after: int, last: int | None, identity: str | None
+) -> None:
+    """Raise DamageError where a damaged row belongs between two labels, and to an identity if given."""
+    for label, (item_id, whose) in damaged.items():
+        if (
+            after < label
+            and (last is None or label < last)
+            and (identity is None or whose in (None, identity))
+        ):
+            raise damaged_item(path, item_id, label)

@@ -1,0 +1,116 @@
+"""The check that compares a collection's record with its checksums while it is served."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from service.errors import DamageError
+from service.gallery.checking import Findings
+from service.gallery.damage import RESTORE
+from service.gallery.index.accelerator import Stopped
+from service.gallery.indexing import Integrity
+from service.gallery.opening import ask_for_check
+from service.gallery.store import Record
+
+__all__ = ["Scrub"]
+
+_NAMED = 100
+_PAUSES = 3  # times as long as it reads, it lets others read
+
+_logger = logging.getLogger(__name__)
+
+
+class Scrub:
+    """Checks a record while it is read and written, and remembers what was found."""
+
+    def __init__(
+        self, record: Record, path: Path, findings: Findings | None, mended: Callable[[], None]
+    ) -> None:
+        """Begin.
+
+        Args:
+            record: to check.
+            path: of it.
+            findings: of the check when it was opened, if there was one.
+            mended: called where SQLite's indexes were wrong, and so may be what was read from them.
+        """
+        self._record, self._path, self._mended = record, path, mended
+        self._findings = findings
+        self.checked_s = time.time() if findings else None
+
+    @property
+    def integrity(self) -> Integrity:
+        """Return how the record stands."""
+        findings = self._findings or Findings()
+        lost = {label: name or "" for label, (name, _) in self._record.damaged.items()}
+        damaged = {**lost, **findings.damaged, **findings.pictures}
+        state: Literal["unchecked", "ok", "damaged"] = "ok" if self._findings else "unchecked"
+        problem = None
+        if findings.structure:
+            problem = f"{findings.structure[0]}. The next start of the server mends it; or {RESTORE}."
+        elif damaged:
+            problem = f"Delete the damaged items or enrol them again; or {RESTORE}."
+        return Integrity(
+            state="damaged" if damaged or not findings.sound else state,
+            checked_s=self.checked_s,
+            rows_checked=findings.rows,
+            damaged=tuple(name for _, name in sorted(damaged.items()))[:_NAMED],
+            damaged_items=len(damaged),
+            problem=problem,
+        )
+
+    def interrupt(self) -> None:
+        """End a check that was told to stop, soon."""
+        self._record.checker.interrupt()
+
+    def run(self, stop: threading.Event) -> None:
+        """Compare all with its checksums, in small pieces; SQLite's indexes are mended.
+
+        Raises:
+            Stopped: it was told to stop.
+            StorageError: the disk refused.
+        """
+        checker = self._record.checker
+        try:
+            findings = checker.findings(_pacer(stop))
+        except DamageError as error:
+            self._record.refuse_if_closed()
+            findings = Findings(structure=[str(error)])
+        if findings.structure and not findings.damaged and self._indexes_mended(findings):
+            self._mended()
+        if not findings.sound:
+            _logger.error(
+                "%s is damaged: %s. The next start of the server mends it.",
+                self._path,
+                "; ".join([*map(repr, findings.damaged.values()), *findings.structure][:_NAMED]),
+            )
+            ask_for_check(self._path)
+        self._findings, self.checked_s = findings, time.time()
+
+    def _indexes_mended(self, findings: Findings) -> bool:
+        """Make SQLite's indexes anew, from rows that are right, and return whether that was all there was."""
+        try:
+            self._record.checker.reindex()
+            findings.structure[:] = self._record.checker.structure()
+        except DamageError:
+            return False
+        if findings.structure:
+            return False
+        _logger.warning("%s: its indexes were damaged, and are made anew; no item was.", self._path)
+        return True
+
+
+def _pacer(stop: threading.Event) -> Callable[[], None]:
+    """Return what waits between two readings, longer than they took; it raises Stopped where told to stop."""
+    began = time.monotonic()
+
+    def pause() -> None:
+        nonlocal began
+        if stop.wait(_PAUSES * (time.monotonic() - began)):
+            raise Stopped
+        began = time.monotonic()
+
+    return pause
