@@ -15,7 +15,7 @@ __all__ = ["Checker", "Findings"]
 
 _logger = logging.getLogger(__name__)
 
-_ROWS = 256  # at once: a few milliseconds
+_ROWS = 32  # at once: half a millisecond, for which a search may have to wait for the interpreter
 _MOST_PROBLEMS = 10
 
 

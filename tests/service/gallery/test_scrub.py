@@ -130,6 +130,25 @@ def test_an_index_of_sqlite_that_is_damaged_is_made_anew_while_it_is_served(
     assert people.stats().integrity.state == "ok"
 
 
+def test_a_large_record_is_checked_later_and_mended_where_its_index_cannot_be_loaded(
+    people: EmbeddedCollection, collection: MakeCollection, item: MakeItem, tmp_path: Path
+) -> None:
+    long = "x" * 60_000
+    for first in range(0, 600, 100):
+        people.upsert([item(f"i{first + i}", [i, 1], None, text=long) for i in range(100)])
+    people.close()
+    again = collection()
+    assert again.stats().integrity.state == "unchecked"
+    again.scrub.run(threading.Event())
+    assert (again.stats().integrity.state, again.stats().integrity.rows_checked) == ("ok", 603)
+    again.close()
+    change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET vector = x'000080BF00000040' WHERE id = 'i7'")
+    mended = collection()
+    assert mended.stats().items == 602
+    assert mended.stats().integrity.damaged == ("i7",)
+    assert mended.delete(["i7"]) == 1
+
+
 def test_a_check_ends_where_it_is_told_to(people: EmbeddedCollection) -> None:
     stop = threading.Event()
     stop.set()
