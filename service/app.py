@@ -123,8 +123,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         body_timeout_s=settings.body_timeout_s,
     )
     modules = (
-        embeddings,  # first, for routes are tried in turn and most requests are for these
-        search,
+        search,  # first, for routes are tried in turn and most requests are for these
+        embeddings,
         encoders,
         distances,
         losses,

@@ -34,6 +34,8 @@ class AccessLog:
             elapsed_ms: since it came, in milliseconds.
             request_id: of it.
         """
+        if not _logger.isEnabledFor(logging.INFO):
+            return
         _logger.info(
             "%s %s -> %d in %.1f ms [%s]",
             scope["method"],

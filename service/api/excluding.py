@@ -13,7 +13,7 @@ from service.api.validation import pointer_of
 from service.errors import InvalidFieldsError, NotFoundError
 from service.gallery.collection import Collection, StoredItem
 from service.gallery.filters import AllOf, Filter, parse_filter
-from service.gallery.options import LeftOut
+from service.gallery.options import NOTHING, LeftOut
 
 __all__ = ["stored_items", "what_is_left_out"]
 
@@ -50,7 +50,7 @@ def what_is_left_out(
     """
     ids = frozenset(_ids(query))
     if not exclude_same:
-        return LeftOut(ids)
+        return LeftOut(ids) if ids else NOTHING
     identity, known = _described(query, stored)
     if identity is not None:
         known["identity"] = identity

@@ -198,10 +198,11 @@ def _refusal(scope: Scope, fields: Fields, error: Exception) -> Response:
 
 def _head(message: Message, state: Mapping[str, Any]) -> None:
     """Put into an answer's headers what each answer has."""
-    headers = MutableHeaders(scope=message)
-    headers["X-Request-ID"] = state["request_id"]
+    field = (b"x-request-id", state["request_id"].encode())
+    if field not in message["headers"]:  # as in a problem
+        message["headers"].append(field)
     if state.get("unread"):
-        headers["Connection"] = "close"  # what is missing of the body may still come
+        MutableHeaders(scope=message)["Connection"] = "close"  # what is missing of the body may still come
 
 
 def _milliseconds(given: bytes) -> int:

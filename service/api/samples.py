@@ -18,6 +18,7 @@ from service.api.state import services_of
 from service.api.wire import Upload
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
+from service.gallery.collection import Vectors
 from service.jobs import Look
 from service.seen import Seen
 from service.urls.places import is_url
@@ -33,6 +34,7 @@ __all__ = [
     "is_image",
     "resolve",
     "see_all",
+    "vectors_of",
 ]
 
 Found = TypeVar("Found")
@@ -166,15 +168,24 @@ async def resolve(
         raise _located(at(0).rpartition("/")[0], message, ShapeError)
     pictures = [sample for sample in listed if is_image(sample)]
     if not pictures and look.faces is None:
-        few = sum(len(cast("list[object]", one)) for one in listed if hasattr(one, "__len__")) <= _FEW
-        return _rows(listed, at) if few else await to_thread.run_sync(_rows, listed, at)
+        return torch.from_numpy(await vectors_of(listed, at))
     embedded = iter(await _embed_all(request, pictures, encoder, look))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
     if errors:
         raise images_error(errors, len(listed))
     plain = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
-    return await to_thread.run_sync(_rows, plain, at)
+    return torch.from_numpy(await vectors_of(plain, at))
+
+
+async def vectors_of(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
+    """Return samples, none of which is a picture, as (N, D) float32; few on the event loop, many in a thread.
+
+    Raises:
+        InvalidFieldsError: see `resolve`.
+    """
+    few = sum(len(cast("list[object]", one)) for one in samples if hasattr(one, "__len__")) <= _FEW
+    return _rows(samples, at) if few else await to_thread.run_sync(_rows, samples, at)
 
 
 async def _embed_all(
@@ -258,8 +269,7 @@ def images_error(errors: Sequence[tuple[str, ImageError]], count: int) -> Invali
     )
 
 
-def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Tensor:
-    """Return vectors as one float32 tensor."""
+def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
     try:
         array = np.asarray([sample.tolist() if isinstance(sample, Tensor) else sample for sample in samples])
     except (ValueError, OverflowError):
@@ -267,12 +277,11 @@ def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Tensor:
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise _worst_row(samples, at)
     with np.errstate(over="ignore"):
-        rows = array.astype(np.float32)
-    too_large = np.isinf(rows).any(axis=1) & np.isfinite(array).all(axis=1)
-    if too_large.any():
+        rows: Vectors = array.astype(np.float32)
+    if not np.isfinite(rows).all() and (too_large := np.isinf(rows) & np.isfinite(array)).any():
         message = "It has a number beyond 3.4e38, the largest of float32. Scale it, or send float64 tensors."
-        raise _located(at(int(np.argmax(too_large))), message, NonFiniteError)
-    return torch.from_numpy(rows)
+        raise _located(at(int(np.argmax(too_large.any(axis=1)))), message, NonFiniteError)
+    return rows
 
 
 def _worst_row(samples: Sequence[object], at: Callable[[int], str]) -> InvalidFieldsError:

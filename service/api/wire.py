@@ -121,7 +121,7 @@ def _refuse_query(request: Request) -> None:
     Raises:
         InvalidFieldsError: something does.
     """
-    if names := list(request.query_params):
+    if request.scope["query_string"] and (names := list(request.query_params)):
         message = "It stands in the query string, and this body has its fields within: put it in there."
         raise InvalidFieldsError(f"{names[0]}: {message}", [(f"/query/{name}", message) for name in names])
 

@@ -67,8 +67,7 @@ def _reordered(
     )[0].tolist()
     order = sorted(range(len(matches)), key=lambda i: distances[i])[: options.k]  # stable: ties by distance
     return [
-        replace(
-            matches[i],
+        matches[i]._replace(
             rerank_distance=distances[i],
             vector=matches[i].vector if options.with_vector else None,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy as np
 
 from service.errors import NotReadyError, OverloadedError
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
-from service.gallery.options import LeftOut
+from service.gallery.options import NOTHING, LeftOut
+from service.gallery.pace import Pace
 
 __all__ = ["Searcher"]
 
@@ -40,10 +42,10 @@ class _Request:
 
 
 class Searcher:
-    """Threads that search. What waits for the same, when one of them is free, is searched in one go.
+    """Searches for what waits for the same in one go: in threads, or on the event loop where that is brief.
 
-    A thread that is woken, and the interpreter that changes hands, cost as much as a search; with 16 clients
-    a search of ten costs little more than one.
+    A thread that is woken, and the interpreter that changes hands, cost more than a brief search; with 16
+    clients a search of ten costs little more than one. See docs/decisions/18-brief-searches.md.
     """
 
     def __init__(self, *, threads: int, most_waiting: int) -> None:
@@ -57,6 +59,8 @@ class Searcher:
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
         self._closed = False
+        self._pace = Pace()
+        self._arrived: dict[asyncio.AbstractEventLoop, deque[_Request]] = {}
         self._threads = [
             threading.Thread(target=self._live, name=f"search-{number}", daemon=True)
             for number in range(threads)
@@ -79,6 +83,44 @@ class Searcher:
         """
         loop = asyncio.get_running_loop()
         request = _Request(collection, queries, options, left_out, loop, loop.create_future())
+        if self._is_brief(request):
+            arrived = self._arrived.get(loop)
+            if arrived is None:
+                arrived = self._arrived[loop] = deque()
+                loop.call_soon(self._answer_arrived, loop)
+            arrived.append(request)
+        else:
+            self._wait(request)
+        return await request.answer
+
+    def close(self) -> None:
+        """Answer what waits, and stop."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _is_brief(self, request: _Request) -> bool:
+        at_once = 0 if self._closed else self._pace.brief(request.collection, request.options)
+        return len(request.queries) <= at_once and all(one is NOTHING for one in request.left_out)
+
+    def _answer_arrived(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer, on the event loop, brief searches that arrived in one of its turns; the rest in the next."""
+        waiting = self._arrived[loop]
+        first = waiting[0]
+        batch = _taken(waiting, self._pace.brief(first.collection, first.options) or 1)
+        began = time.perf_counter()
+        answers = self._answers(batch)
+        self._pace.note_late(first.collection, time.perf_counter() - began)
+        _settle(batch, answers)
+        if waiting:
+            loop.call_soon(self._answer_arrived, loop)
+        else:
+            del self._arrived[loop]
+
+    def _wait(self, request: _Request) -> None:
+        """Let a request wait for a thread."""
         with self._changed:
             if self._closed:
                 raise NotReadyError("The gallery is closed.")
@@ -90,19 +132,11 @@ class Searcher:
                 )
             self._waiting.append(request)
             self._changed.notify()
-        return await request.answer
-
-    def close(self) -> None:
-        """Answer what waits, and stop."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
 
     def _live(self) -> None:
         while batch := self._next():
-            self._answer(batch)
+            if wanted := [request for request in batch if not request.answer.cancelled()]:
+                wanted[0].loop.call_soon_threadsafe(_settle, wanted, self._answers(wanted))
 
     def _next(self) -> list[_Request]:
         """Wait for requests, and take the first and those that go with it; none once it is closed."""
@@ -111,32 +145,36 @@ class Searcher:
                 if self._closed:
                     return []
                 self._changed.wait()
-            first = self._waiting.popleft()
-            batch, queries = [first], len(first.queries)
-            others: deque[_Request] = deque()
-            while self._waiting and queries < _MOST_QUERIES:
-                one = self._waiting.popleft()
-                if first.goes_with(one) and queries + len(one.queries) <= _MOST_QUERIES:
-                    batch.append(one)
-                    queries += len(one.queries)
-                else:
-                    others.append(one)
-            self._waiting.extendleft(reversed(others))
-            return batch
+            return _taken(self._waiting, _MOST_QUERIES)
 
-    def _answer(self, batch: list[_Request]) -> None:
+    def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
-        wanted = [request for request in batch if not request.answer.cancelled()]
+        began = time.perf_counter()
         try:
-            answers = _together(wanted) if wanted else []
+            answers = _together(batch)
         except Exception as error:
-            if len(wanted) > 1:
-                for request in wanted:
-                    self._answer([request])
-                return
-            answers = [error]
-        if wanted:
-            wanted[0].loop.call_soon_threadsafe(_settle, wanted, answers)
+            if len(batch) == 1:
+                return [error]
+            return [answer for request in batch for answer in self._answers([request])]
+        queries = sum(len(request.queries) for request in batch)
+        self._pace.note(batch[0].collection, batch[0].options, queries, time.perf_counter() - began)
+        return answers
+
+
+def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
+    """Take the first request out of those that wait, and others that go with it, up to some queries."""
+    first = waiting.popleft()
+    batch, queries = [first], len(first.queries)
+    others: deque[_Request] = deque()
+    while waiting and queries < most:
+        one = waiting.popleft()
+        if first.goes_with(one) and queries + len(one.queries) <= most:
+            batch.append(one)
+            queries += len(one.queries)
+        else:
+            others.append(one)
+    waiting.extendleft(reversed(others))
+    return batch
 
 
 def _together(batch: list[_Request]) -> "list[Found | Exception]":

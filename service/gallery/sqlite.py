@@ -121,11 +121,12 @@ class Database:
 
     def refuse_if_closed(self) -> None:
         """Raise NotReadyError where it is closed, CollectionDroppedError where it was deleted."""
+        if self._state == "open":
+            return
         name = self.path.parent.name
         if self._state == "dropped":
             raise CollectionDroppedError(f"The collection {name!r} was deleted meanwhile.")
-        if self._state == "closed":
-            raise NotReadyError(f"The collection {name!r} is closed.")
+        raise NotReadyError(f"The collection {name!r} is closed.")
 
     def _connect(self) -> sqlite3.Connection:
         return connected(self.path, self._mode)

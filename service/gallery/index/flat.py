@@ -231,13 +231,17 @@ class FlatIndex:
         return [hits for block in blocks for hits in block]
 
     def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
-        none = positions < 0
-        rows = self._rows.vectors[np.where(none, 0, positions)]
-        distances = self.measure.paired(queries, rows)
-        distances[none] = math.inf
+        if whole := positions.min(initial=0) >= 0:
+            distances = self.measure.paired(queries, self._rows.vectors[positions])
+        else:
+            none = positions < 0
+            distances = self.measure.paired(queries, self._rows.vectors[np.where(none, 0, positions)])
+            distances[none] = math.inf
         order = np.lexsort((positions, distances))[:, :k]  # positions grow with labels
-        labels = self._rows.labels[np.take_along_axis(positions, order, axis=1)]
-        nearest = np.take_along_axis(distances, order, axis=1)
+        row = np.arange(len(queries))[:, np.newaxis]
+        labels, nearest = self._rows.labels[positions[row, order]], distances[row, order]
+        if whole:
+            return map(Hits, labels, nearest)
         counts = np.minimum(k, positions.shape[1] - np.count_nonzero(none, axis=1)).tolist()
         return (
             Hits(one[:count], far[:count]) for one, far, count in zip(labels, nearest, counts, strict=True)
