@@ -38,6 +38,7 @@ from service.api import (
     recall,
     search,
 )
+from service.api.direct import DirectRoutes
 from service.api.middleware import RequestMiddleware
 from service.api.state import Services
 from service.batch_size import BatchLimits
@@ -115,16 +116,9 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
-    app.add_middleware(
-        RequestMiddleware,
-        max_body_bytes=settings.max_body_bytes,
-        metrics=telemetry.requests,
-        deadline_ms=settings.deadline_ms,
-        body_timeout_s=settings.body_timeout_s,
-    )
     modules = (
-        search,  # first, for routes are tried in turn and most requests are for these
         embeddings,
+        search,
         encoders,
         distances,
         losses,
@@ -139,6 +133,14 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
     )
     routes = [route for module in modules for route in module.router.routes]
     app.router.routes.extend(routes)  # of an included router each request would be matched twice
+    app.add_middleware(DirectRoutes, routes=routes)
+    app.add_middleware(
+        RequestMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        metrics=telemetry.requests,
+        deadline_ms=settings.deadline_ms,
+        body_timeout_s=settings.body_timeout_s,
+    )
     problems.install(app, routes)
     documentation.install(app)
     return app

@@ -65,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to wait for the end of the headers."""
         self._in_head, self._waits_since = True, self.loop.time()
         super().on_message_begin()
+        self.scope["state"]["served"] = self.tasks  # all that are, for whoever would wait for others to join
 
     def on_headers_complete(self) -> None:
         """Begin to serve the request, unless it is too large or one too many."""

@@ -90,10 +90,16 @@ class UrlMetrics:
 
 
 class RequestMetrics:
-    """What becomes of requests, whatever they ask for."""
+    """What becomes of requests, whatever they ask for.
+
+    Attributes:
+        running: how many are being served; changed by the event loop alone, for which a number will do.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.running = Gauge("lookalike_running_requests", "Requests being served.", registry=registry)
+        self.running = 0
+        running = Gauge("lookalike_running_requests", "Requests being served.", registry=registry)
+        running.set_function(lambda: self.running)
         rejected = Counter(
             "lookalike_rejected_requests",
             "Requests by the reason why they were not served: overloaded (429), too_large (413), stalled "

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from models.interruption import checkpoint
-from service.api.wire import SAFETENSORS
+from service.api.wire import SAFETENSORS, header
 
 __all__ = ["answers", "render", "respond", "wants_safetensors"]
 
@@ -57,16 +57,18 @@ def render(request: Request, answer: Mapping[str, Any], *, status: int = 200) ->
 
 def wants_safetensors(request: Request) -> bool:
     """Say whether the client asks for its answer as safetensors."""
-    return SAFETENSORS in request.headers.get("accept", "").lower()
+    return SAFETENSORS in header(request, b"accept").lower()
 
 
 class _InPieces(Response):
     """A body of several buffers, sent in pieces: no second copy of a large one waits for a slow client."""
 
     def __init__(self, buffers: Sequence[bytes | memoryview], status: int, media_type: str) -> None:
-        self._buffers = [memoryview(buffer) for buffer in buffers]
-        length = sum(buffer.nbytes for buffer in self._buffers)
-        super().__init__(status_code=status, media_type=media_type, headers={"content-length": str(length)})
+        self._buffers = buffers
+        length = sum(len(buffer) for buffer in buffers)
+        # What Starlette's would come to: of all that, a search needs these alone.
+        self.status_code, self.background = status, None
+        self.raw_headers = [(b"content-length", b"%d" % length), (b"content-type", media_type.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
@@ -81,10 +83,14 @@ class _InPieces(Response):
         except OSError as error:  # how a server may say that the client has left
             raise ClientDisconnect from error
 
-    def _pieces(self) -> Iterator[memoryview]:
+    def _pieces(self) -> Iterator[bytes | memoryview]:
         for buffer in self._buffers:
-            for begin in range(0, buffer.nbytes, _PIECE_BYTES):
-                yield buffer[begin : begin + _PIECE_BYTES]
+            if len(buffer) <= _PIECE_BYTES:
+                yield buffer
+                continue
+            whole = memoryview(buffer)
+            for begin in range(0, len(whole), _PIECE_BYTES):
+                yield whole[begin : begin + _PIECE_BYTES]
 
 
 def _to_json(answer: Mapping[str, Any]) -> list[bytes]:

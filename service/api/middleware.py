@@ -2,9 +2,9 @@
 
 import asyncio
 import math
+import random
 import re
 import time
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import LookalikeError
 from service.api.access_log import AccessLog
 from service.api.admission import refuse_late_pictures
+from service.api.coming import Coming
 from service.api.problems import problem_of
 from service.errors import (
     BodyTimeoutError,
@@ -66,7 +67,9 @@ class RequestMiddleware:
             return
         fields: Fields = dict(scope["headers"])
         given = fields.get(b"x-request-id", b"")
-        request_id = given.decode("ascii") if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = (
+            given.decode("ascii") if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        )
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 0
@@ -79,7 +82,7 @@ class RequestMiddleware:
                 _head(message, scope["state"])
             await send(message)
 
-        self._metrics.running.inc()
+        self._metrics.running += 1
         try:
             scope["state"]["deadline"] = self._deadline(scope["path"], fields)
             refuse_late_pictures(scope, fields)
@@ -100,7 +103,7 @@ class RequestMiddleware:
             status = status or HTTPStatus.INTERNAL_SERVER_ERROR  # which is answered outside of this
             raise
         finally:
-            self._metrics.running.dec()
+            self._metrics.running -= 1
             self._metrics.note(status)
             note(scope, status, (time.perf_counter() - started) * 1000, request_id)
 
@@ -174,10 +177,13 @@ class RequestMiddleware:
             DeadlineError: the deadline passed before it came.
             BodyTimeoutError: it did not come for too long.
         """
+        coming: Coming[Message] = Coming(receive())
+        if coming.there:
+            return coming.result
         until, deadline = asyncio.get_running_loop().time() + self._body_timeout_s, state["deadline"]
         try:
             async with asyncio.timeout_at(min(deadline, until)):
-                return await receive()
+                return await coming
         except TimeoutError as error:
             state["unread"] = True
             if deadline <= until:

@@ -12,10 +12,11 @@ from models.errors import ImageError
 from service.api.excluding import stored_items, what_is_left_out
 from service.api.faces import face_answer, seen_fields
 from service.api.fusing import fused
-from service.api.samples import images_error, is_image, resolve, see_all, vectors_of
+from service.api.samples import images_error, is_image, resolve, see_all
 from service.api.search_schemas import SearchRequest
 from service.api.state import Services
 from service.api.validation import pointer_of
+from service.api.vectors import vectors_of
 from service.api.wire import Upload
 from service.gallery.collection import Collection, StoredItem, Vectors
 from service.gallery.options import NOTHING, LeftOut
@@ -25,7 +26,7 @@ from service.seen import Seen
 __all__ = ["Asked", "Question", "ask"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take several times as long to make
 class Question:
     """What one result answers.
 
@@ -40,7 +41,7 @@ class Question:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """What is searched for.
 
@@ -73,8 +74,8 @@ async def ask(
         vectors = await services.store(lambda: rows.float().numpy())
         return Asked([Question(row, row) for row in range(len(rows))], vectors, left_out)
     if look.faces is None and not wanted.exclude_same and all(isinstance(query, list) for query in queries):
-        rows = await vectors_of(queries, lambda row: pointer_of("queries", row))
-        return Asked([Question(row, row) for row in range(len(rows))], rows, [NOTHING] * len(rows))
+        vectors = await vectors_of(queries, lambda row: pointer_of("queries", row))
+        return Asked([Question(row, row) for row in range(len(vectors))], vectors, [NOTHING] * len(vectors))
     stored: dict[str, StoredItem] = {}
     if not all(isinstance(query, (list, str, Upload)) for query in queries):  # none of which is a stored item
         stored = await services.store(lambda: stored_items(queries, target))

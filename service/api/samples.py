@@ -12,13 +12,13 @@ from pydantic import PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from models.engines import Embeddings
-from models.errors import ImageError, NonFiniteError, ShapeError
+from models.errors import ImageError, ShapeError
 from service.api.attended import awaited, deadline_of
 from service.api.state import services_of
+from service.api.vectors import located, vectors_of
 from service.api.wire import Upload
 from service.encoder import HostedEncoder
 from service.errors import InvalidFieldsError
-from service.gallery.collection import Vectors
 from service.jobs import Look
 from service.seen import Seen
 from service.urls.places import is_url
@@ -34,13 +34,11 @@ __all__ = [
     "is_image",
     "resolve",
     "see_all",
-    "vectors_of",
 ]
 
 Found = TypeVar("Found")
 
 _AS_USUAL = Look()
-_FEW = 2048  # numbers: a tenth of a millisecond
 
 _IMAGE = (
     "A data URI, or bare base64; or an http(s) URL, where the server fetches pictures from its host (from "
@@ -160,12 +158,12 @@ async def resolve(
             await _embed_all(request, [], encoder, look)
         if samples.ndim != 2 or 0 in samples.shape:
             message = f"The tensor must be (N, D) with N and D at least 1; it is {tuple(samples.shape)}."
-            raise _located(at(0).rpartition("/")[0], message, ShapeError)
+            raise located(at(0).rpartition("/")[0], message, ShapeError)
         return samples
     listed = cast("list[object]", samples)
     if not listed:
         message = "There is no sample in it. Give at least one vector or image."
-        raise _located(at(0).rpartition("/")[0], message, ShapeError)
+        raise located(at(0).rpartition("/")[0], message, ShapeError)
     pictures = [sample for sample in listed if is_image(sample)]
     if not pictures and look.faces is None:
         return torch.from_numpy(await vectors_of(listed, at))
@@ -176,16 +174,6 @@ async def resolve(
         raise images_error(errors, len(listed))
     plain = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
     return torch.from_numpy(await vectors_of(plain, at))
-
-
-async def vectors_of(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
-    """Return samples, none of which is a picture, as (N, D) float32; few on the event loop, many in a thread.
-
-    Raises:
-        InvalidFieldsError: see `resolve`.
-    """
-    few = sum(len(cast("list[object]", one)) for one in samples if hasattr(one, "__len__")) <= _FEW
-    return _rows(samples, at) if few else await to_thread.run_sync(_rows, samples, at)
 
 
 async def _embed_all(
@@ -267,43 +255,3 @@ def images_error(errors: Sequence[tuple[str, ImageError]], count: int) -> Invali
         [(pointer, str(error)) for pointer, error in errors],
         kind=kinds.pop() if len(kinds) == 1 else ImageError,
     )
-
-
-def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
-    try:
-        array = np.asarray([sample.tolist() if isinstance(sample, Tensor) else sample for sample in samples])
-    except (ValueError, OverflowError):
-        raise _worst_row(samples, at) from None
-    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
-        raise _worst_row(samples, at)
-    with np.errstate(over="ignore"):
-        rows: Vectors = array.astype(np.float32)
-    if not np.isfinite(rows).all() and (too_large := np.isinf(rows) & np.isfinite(array)).any():
-        message = "It has a number beyond 3.4e38, the largest of float32. Scale it, or send float64 tensors."
-        raise _located(at(int(np.argmax(too_large.any(axis=1)))), message, NonFiniteError)
-    return rows
-
-
-def _worst_row(samples: Sequence[object], at: Callable[[int], str]) -> InvalidFieldsError:
-    """Find the first sample that keeps the others from being the rows of a matrix."""
-    rows = [sample.tolist() if isinstance(sample, Tensor) else sample for sample in samples]
-    first = len(rows[0]) if isinstance(rows[0], list) else 0
-    for row, sample in enumerate(rows):
-        if not isinstance(sample, list) or not sample or not all(_is_number(value) for value in sample):
-            message = "It is neither a vector (a list of numbers) nor an image (a data URI or base64)."
-            return _located(at(row), message)
-        if len(sample) != first:
-            message = (
-                f"It has {len(sample)} numbers and the first sample has {first}. "
-                "All samples of a request need the same dimension."
-            )
-            return _located(at(row), message, ShapeError)
-    return _located(at(0), "The vectors hold numbers beyond what float32 can hold.", NonFiniteError)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _located(pointer: str, message: str, kind: type[Exception] | None = None) -> InvalidFieldsError:
-    return InvalidFieldsError(f"{pointer}: {message}", [(pointer, message)], kind=kind)

@@ -13,7 +13,7 @@ from service.api.gallery_schemas import path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
-from service.api.state import Services, services_of
+from service.api.state import is_alone, services_of
 from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
@@ -56,9 +56,16 @@ async def search(request: Request) -> Response:
     target = services.gallery.get(name)
     look = Look(wanted.faces, quality="quality" in wanted.include)
     asked = await ask(request, wanted, target, services, look)
-    options = await _options(wanted, services)
-    await _refuse_too_many(target, asked, wanted, services)
-    found, rerank_ms = await _find(target, asked, options, wanted, services)
+    # A filter, which may be large, is read in a thread.
+    options = _options(wanted) if wanted.filter is None else await services.store(lambda: _options(wanted))
+    matches, match_bytes = _most_matches(target, asked, wanted)
+    if matches * match_bytes > services.settings.max_work_bytes:  # k may be larger than the collection
+        items = await services.store(lambda: target.stats().items)
+        matches = min(matches, len(asked.vectors) * items)
+        services.refuse_beyond_limit(
+            matches * match_bytes, "Send fewer queries at once or ask for a smaller k"
+        )
+    found, rerank_ms = await _find(request, target, asked, options, wanted)
     if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= _INLINE_MATCHES:
         return render(request, _answer(target, asked, found, rerank_ms))
     return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found, rerank_ms)))
@@ -75,12 +82,11 @@ router.add_api_route(
 )
 
 
-async def _options(wanted: SearchRequest, services: Services) -> SearchOptions:
-    """Return how to search; a filter, which may be large, is read in a thread."""
-    condition = wanted.filter
+def _options(wanted: SearchRequest) -> SearchOptions:
+    """Return how to search."""
     return SearchOptions(
         k=wanted.k,
-        filter=None if condition is None else await services.store(lambda: parse_filter(condition)),
+        filter=None if wanted.filter is None else parse_filter(wanted.filter),
         group_by=wanted.group_by,
         max_distance=wanted.max_distance,
         with_metadata="metadata" in wanted.include,
@@ -90,9 +96,10 @@ async def _options(wanted: SearchRequest, services: Services) -> SearchOptions:
 
 
 async def _find(
-    target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest, services: Services
+    request: Request, target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest
 ) -> tuple[list[list[Match]], float | None]:
     """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
+    services = services_of(request)
     if wanted.rerank is not None:
         how = wanted.rerank.options()
         return await services.store(
@@ -100,21 +107,17 @@ async def _find(
         )
     if not len(asked.vectors):
         return [], None
-    return await services.searcher.search(target, asked.vectors, options, asked.left_out), None
+    return await services.searcher.search(
+        target, asked.vectors, options, asked.left_out, alone=is_alone(request)
+    ), None
 
 
-async def _refuse_too_many(
-    target: Collection, asked: Asked, wanted: SearchRequest, services: Services
-) -> None:
-    """Refuse an answer that would take too much memory; k may be larger than the collection."""
+def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tuple[int, int]:
+    """Return how many matches there may be, and how many bytes each may take."""
     held = "vector" in wanted.include or wanted.rerank is not None
     match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if held else 0)
     each = max(wanted.k, wanted.rerank.top if wanted.rerank else 0)
-    matches = len(asked.vectors) * each
-    if matches * match_bytes > services.settings.max_work_bytes:
-        items = await services.store(lambda: target.stats().items)
-        matches = len(asked.vectors) * min(each, items)
-    services.refuse_beyond_limit(matches * match_bytes, "Send fewer queries at once or ask for a smaller k")
+    return len(asked.vectors) * each, match_bytes
 
 
 def _answer(

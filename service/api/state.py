@@ -21,7 +21,7 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 from service.urls.fetcher import UrlFetcher
 
-__all__ = ["Services", "ServicesDep", "services_of"]
+__all__ = ["Services", "ServicesDep", "is_alone", "services_of"]
 
 Result = TypeVar("Result")
 
@@ -144,6 +144,12 @@ def services_of(request: Request) -> Services:
     """Return what the request's server works with."""
     services: Services = request.app.state.services
     return services
+
+
+def is_alone(request: Request) -> bool:
+    """Say whether the server is known to serve no other request; see `service.connections`."""
+    served = request.scope["state"].get("served", ())
+    return len(served) == 1
 
 
 async def _services(request: Request) -> Services:  # a plain function would be run in a thread

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from torch import Tensor
 
 from models.errors import UnsupportedImageError
@@ -23,7 +24,7 @@ from models.images import sniff
 from service.api.validation import validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
-__all__ = ["SAFETENSORS", "Upload", "accepts", "body"]
+__all__ = ["SAFETENSORS", "Upload", "accepts", "body", "header"]
 
 SAFETENSORS = "application/x-safetensors"
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
@@ -61,20 +62,22 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
     """
 
     async def read(request: Request) -> Model:
-        encoding = request.headers.get("content-encoding", "identity")
+        encoding = header(request, b"content-encoding") or "identity"
         if encoding != "identity":
             raise UnsupportedMediaError(
                 f"Content-Encoding {encoding!r} is not read here; send the body as it is."
             )
-        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        media_type = (
+            (header(request, b"content-type") or "application/json").partition(";")[0].strip().lower()
+        )
         if media_type.startswith("image/") and image is not None:
-            files = {image: [Upload(await request.body())]}
+            files = {image: [Upload(await _whole(request))]}
             return _from_form(files, request.query_params.multi_items(), model)
         _refuse_query(request)
         if media_type == "application/json":
-            return await _off_loop(_from_json, await request.body(), model)
+            return await _off_loop(_from_json, await _whole(request), model)
         if media_type == SAFETENSORS:
-            return await _off_loop(_from_safetensors, await request.body(), model)
+            return await _off_loop(_from_safetensors, await _whole(request), model)
         if media_type == "multipart/form-data":
             files, texts = await _form(request, image)
             return await to_thread.run_sync(_from_form, files, texts, model)
@@ -113,6 +116,27 @@ def accepts(
     if image is not None:
         content |= dict.fromkeys(_IMAGES, binary)
     return {"requestBody": {"required": required, "content": content}}
+
+
+def header(request: Request, name: bytes) -> str:
+    """Return a header of a request by its name in lower case, "" where it has none."""
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), "")
+
+
+async def _whole(request: Request) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        ClientDisconnect: the client left before it was whole.
+    """
+    pieces: list[bytes] = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _refuse_query(request: Request) -> None:

@@ -1,12 +1,12 @@
 """A collection on this machine: the record, the index that is a cache of it, and one lock for writers."""
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from models.errors import InputError
 from service.errors import RequestError, StorageError
 from service.gallery.collection import (
     CollectionConfig,
@@ -161,11 +161,17 @@ class EmbeddedCollection:
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
-        refuse_unsearchable(queries, self.config, self.name)
+        if queries.shape[1] != self.config.dimension:
+            refuse_unsearchable(queries, self.config, self.name)
         self._record.refuse_if_closed()  # names may be remembered
         for _ in range(_UNDISTURBED_TRIES):
-            with contextlib.suppress(StaleLabelsError):
+            try:
                 return search(self._sources, self._index, queries, options, left_out)
+            except StaleLabelsError:
+                continue
+            except InputError:  # the index says it of its vectors; this does, of the queries
+                refuse_unsearchable(queries, self.config, self.name)
+                raise
         with self._write_turn:
             try:
                 return search(self._sources, self._index, queries, options, left_out)

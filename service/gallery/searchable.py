@@ -1,13 +1,10 @@
 """What queries must be to be searched with."""
 
-import math
-
 import numpy as np
 
 from models.errors import DomainError, NonFiniteError
 from service.errors import DimensionMismatchError
 from service.gallery.collection import CollectionConfig, Vectors
-from service.gallery.index.measuring import squares
 
 __all__ = ["refuse_unsearchable"]
 
@@ -21,9 +18,6 @@ def refuse_unsearchable(queries: Vectors, config: CollectionConfig, name: str) -
             got=queries.shape[1],
             argument="queries",
         )
-    least = 0.0 if config.metric == "cosine" else -1.0
-    if all(least < square < math.inf for square in squares(queries).tolist()):  # of float32, it cannot overflow
-        return
     finite = np.isfinite(queries).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -32,7 +26,8 @@ def refuse_unsearchable(queries: Vectors, config: CollectionConfig, name: str) -
             argument="queries",
             row=row,
         )
-    row = int(np.argmin(queries.any(axis=1)))
-    raise DomainError(
-        f"Query {row} is zero and has no direction, which cosine needs.", argument="queries", row=row
-    )
+    if config.metric == "cosine" and not (directed := queries.any(axis=1)).all():
+        row = int(np.argmin(directed))
+        raise DomainError(
+            f"Query {row} is zero and has no direction, which cosine needs.", argument="queries", row=row
+        )

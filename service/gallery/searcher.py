@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from service.errors import NotReadyError, OverloadedError
+from service.gallery.brevity import Brevity
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.options import NOTHING, LeftOut
-from service.gallery.pace import Pace
 
 __all__ = ["Searcher"]
 
@@ -22,11 +23,12 @@ _MOST_QUERIES = 32  # of several requests in one search; a larger request has on
 Found: TypeAlias = list[list[Match]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # frozen ones take several times as long to make
 class _Request:
     """A search that somebody waits for."""
 
     collection: Collection
+    brevity: Brevity
     queries: Vectors
     options: SearchOptions
     left_out: Sequence[LeftOut]
@@ -59,7 +61,7 @@ class Searcher:
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
         self._closed = False
-        self._pace = Pace()
+        self._brevity: WeakKeyDictionary[Collection, Brevity] = WeakKeyDictionary()
         self._arrived: dict[asyncio.AbstractEventLoop, deque[_Request]] = {}
         self._threads = [
             threading.Thread(target=self._live, name=f"search-{number}", daemon=True)
@@ -74,16 +76,28 @@ class Searcher:
         queries: Vectors,
         options: SearchOptions,
         left_out: Sequence[LeftOut],
+        *,
+        alone: bool = False,
     ) -> Found:
         """Return what `Collection.search` does, and raise what it raises.
+
+        Args:
+            collection: to be searched.
+            queries: (Q, D).
+            options: how.
+            left_out: for each query.
+            alone: whether no other search can come soon that could be answered together with it.
 
         Raises:
             OverloadedError: too many searches wait.
             NotReadyError: it is closed.
         """
         loop = asyncio.get_running_loop()
-        request = _Request(collection, queries, options, left_out, loop, loop.create_future())
+        brevity = self._brevity.get(collection) or self._brevity.setdefault(collection, Brevity())
+        request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
         if self._is_brief(request):
+            if alone and loop not in self._arrived:
+                return self._at_once(request)
             arrived = self._arrived.get(loop)
             if arrived is None:
                 arrived = self._arrived[loop] = deque()
@@ -102,17 +116,25 @@ class Searcher:
             thread.join()
 
     def _is_brief(self, request: _Request) -> bool:
-        at_once = 0 if self._closed else self._pace.brief(request.collection, request.options)
+        at_once = 0 if self._closed else request.brevity.brief(request.options)
         return len(request.queries) <= at_once and all(one is NOTHING for one in request.left_out)
 
+    def _at_once(self, request: _Request) -> Found:
+        began = time.perf_counter()
+        found = request.collection.search(request.queries, request.options, left_out=request.left_out)
+        seconds = time.perf_counter() - began
+        request.brevity.note(request.options, len(request.queries), seconds)
+        request.brevity.note_held(seconds)
+        return found
+
     def _answer_arrived(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer, on the event loop, brief searches that arrived in one of its turns; the rest in the next."""
+        """Answer brief searches that arrived in one turn of the event loop, on it; the rest in the next."""
         waiting = self._arrived[loop]
         first = waiting[0]
-        batch = _taken(waiting, self._pace.brief(first.collection, first.options) or 1)
+        batch = _taken(waiting, first.brevity.brief(first.options))
         began = time.perf_counter()
         answers = self._answers(batch)
-        self._pace.note_late(first.collection, time.perf_counter() - began)
+        first.brevity.note_held(time.perf_counter() - began)
         _settle(batch, answers)
         if waiting:
             loop.call_soon(self._answer_arrived, loop)
@@ -157,7 +179,7 @@ class Searcher:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
         queries = sum(len(request.queries) for request in batch)
-        self._pace.note(batch[0].collection, batch[0].options, queries, time.perf_counter() - began)
+        batch[0].brevity.note(batch[0].options, queries, time.perf_counter() - began)
         return answers
 
 

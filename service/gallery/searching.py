@@ -63,16 +63,13 @@ def search(
         StaleLabelsError: one came between; search again.
     """
     if options.group_by is None and all(one is NOTHING for one in left_out):
-        found = _nearest(sources, index, queries, options)
-    else:
-        found = _Search(sources, index, queries, options, list(left_out) or [NOTHING] * len(queries)).found()
+        return _nearest(sources, index, queries, options)
+    found = _Search(sources, index, queries, options, list(left_out) or [NOTHING] * len(queries)).found()
     return _matches(sources.record, found, options)
 
 
-def _nearest(
-    sources: Sources, index: Index, queries: Vectors, options: SearchOptions
-) -> list[list[_Found]]:
-    """Return what each query finds where nothing is left out: most searches, and for them it counts."""
+def _nearest(sources: Sources, index: Index, queries: Vectors, options: SearchOptions) -> list[list[Match]]:
+    """Return each query's matches where nothing is left out: most searches, and for them the time counts."""
     allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
     hits = index.search(
         queries, options.k, max_distance=options.max_distance, allowed=allowed, exact=options.exact
@@ -81,10 +78,15 @@ def _nearest(
     labels = {label for some, _ in listed for label in some}
     names = sources.record.names(labels)
     _refuse_missing(labels, names)
-    return [
+    if not options.with_metadata and not options.with_vector:
+        return [
+            [Match(*names[label], distance) for label, distance in zip(*one, strict=True)] for one in listed
+        ]
+    found = [
         [_Found(label, *names[label], distance) for label, distance in zip(*one, strict=True)]
         for one in listed
     ]
+    return _matches(sources.record, found, options)
 
 
 class _Search:
@@ -216,11 +218,11 @@ class _Search:
 
 
 def _matches(record: Record, found: Sequence[Sequence[_Found]], options: SearchOptions) -> list[list[Match]]:
-    if not options.with_metadata and not options.with_vector:
-        return [[Match(item_id, identity, distance) for _, item_id, identity, distance in query] for query in found]
-    labels = {one.label for query in found for one in query}
-    items = record.items(labels, with_vector=options.with_vector)
-    _refuse_missing(labels, items)
+    items: dict[int, StoredItem] = {}
+    if options.with_metadata or options.with_vector:
+        labels = {one.label for query in found for one in query}
+        items = record.items(labels, with_vector=options.with_vector)
+        _refuse_missing(labels, items)
     return [
         [
             Match(

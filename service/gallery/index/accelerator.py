@@ -132,7 +132,11 @@ class Accelerator:
 
 def _parameters(kind: str, selector: Any, **effort: int) -> Any:
     """Return FAISS's parameters of a search."""
-    return _plain_parameters(kind, **effort) if selector is None else getattr(_faiss, kind)(sel=selector, **effort)
+    return (
+        _plain_parameters(kind, **effort)
+        if selector is None
+        else getattr(_faiss, kind)(sel=selector, **effort)
+    )
 
 
 @lru_cache(maxsize=256)

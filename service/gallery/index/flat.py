@@ -224,11 +224,10 @@ class FlatIndex:
             k: how many; fewer come back where there are fewer.
         """
         step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
-        blocks = [
-            self._measured(queries[at : at + step], positions[at : at + step], k)
-            for at in range(0, len(queries), step)
-        ]
-        return [hits for block in blocks for hits in block]
+        hits: list[Hits] = []
+        for at in range(0, len(queries), step):
+            hits += self._measured(queries[at : at + step], positions[at : at + step], k)
+        return hits
 
     def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
         if whole := positions.min(initial=0) >= 0:
@@ -238,8 +237,9 @@ class FlatIndex:
             distances = self.measure.paired(queries, self._rows.vectors[np.where(none, 0, positions)])
             distances[none] = math.inf
         order = np.lexsort((positions, distances))[:, :k]  # positions grow with labels
-        row = np.arange(len(queries))[:, np.newaxis]
-        labels, nearest = self._rows.labels[positions[row, order]], distances[row, order]
+        if len(queries) > 1:
+            order += np.arange(0, positions.size, positions.shape[1])[:, np.newaxis]
+        labels, nearest = self._rows.labels.take(positions.take(order)), distances.take(order)
         if whole:
             return map(Hits, labels, nearest)
         counts = np.minimum(k, positions.shape[1] - np.count_nonzero(none, axis=1)).tolist()

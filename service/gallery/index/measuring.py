@@ -1,11 +1,12 @@
 """Exact distances between a query and rows, in float64."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import DomainError
+from models.errors import DomainError, NonFiniteError
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.rounding import Floats
@@ -25,15 +26,18 @@ class Measure:
         """Return (N, D) vectors as they are compared: under cosine, scaled to length 1.
 
         Raises:
+            NonFiniteError: a row holds NaN or infinity.
             DomainError: the metric is cosine, and a row is zero.
         """
+        lengths = np.sqrt(squares(vectors))
+        for row, length in enumerate(lengths.tolist()):
+            if not length < math.inf:
+                raise NonFiniteError(f"Vector {row} holds NaN or infinity.", row=row)
+            if not length and self.metric == "cosine":
+                raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
         if self.metric != "cosine":
             return np.ascontiguousarray(vectors, np.float32)
-        norms = np.sqrt(squares(vectors))
-        if not norms.all():
-            row = int(np.argmin(norms))
-            raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
-        return (vectors / norms[:, np.newaxis]).astype(np.float32)
+        return (vectors / lengths[:, np.newaxis]).astype(np.float32)
 
     def distances(self, query: Vectors, vectors: Vectors) -> Floats:
         """Return (N,) the distances of prepared rows: by differences, so that equal rows are 0 apart."""
@@ -48,7 +52,7 @@ class Measure:
             products: Floats = np.einsum("qfd,qd->qf", rows, queries, dtype=np.float64)
             return -products
         apart = np.subtract(rows, queries[:, np.newaxis], dtype=np.float64)
-        return self.from_squares(np.einsum("qfd,qfd->qf", apart, apart))
+        return self.from_squares(np.vecdot(apart, apart))
 
     def scan(self, query: Vectors, vectors: Vectors, positions: Integers) -> Floats:
         """Return (P,) the distances of the rows at some positions."""
@@ -64,5 +68,6 @@ class Measure:
 
 def squares(vectors: npt.NDArray[np.floating]) -> Floats:
     """Return (N,) each row's sum of squares in float64."""
-    sums: Floats = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    wide = vectors.astype(np.float64)
+    sums: Floats = np.vecdot(wide, wide)
     return sums

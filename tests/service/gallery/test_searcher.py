@@ -39,7 +39,8 @@ def together(made: EmbeddedCollection, *asked: tuple[Any, SearchOptions]) -> lis
                 searcher.search(target, queries, options, [NOTHING] * len(queries))
                 for queries, options in asked
             ]
-            return await asyncio.gather(*searches, return_exceptions=True)
+            found: list[Any] = await asyncio.gather(*searches, return_exceptions=True)
+            return found
         finally:
             await asyncio.to_thread(searcher.close)
 

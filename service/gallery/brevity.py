@@ -1,0 +1,61 @@
+"""How long the searches of a collection take, so that brief ones are done where they arrive."""
+
+import time
+
+from service.gallery.collection import SearchOptions
+
+__all__ = ["Brevity"]
+
+_BRIEF_S = 0.0005  # a query; a thread that is woken, and its answer handed back, takes half of that
+_AT_ONCE_S = 0.002  # that the event loop may be held in one go
+_MOST_AT_ONCE = 16  # queries
+_LATE_S = 0.005  # nothing should hold the event loop for so long
+_WARY_S = 1.0  # after that happened
+_MOST_K = 100
+_TRUST = 0.2  # of the newest time among those before
+
+
+class Brevity:
+    """How many seconds the plain searches of a collection take of late, for each query.
+
+    Plain ones are for the nearest of all, without metadata: as a rule nothing but memory is read for them.
+    Before the first none is brief, nor is any for a second after one took long that was to be brief.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._seconds: float | None = None
+        self._wary_until = 0.0
+
+    def brief(self, options: SearchOptions) -> int:
+        """Return how many queries may be searched on the event loop in one go, 0 where none may."""
+        seconds = self._seconds
+        if seconds is None or seconds > _BRIEF_S or not _is_plain(options):
+            return 0
+        if self._wary_until and time.monotonic() < self._wary_until:
+            return 0
+        return min(_MOST_AT_ONCE, int(_AT_ONCE_S / seconds))
+
+    def note(self, options: SearchOptions, queries: int, seconds: float) -> None:
+        """Take note of how long a search took."""
+        if not queries or not _is_plain(options):
+            return
+        each = seconds / queries
+        before = each if self._seconds is None else self._seconds
+        # A thread may have waited for others meanwhile: what was fast once is believed to be so for a while.
+        self._seconds = min(each, before + _TRUST * (each - before))
+
+    def note_held(self, seconds: float) -> None:
+        """Take note of how long a brief search held the event loop."""
+        if seconds > _LATE_S:
+            self._wary_until = time.monotonic() + _WARY_S
+
+
+def _is_plain(options: SearchOptions) -> bool:
+    return (
+        options.filter is None
+        and options.group_by is None
+        and options.max_distance is None
+        and options.k <= _MOST_K
+        and not (options.exact or options.with_metadata or options.with_vector)
+    )

@@ -1,0 +1,160 @@
+"""Brief searches are done on the event loop, those of one turn together; all others in threads."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from models.errors import NonFiniteError
+from service.gallery.brevity import Brevity
+from service.gallery.collection import Collection, Match, NewItem, SearchOptions, Vectors
+from service.gallery.embedded import EmbeddedCollection
+from service.gallery.filters import parse_filter
+from service.gallery.options import NOTHING, LeftOut
+from service.gallery.searcher import Searcher
+from tests.service.gallery.conftest import MakeCollection
+
+PLAIN = SearchOptions(k=3, with_metadata=False)
+QUERIES = np.random.default_rng(1).standard_normal((40, 2)).astype(np.float32)
+
+
+class Watched:
+    """A collection that notes by which thread it is searched, and for how many queries."""
+
+    def __init__(self, real: EmbeddedCollection) -> None:
+        self.real, self.takes_s = real, 0.0
+        self.seen: list[tuple[bool, int]] = []
+
+    def search(
+        self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
+    ) -> list[list[Match]]:
+        on_loop = threading.current_thread() is threading.main_thread()
+        self.seen.append((on_loop, len(queries)))
+        time.sleep(self.takes_s)
+        return self.real.search(queries, options, left_out=left_out)
+
+
+@pytest.fixture
+def watched(collection: MakeCollection) -> Watched:
+    made = collection(dimension=2)
+    rows = np.random.default_rng(0).standard_normal((60, 2)).astype(np.float32)
+    made.upsert([NewItem(f"i{n}", None, row, {"n": n}) for n, row in enumerate(rows)])
+    return Watched(made)
+
+
+Ask = Callable[..., Awaitable[list[list[Match]]]]
+
+
+def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
+    """Let something ask a searcher that has seen the collection searched once."""
+
+    async def go() -> None:
+        searcher = Searcher(threads=1, most_waiting=100)
+
+        async def ask(
+            queries: Vectors, options: SearchOptions = PLAIN, left_out: LeftOut = NOTHING, **more: Any
+        ) -> list[list[Match]]:
+            target = cast("Collection", watched)
+            return await searcher.search(target, queries, options, [left_out] * len(queries), **more)
+
+        try:
+            await ask(QUERIES[:1])
+            await use(ask)
+        finally:
+            await asyncio.to_thread(searcher.close)
+
+    asyncio.run(go())
+
+
+def test_the_first_is_done_in_a_thread_and_the_next_on_the_loop(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        assert await ask(QUERIES[1:2]) == watched.real.search(QUERIES[1:2], PLAIN)
+        assert await ask(QUERIES[2:3], alone=True) == watched.real.search(QUERIES[2:3], PLAIN)
+
+    asking(watched, use)
+    assert watched.seen == [(False, 1), (True, 1), (True, 1)]
+
+
+def test_those_of_one_turn_are_done_together_each_with_its_own_answer(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        parts = [QUERIES[n : n + 1] for n in range(30)]
+        answers = await asyncio.gather(*[ask(part) for part in parts])
+        assert answers == [watched.real.search(part, PLAIN) for part in parts]
+
+    asking(watched, use)
+    on_loop = [count for brief, count in watched.seen if brief]
+    assert sum(on_loop) == 30
+    assert max(on_loop) > 1
+    assert max(on_loop) <= 16  # the event loop has others to serve
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(PLAIN, exact=True),
+        replace(PLAIN, k=101),
+        replace(PLAIN, with_metadata=True),
+        replace(PLAIN, with_vector=True),
+        replace(PLAIN, max_distance=1.0),
+        replace(PLAIN, group_by="identity"),
+        replace(PLAIN, filter=parse_filter({"n": {"lt": 30}})),
+    ],
+)
+def test_what_may_take_long_is_done_in_a_thread(watched: Watched, options: SearchOptions) -> None:
+    async def use(ask: Ask) -> None:
+        assert await ask(QUERIES[:2], options, alone=True) == watched.real.search(QUERIES[:2], options)
+
+    asking(watched, use)
+    assert watched.seen[1:] == [(False, 2)]
+
+
+def test_many_queries_and_things_to_leave_out_are_done_in_a_thread(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        await ask(QUERIES, alone=True)
+        (found,) = await ask(QUERIES[:1], PLAIN, LeftOut(frozenset({"i7"})), alone=True)
+        assert len(found) == 3
+
+    asking(watched, use)
+    assert watched.seen[1:] == [(False, 40), (False, 1)]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_after_one_that_took_long_threads_do_it_for_a_while(watched: Watched, alone: bool) -> None:
+    async def use(ask: Ask) -> None:
+        watched.takes_s = 0.006
+        await ask(QUERIES[:1], alone=alone)
+        watched.takes_s = 0.0
+        await ask(QUERIES[:1], alone=alone)
+
+    asking(watched, use)
+    assert watched.seen[1:] == [(True, 1), (False, 1)]
+
+
+def test_one_that_cannot_be_searched_spoils_no_other(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        bad = np.array([[np.nan, 1]], np.float32)
+        found = await asyncio.gather(ask(QUERIES[:1]), ask(bad), ask(QUERIES[1:2]), return_exceptions=True)
+        assert isinstance(found[1], NonFiniteError)
+        assert [found[0], found[2]] == [watched.real.search(QUERIES[n : n + 1], PLAIN) for n in (0, 1)]
+        with pytest.raises(NonFiniteError):
+            await ask(bad, alone=True)
+
+    asking(watched, use)
+    assert all(brief for brief, _ in watched.seen[1:])
+
+
+def test_what_is_slow_is_not_brief_until_it_was_fast_again() -> None:
+    brevity = Brevity()
+    assert brevity.brief(PLAIN) == 0
+    brevity.note(PLAIN, 1, 0.01)
+    assert brevity.brief(PLAIN) == 0
+    brevity.note(PLAIN, 10, 0.002)
+    assert brevity.brief(PLAIN) == 10  # 2 ms in all
+    for _ in range(20):
+        brevity.note(PLAIN, 1, 0.01)
+    assert brevity.brief(PLAIN) == 0
