@@ -3,6 +3,7 @@
 import time
 
 from service.gallery.collection import SearchOptions
+from service.gallery.searching import is_plain
 
 __all__ = ["Brevity"]
 
@@ -11,6 +12,7 @@ _AT_ONCE_S = 0.002  # that the event loop may be held in one go
 _MOST_AT_ONCE = 16  # queries
 _LATE_S = 0.005  # nothing should hold the event loop for so long
 _WARY_S = 1.0  # after that happened
+_READ_S = 0.05  # after one for which the disk had to be asked: its neighbours' names are read with it
 _MOST_K = 100
 _TRUST = 0.2  # of the newest time among those before
 
@@ -18,7 +20,7 @@ _TRUST = 0.2  # of the newest time among those before
 class Brevity:
     """How many seconds the plain searches of a collection take of late, for each query.
 
-    Plain ones are for the nearest of all, without metadata: as a rule nothing but memory is read for them.
+    Plain ones are for the names of the nearest of all: as a rule nothing but memory is read for them.
     Before the first none is brief, nor is any for a second after one took long that was to be brief.
     """
 
@@ -30,32 +32,31 @@ class Brevity:
     def brief(self, options: SearchOptions) -> int:
         """Return how many queries may be searched on the event loop in one go, 0 where none may."""
         seconds = self._seconds
-        if seconds is None or seconds > _BRIEF_S or not _is_plain(options):
+        if seconds is None or seconds > _BRIEF_S or not _may_be_brief(options):
             return 0
         if self._wary_until and time.monotonic() < self._wary_until:
             return 0
         return min(_MOST_AT_ONCE, int(_AT_ONCE_S / seconds))
 
     def note(self, options: SearchOptions, queries: int, seconds: float) -> None:
-        """Take note of how long a search took."""
-        if not queries or not _is_plain(options):
-            return
-        each = seconds / queries
+        """Take note of how long a search took in a thread."""
+        if queries and _may_be_brief(options):
+            self._learn(seconds / queries)
+
+    def note_held(self, seconds: float, queries: int, *, answered: bool) -> None:
+        """Take note of how long a search held the event loop, and whether memory had its answer."""
+        if seconds > _LATE_S:
+            self._wary_until = time.monotonic() + _WARY_S
+        elif not answered:
+            self._wary_until = time.monotonic() + _READ_S
+        else:
+            self._learn(seconds / queries)
+
+    def _learn(self, each: float) -> None:
         before = each if self._seconds is None else self._seconds
         # A thread may have waited for others meanwhile: what was fast once is believed to be so for a while.
         self._seconds = min(each, before + _TRUST * (each - before))
 
-    def note_held(self, seconds: float) -> None:
-        """Take note of how long a brief search held the event loop."""
-        if seconds > _LATE_S:
-            self._wary_until = time.monotonic() + _WARY_S
 
-
-def _is_plain(options: SearchOptions) -> bool:
-    return (
-        options.filter is None
-        and options.group_by is None
-        and options.max_distance is None
-        and options.k <= _MOST_K
-        and not (options.exact or options.with_metadata or options.with_vector)
-    )
+def _may_be_brief(options: SearchOptions) -> bool:
+    return options.k <= _MOST_K and is_plain(options)

@@ -260,6 +260,9 @@ class Collection(Protocol):
             FilterError: a filter compares a declared field with a value of another type.
         """
 
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+        """Return what `search` does, without asking a disk or another machine; None where that must be."""
+
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`, in the order of their names."""
 

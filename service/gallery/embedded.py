@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import InputError
-from service.errors import RequestError, StorageError
+from service.errors import RequestError
 from service.gallery.collection import (
     CollectionConfig,
     Match,
@@ -24,7 +23,6 @@ from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.identities import Erased, Identity, IdentityPage
-from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
@@ -34,10 +32,10 @@ from service.gallery.options import LeftOut
 from service.gallery.record_writer import RecordWriter
 from service.gallery.schema import Row
 from service.gallery.scrub import Scrub
-from service.gallery.searchable import refuse_unsearchable
-from service.gallery.searching import Sources, search
+from service.gallery.searching import Sources
 from service.gallery.sqlite import WAL_BYTES
 from service.gallery.store import Record
+from service.gallery.undisturbed import Undisturbed
 from service.gallery.upserts import latest, prepared_rows, written
 
 __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
@@ -45,15 +43,13 @@ __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 RECORD_FILE = "record.sqlite3"
 
 AMPLE_BYTES = 2**40  # where nobody counts
-_UNDISTURBED_TRIES = 3  # of a search, before it waits for a writer's turn
 
 
 class EmbeddedCollection:
     """Keeps `Collection` with SQLite and FAISS, in one folder.
 
     Writes that wait at the same time share a commit. It prepares the next index, commits the record, and only
-    then swaps the index: whatever fails leaves both as they were. A search waits for nobody. Where a write
-    came between its reading the index and the record, it is done again, at last in a writer's turn.
+    then swaps the index: whatever fails leaves both as they were. A search waits for nobody.
     """
 
     def __init__(
@@ -90,6 +86,9 @@ class EmbeddedCollection:
         self._record, self._home, self._index = parts.record, parts.home, parts.index
         self.scrub = Scrub(self._record, folder / RECORD_FILE, parts.findings, self._forget)
         self._sources = Sources.of(self._record)
+        self._undisturbed = Undisturbed(
+            self.name, lambda: (self._sources, self._index), write_turn=self._write_turn
+        )
         try:
             self._eraser = Eraser(
                 self._record, sealing=self._sealing, write_turn=self._write_turn, wipe_index=self._wipe_index
@@ -161,22 +160,11 @@ class EmbeddedCollection:
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
-        if queries.shape[1] != self.config.dimension:
-            refuse_unsearchable(queries, self.config, self.name)
-        self._record.refuse_if_closed()  # names may be remembered
-        for _ in range(_UNDISTURBED_TRIES):
-            try:
-                return search(self._sources, self._index, queries, options, left_out)
-            except StaleLabelsError:
-                continue
-            except InputError:  # the index says it of its vectors; this does, of the queries
-                refuse_unsearchable(queries, self.config, self.name)
-                raise
-        with self._write_turn:
-            try:
-                return search(self._sources, self._index, queries, options, left_out)
-            except StaleLabelsError as error:  # nobody writes now: rows are missing
-                raise StorageError(f"{self._folder}: {error} It is damaged; restore a backup.") from error
+        return self._undisturbed.search(queries, options, left_out)
+
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+        """Return what `search` does, or None; see `Collection`."""
+        return self._undisturbed.search_in_memory(queries, options)
 
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`; see `Collection`."""
@@ -242,8 +230,12 @@ class EmbeddedCollection:
         try:
             if self._record.log_bytes > WAL_BYTES:  # readers one after the other keep SQLite from emptying it
                 self._record.checkpoint()
+            stop = stop or threading.Event()
             with self._sealing:
-                return self._seal_if_due(threads, stop or threading.Event(), idle=idle)
+                sealed = self._seal_if_due(threads, stop, idle=idle)
+            if rows := self._index.sealed:
+                self._record.names.pack(rows.last_label, rows.living, stop)
+            return sealed
         finally:
             if self._eraser.busy:
                 self._eraser.wipe()

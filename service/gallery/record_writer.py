@@ -15,6 +15,7 @@ from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
 from service.gallery.identity_rows import Moved, moved
 from service.gallery.label_reads import json_list
+from service.gallery.packed_names import Name
 from service.gallery.pictures import write_pictures
 from service.gallery.sqlite import savepoint
 
@@ -43,6 +44,7 @@ class RecordWriter:
         self._connection, self._path = connection, path
         self._fields, self._columns, self._damaged = fields, columns, damaged
         self.removed: list[int] = []
+        self.named: dict[int, Name] = {}
         self.forgotten: set[int] = set()
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
@@ -68,6 +70,7 @@ class RecordWriter:
         if kept:
             write_pictures(self._connection, kept)
         self._count(len(rows))
+        self.named |= {label: (row.id, row.identity) for label, row in zip(labels, rows, strict=True)}
         return Replaced(labels, before)
 
     def delete(self, ids: Iterable[str]) -> list[int]:

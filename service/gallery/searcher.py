@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from models.errors import LookalikeError
 from service.errors import NotReadyError, OverloadedError
 from service.gallery.brevity import Brevity
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
@@ -97,7 +98,8 @@ class Searcher:
         request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
         if self._is_brief(request):
             if alone and loop not in self._arrived:
-                return self._at_once(request)
+                self._answer_here([request])
+                return await request.answer
             arrived = self._arrived.get(loop)
             if arrived is None:
                 arrived = self._arrived[loop] = deque()
@@ -119,23 +121,28 @@ class Searcher:
         at_once = 0 if self._closed else request.brevity.brief(request.options)
         return len(request.queries) <= at_once and all(one is NOTHING for one in request.left_out)
 
-    def _at_once(self, request: _Request) -> Found:
+    def _answer_here(self, batch: list[_Request]) -> None:
+        """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
+        first, queries = batch[0], _queries_of(batch)
         began = time.perf_counter()
-        found = request.collection.search(request.queries, request.options, left_out=request.left_out)
-        seconds = time.perf_counter() - began
-        request.brevity.note(request.options, len(request.queries), seconds)
-        request.brevity.note_held(seconds)
-        return found
+        try:
+            found = first.collection.search_in_memory(queries, first.options)
+        except Exception:
+            found = None  # a thread will find out whose fault it is
+        first.brevity.note_held(time.perf_counter() - began, len(queries), answered=found is not None)
+        if found is not None:
+            _settle(batch, _shared_out(found, batch))
+            return
+        for request in batch:
+            try:
+                self._wait(request)
+            except LookalikeError as error:
+                _settle([request], [error])
 
     def _answer_arrived(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer brief searches that arrived in one turn of the event loop, on it; the rest in the next."""
+        """Answer brief searches that arrived in one turn of the event loop; the rest in the next."""
         waiting = self._arrived[loop]
-        first = waiting[0]
-        batch = _taken(waiting, first.brevity.brief(first.options))
-        began = time.perf_counter()
-        answers = self._answers(batch)
-        first.brevity.note_held(time.perf_counter() - began)
-        _settle(batch, answers)
+        self._answer_here(_taken(waiting, waiting[0].brevity.brief(waiting[0].options)))
         if waiting:
             loop.call_soon(self._answer_arrived, loop)
         else:
@@ -172,15 +179,16 @@ class Searcher:
     def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
         began = time.perf_counter()
+        first, queries = batch[0], _queries_of(batch)
+        left_out = [one for request in batch for one in request.left_out]
         try:
-            answers = _together(batch)
+            found = first.collection.search(queries, first.options, left_out=left_out)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
-        queries = sum(len(request.queries) for request in batch)
-        batch[0].brevity.note(batch[0].options, queries, time.perf_counter() - began)
-        return answers
+        first.brevity.note(first.options, len(queries), time.perf_counter() - began)
+        return _shared_out(found, batch)
 
 
 def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
@@ -199,17 +207,17 @@ def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
     return batch
 
 
-def _together(batch: list[_Request]) -> "list[Found | Exception]":
-    first = batch[0]
-    if len(batch) == 1:
-        return [first.collection.search(first.queries, first.options, left_out=first.left_out)]
-    queries = np.concatenate([request.queries for request in batch])
-    left_out = [one for request in batch for one in request.left_out]
-    found = iter(first.collection.search(queries, first.options, left_out=left_out))
-    return [[next(found) for _ in request.queries] for request in batch]
+def _queries_of(batch: list[_Request]) -> Vectors:
+    return batch[0].queries if len(batch) == 1 else np.concatenate([request.queries for request in batch])
 
 
-def _settle(batch: list[_Request], answers: "list[Found | Exception]") -> None:
+def _shared_out(found: Found, batch: list[_Request]) -> "list[Found | Exception]":
+    """Return for each request what was found for its queries."""
+    each = iter(found)
+    return [[next(each) for _ in request.queries] for request in batch]
+
+
+def _settle(batch: list[_Request], answers: "Sequence[Found | Exception]") -> None:
     for request, answer in zip(batch, answers, strict=True):
         if request.answer.done():
             continue

@@ -1,8 +1,8 @@
 """One search of an embedded collection: filter, neighbours, names, what is left out, groups, details."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,16 +13,15 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import Hits, StaleLabelsError
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
+from service.gallery.packed_names import Name
 from service.gallery.passing import Passing
 from service.gallery.store import Record
 
-__all__ = ["Sources", "search"]
+__all__ = ["Sources", "is_plain", "search", "search_in_memory"]
 
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
-
-Names: TypeAlias = Mapping[int, tuple[str, str | None]]
 
 
 class _Found(NamedTuple):
@@ -48,7 +47,7 @@ class Sources:
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes it takes to remember that."""
-        return self.passing.memory_bytes + self.groups.memory_bytes
+        return self.record.names.memory_bytes + self.passing.memory_bytes + self.groups.memory_bytes
 
 
 def search(
@@ -62,31 +61,46 @@ def search(
     Raises:
         StaleLabelsError: one came between; search again.
     """
-    if options.group_by is None and all(one is NOTHING for one in left_out):
-        return _nearest(sources, index, queries, options)
+    if is_plain(options) and all(one is NOTHING for one in left_out):
+        nearest, missing = _nearest(index, queries, options.k, sources.record.names.of)
+        _refuse(missing)
+        return nearest
     found = _Search(sources, index, queries, options, list(left_out) or [NOTHING] * len(queries)).found()
     return _matches(sources.record, found, options)
 
 
-def _nearest(sources: Sources, index: Index, queries: Vectors, options: SearchOptions) -> list[list[Match]]:
-    """Return each query's matches where nothing is left out: most searches, and for them the time counts."""
-    allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
-    hits = index.search(
-        queries, options.k, max_distance=options.max_distance, allowed=allowed, exact=options.exact
+def search_in_memory(
+    sources: Sources, index: Index, queries: Vectors, options: SearchOptions
+) -> list[list[Match]] | None:
+    """Return what `search` does; None where the record must be read, as for any but plain options."""
+    if not is_plain(options):
+        return None
+    nearest, missing = _nearest(index, queries, options.k, sources.record.names.known)
+    return None if missing else nearest
+
+
+def is_plain(options: SearchOptions) -> bool:
+    """Say whether only the names of the nearest of all are wanted: most searches, and their time counts."""
+    return (
+        options.filter is None
+        and options.group_by is None
+        and options.max_distance is None
+        and not (options.exact or options.with_metadata or options.with_vector)
     )
-    listed = [(hit.labels.tolist(), hit.distances.tolist()) for hit in hits]
+
+
+def _nearest(
+    index: Index, queries: Vectors, k: int, names_of: Callable[[set[int]], Mapping[int, Name]]
+) -> tuple[list[list[Match]], int]:
+    """Return each query's k nearest, and how many of all these have no name; then they are none."""
+    listed = [(hit.labels.tolist(), hit.distances.tolist()) for hit in index.search(queries, k)]
     labels = {label for some, _ in listed for label in some}
-    names = sources.record.names(labels)
-    _refuse_missing(labels, names)
-    if not options.with_metadata and not options.with_vector:
-        return [
-            [Match(*names[label], distance) for label, distance in zip(*one, strict=True)] for one in listed
-        ]
-    found = [
-        [_Found(label, *names[label], distance) for label, distance in zip(*one, strict=True)]
-        for one in listed
-    ]
-    return _matches(sources.record, found, options)
+    names = names_of(labels)
+    if missing := len(labels) - len(names):
+        return [], missing
+    return [
+        [Match(*names[label], distance) for label, distance in zip(*one, strict=True)] for one in listed
+    ], 0
 
 
 class _Search:
@@ -102,7 +116,7 @@ class _Search:
     ) -> None:
         self._sources, self._index, self._queries, self._options = sources, index, queries, options
         self._left_out = left_out
-        self._names: dict[int, tuple[str, str | None]] = {}
+        self._names: dict[int, Name] = {}
         self._allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
         keys = [repr(one.shared) for one in left_out]  # equality would not do: 1 == True
         without = {
@@ -172,7 +186,7 @@ class _Search:
 
     def _learn_names(self, labels: set[int]) -> None:
         unknown = labels - self._names.keys()
-        self._names.update(self._sources.record.names(unknown))
+        self._names.update(self._sources.record.names.of(unknown))
         _refuse_missing(unknown, self._names)
 
     def _select(self, hits: Hits, i: int) -> list[_Found]:
@@ -239,5 +253,9 @@ def _matches(record: Record, found: Sequence[Sequence[_Found]], options: SearchO
 
 
 def _refuse_missing(labels: set[int], present: Mapping[int, object]) -> None:
-    if missing := labels - present.keys():
-        raise StaleLabelsError(f"{len(missing)} labels are no longer in the record.")
+    _refuse(len(labels - present.keys()))
+
+
+def _refuse(missing: int) -> None:
+    if missing:
+        raise StaleLabelsError(f"{missing} labels are no longer in the record.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from service.errors import DamageError
 from service.gallery import schema
@@ -23,8 +22,8 @@ from service.gallery.identity_rows import identities, identity
 from service.gallery.label_reads import Labels, Members, Passed, json_list, labels_of, members, passed
 from service.gallery.pictures import read_picture
 from service.gallery.record_meta import count_of, create_tables, read_config, read_damaged
+from service.gallery.record_names import RecordNames
 from service.gallery.record_writer import RecordWriter
-from service.gallery.remembered import RememberedNames
 from service.gallery.sqlite import Database
 
 __all__ = ["Labels", "Record"]
@@ -48,7 +47,7 @@ class Record:
             StorageError: it is missing, damaged (DamageError), or of another version of this program.
         """
         self._database = Database(path)
-        self._names = RememberedNames()
+        self.names = RecordNames(self._database)
         try:
             with self._database.reading() as connection:
                 self.config = read_config(connection, path)
@@ -82,7 +81,8 @@ class Record:
         with self._database.writing() as connection:
             writer = RecordWriter(connection, self._database.path, self._fields, self._columns, self.damaged)
             yield writer
-        self._names.forget(writer.removed)
+        self.names.learn(writer.named)
+        self.names.forget(writer.removed)
         if writer.forgotten:
             with self._database.reading() as connection:
                 self.damaged = read_damaged(connection)
@@ -138,28 +138,6 @@ class Record:
             return labels_of(
                 connection, "items WHERE id IN (SELECT value FROM json_each(?))", [json_list(ids)]
             )
-
-    def names(self, labels: Iterable[int]) -> dict[int, tuple[str, str | None]]:
-        """Return id and identity of each label that is there, or was there when it was last asked for.
-
-        Raises:
-            DamageError: those of one are damaged.
-        """
-        wanted = set(labels)
-        known = self._names.known(wanted)
-        if len(known) == len(wanted):
-            return known
-        with self._database.reading(once=True) as connection:
-            # One row in all: for each row that is stepped to, the interpreter may change hands.
-            (found,) = connection.execute(
-                "SELECT json_group_array(json_array(label, name_checksum, id, identity)) FROM items "
-                "WHERE label IN (SELECT value FROM json_each(?))",
-                [json_list(wanted - known.keys())],
-            ).fetchone()
-        path = self._database.path
-        read = {row[0]: schema.checked_name(path, *row) for row in _loaded(found, path)}
-        self._names.learn(read)
-        return known | read
 
     def items(self, labels: Iterable[int], *, with_vector: bool = False) -> dict[int, StoredItem]:
         """Return the item of each label that is there; DamageError names one that is damaged."""
@@ -264,12 +242,3 @@ class Record:
 
     def _item(self, row: Sequence[Any], *, with_vector: bool) -> StoredItem:
         return schema.stored_item(self._checked(row), with_vector=with_vector)
-
-
-def _loaded(rows: str, path: Path) -> Iterable[Sequence[Any]]:
-    """Return rows that came as JSON."""
-    try:
-        loaded: list[list[Any]] = orjson.loads(rows)
-    except ValueError as error:  # a name is no text any more
-        raise DamageError(f"{path}: the names of some items are damaged; {RESTORE}.") from error
-    return loaded

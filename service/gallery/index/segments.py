@@ -38,6 +38,10 @@ class Sealed:
         """Return the highest label that it has ever had, 0 where there is none."""
         return int(self.rows.labels[-1]) if self.rows.rows else 0
 
+    def living(self) -> Integers:
+        """Return (N,) the labels of its rows that are not removed, ascending."""
+        return self.rows.labels[self.rows.alive]
+
     @property
     def dead_share(self) -> float:
         """Return which share of its rows is removed."""

@@ -1,0 +1,80 @@
+"""Names by label in a few bytes each: those of millions of rows fit into memory."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from service.gallery.index.buffers import Integers
+
+__all__ = ["Name", "PackedNames"]
+
+Name: TypeAlias = tuple[str, str | None]
+
+_BETWEEN = "\0"  # no name holds one
+
+
+def _none() -> Integers:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedNames:
+    """The ids and identities of rows. Immutable.
+
+    Attributes:
+        labels: (N,) ascending.
+        ends: (N,) where in the text the names of each end.
+        text: all of them, in UTF-8.
+    """
+
+    labels: Integers = field(default_factory=_none)
+    ends: Integers = field(default_factory=_none)
+    text: bytes = b""
+
+    @property
+    def last_label(self) -> int:
+        """Return the highest label, 0 where there is none."""
+        return int(self.labels[-1]) if len(self.labels) else 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes they take."""
+        return self.labels.nbytes + self.ends.nbytes + len(self.text)
+
+    def find(self, labels: Sequence[int]) -> dict[int, Name]:
+        """Return those of some labels that are here."""
+        if not len(self.labels):
+            return {}
+        positions = np.minimum(np.searchsorted(self.labels, labels), len(self.labels) - 1)
+        ends = self.ends.take(positions).tolist()
+        starts = self.ends.take(positions - 1).tolist()  # of the first it is the last end
+        found: dict[int, Name] = {}
+        held = self.labels.take(positions).tolist()
+        for label, here, position, start, end in zip(
+            labels, held, positions.tolist(), starts, ends, strict=True
+        ):
+            if label == here:
+                found[label] = _unpacked(self.text[start if position else 0 : end])
+        return found
+
+    def extended(self, labels: Sequence[int], names: Iterable[Name]) -> "PackedNames":
+        """Return these and those of further labels, ascending and above all that are here."""
+        packed = [_packed(name) for name in names]
+        lengths = np.fromiter(map(len, packed), np.int64, len(packed))
+        return PackedNames(
+            np.concatenate([self.labels, np.asarray(labels, np.int64)]),
+            np.concatenate([self.ends, len(self.text) + np.cumsum(lengths)]),
+            b"".join([self.text, *packed]),
+        )
+
+
+def _packed(name: Name) -> bytes:
+    item_id, identity = name
+    return (item_id if identity is None else f"{item_id}{_BETWEEN}{identity}").encode()
+
+
+def _unpacked(text: bytes) -> Name:
+    item_id, between, identity = text.decode().partition(_BETWEEN)
+    return item_id, identity if between else None

@@ -1,0 +1,131 @@
+"""The names of a record by label, remembered: a row never changes under its label."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from service.errors import DamageError
+from service.gallery.damage import RESTORE
+from service.gallery.index.accelerator import Stopped
+from service.gallery.index.buffers import Integers
+from service.gallery.label_reads import json_list
+from service.gallery.packed_names import Name, PackedNames
+from service.gallery.schema import checked_name
+from service.gallery.sqlite import Database
+
+__all__ = ["RecordNames"]
+
+_MOST = 100_000  # some 25 MB
+_READ_AT_ONCE = 1_000
+
+
+class RecordNames:
+    """The ids and identities of rows: packed those of a snapshot, at hand those that were asked for last.
+
+    Thread-safe. Reading ten names takes SQLite 40 us and the interpreter changes hands for it: as long as a
+    search; and it may have to wait for the disk.
+    """
+
+    def __init__(self, database: Database, *, most: int = _MOST) -> None:
+        """Remember nothing yet; `most` are at hand."""
+        self._database, self._most = database, most
+        self._names: dict[int, Name] = {}
+        self._packed = PackedNames()
+        self._packed_to = 0
+        self._lock = threading.Lock()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes the packed ones take."""
+        return self._packed.memory_bytes
+
+    def of(self, labels: Iterable[int]) -> dict[int, Name]:
+        """Return those of the labels that are there, or were there when they were last asked for.
+
+        Raises:
+            DamageError: those of one are damaged.
+        """
+        wanted = set(labels)
+        known = self.known(wanted)
+        if len(known) == len(wanted):
+            return known
+        read = self._read(wanted - known.keys())
+        self.learn(read)
+        return known | read
+
+    def known(self, labels: Iterable[int]) -> dict[int, Name]:
+        """Return those of the labels that are remembered."""
+        names = self._names
+        known: dict[int, Name] = {}
+        others: list[int] = []
+        for label in labels:
+            if (name := names.get(label)) is None:
+                others.append(label)
+            else:
+                known[label] = name
+        if others and (packed := self._packed.find(others)):
+            self.learn(packed)
+            known |= packed
+        return known
+
+    def learn(self, names: Mapping[int, Name]) -> None:
+        """Have names at hand; the ones that were learnt first are not any more."""
+        with self._lock:
+            self._names.update(names)
+            if len(self._names) > self._most:  # a tenth at once: looking for the first ones takes time
+                excess = len(self._names) - self._most * 9 // 10
+                for label in list(islice(self._names, excess)):
+                    del self._names[label]
+
+    def forget(self, labels: Iterable[int]) -> None:
+        """Have names at hand no more: their rows are gone. Packed ones stay, and are not asked for."""
+        with self._lock:
+            for label in labels:
+                self._names.pop(label, None)
+
+    def pack(self, up_to: int, labels: Callable[[], Integers], stop: threading.Event) -> None:
+        """Pack the names of rows, where they are not; one thread does at a time.
+
+        Those of damaged rows are left out: whoever asks for one is told.
+
+        Args:
+            up_to: the highest label of the rows.
+            labels: gives their labels, ascending.
+            stop: ends it within a moment.
+
+        Raises:
+            Stopped: it was told to stop; what was packed before stays.
+        """
+        if up_to <= self._packed_to:
+            return
+        living = labels()
+        packed = self._packed if len(self._packed.labels) <= 2 * len(living) else PackedNames()
+        new = living[living > packed.last_label]
+        found: dict[int, Name] = {}
+        for at in range(0, len(new), _READ_AT_ONCE):
+            if stop.is_set():
+                raise Stopped
+            with contextlib.suppress(DamageError):
+                names = self._read(new[at : at + _READ_AT_ONCE].tolist())
+                found.update((label, names[label]) for label in sorted(names))
+        self._packed = packed.extended(list(found), found.values())
+        self._packed_to = up_to
+
+    def _read(self, labels: Iterable[int]) -> dict[int, Name]:
+        with self._database.reading(once=True) as connection:
+            # One row in all: for each row that is stepped to, the interpreter may change hands.
+            (rows,) = connection.execute(
+                "SELECT json_group_array(json_array(label, name_checksum, id, identity)) FROM items "
+                "WHERE label IN (SELECT value FROM json_each(?))",
+                [json_list(labels)],
+            ).fetchone()
+        path = self._database.path
+        try:
+            loaded: list[list[Any]] = orjson.loads(rows)
+        except ValueError as error:  # a name is no text any more
+            raise DamageError(f"{path}: the names of some items are damaged; {RESTORE}.") from error
+        return {row[0]: checked_name(path, *row) for row in loaded}

@@ -1,0 +1,79 @@
+"""Searches of an embedded collection, right whatever is written meanwhile."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from models.errors import InputError
+from service.errors import StorageError
+from service.gallery.collection import Match, SearchOptions, Vectors
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.segments import Index
+from service.gallery.options import LeftOut
+from service.gallery.searchable import refuse_unsearchable
+from service.gallery.searching import Sources, search, search_in_memory
+
+__all__ = ["Undisturbed"]
+
+_TRIES = 3  # before it waits for a writer's turn
+
+
+class Undisturbed:
+    """Searches a collection as of one moment, without waiting for writers.
+
+    Where a write came between its reading the index and the record, it searches again, at last in a writer's
+    turn.
+    """
+
+    def __init__(
+        self, name: str, now: Callable[[], tuple[Sources, Index]], *, write_turn: threading.Lock
+    ) -> None:
+        """Begin.
+
+        Args:
+            name: of the collection.
+            now: gives what is searched.
+            write_turn: is held by whoever writes.
+        """
+        self._name, self._now, self._write_turn = name, now, write_turn
+
+    def search(
+        self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
+    ) -> list[list[Match]]:
+        """Return each query's matches, nearest first; see `Collection`."""
+        self._check(queries)
+        for _ in range(_TRIES):
+            try:
+                return search(*self._now(), queries, options, left_out)
+            except StaleLabelsError:
+                continue
+            except InputError as error:
+                raise self._said(error, queries) from None
+        with self._write_turn:
+            try:
+                return search(*self._now(), queries, options, left_out)
+            except StaleLabelsError as error:  # nobody writes now: rows are missing
+                raise StorageError(
+                    f"The collection {self._name!r}: {error} It is damaged; restore a backup."
+                ) from error
+
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+        """Return what `search` does; None where the disk would have to be asked."""
+        self._check(queries)
+        try:
+            return search_in_memory(*self._now(), queries, options)
+        except InputError as error:
+            raise self._said(error, queries) from None
+
+    def _check(self, queries: Vectors) -> None:
+        sources, index = self._now()
+        if queries.shape[1] != index.dimension:
+            refuse_unsearchable(queries, sources.record.config, self._name)
+        sources.record.refuse_if_closed()  # all may be in memory
+
+    def _said(self, error: InputError, queries: Vectors) -> InputError:
+        """Return an error of the queries, where the index said it of its vectors."""
+        try:
+            refuse_unsearchable(queries, self._now()[0].record.config, self._name)
+        except InputError as better:
+            return better
+        return error
