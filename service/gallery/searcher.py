@@ -123,13 +123,12 @@ class Searcher:
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
-        first, queries = batch[0], _queries_of(batch)
-        began = time.perf_counter()
+        first, began = batch[0], time.perf_counter()
         try:
-            found = first.collection.search_in_memory(queries, first.options)
+            found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
-        first.brevity.note_held(time.perf_counter() - began, len(queries), answered=found is not None)
+        first.brevity.note_held(time.perf_counter() - began, _count(batch), answered=found is not None)
         if found is not None:
             _settle(batch, _shared_out(found, batch))
             return
@@ -179,15 +178,14 @@ class Searcher:
     def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
         began = time.perf_counter()
-        first, queries = batch[0], _queries_of(batch)
-        left_out = [one for request in batch for one in request.left_out]
+        first, left_out = batch[0], [one for request in batch for one in request.left_out]
         try:
-            found = first.collection.search(queries, first.options, left_out=left_out)
+            found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
-        first.brevity.note(first.options, len(queries), time.perf_counter() - began)
+        first.brevity.note(first.options, _count(batch), time.perf_counter() - began)
         return _shared_out(found, batch)
 
 
@@ -209,6 +207,11 @@ def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
 
 def _queries_of(batch: list[_Request]) -> Vectors:
     return batch[0].queries if len(batch) == 1 else np.concatenate([request.queries for request in batch])
+
+
+def _count(batch: list[_Request]) -> int:
+    """Return how many queries requests have in all."""
+    return sum(len(request.queries) for request in batch)
 
 
 def _shared_out(found: Found, batch: list[_Request]) -> "list[Found | Exception]":

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from models.errors import NonFiniteError
+from service.errors import DimensionMismatchError
 from service.gallery.brevity import Brevity
 from service.gallery.collection import Collection, Match, NewItem, SearchOptions, Vectors
 from service.gallery.embedded import EmbeddedCollection
@@ -79,19 +80,22 @@ def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
 
 
 def test_the_first_is_done_in_a_thread_and_the_next_on_the_loop(watched: Watched) -> None:
+    right = [watched.real.search(QUERIES[n : n + 1], PLAIN) for n in (1, 2)]
+
     async def use(ask: Ask) -> None:
-        assert await ask(QUERIES[1:2]) == watched.real.search(QUERIES[1:2], PLAIN)
-        assert await ask(QUERIES[2:3], alone=True) == watched.real.search(QUERIES[2:3], PLAIN)
+        assert await ask(QUERIES[1:2]) == right[0]
+        assert await ask(QUERIES[2:3], alone=True) == right[1]
 
     asking(watched, use)
     assert watched.seen == [(False, 1), (True, 1), (True, 1)]
 
 
 def test_those_of_one_turn_are_done_together_each_with_its_own_answer(watched: Watched) -> None:
+    parts = [QUERIES[n : n + 1] for n in range(30)]
+    right = [watched.real.search(part, PLAIN) for part in parts]
+
     async def use(ask: Ask) -> None:
-        parts = [QUERIES[n : n + 1] for n in range(30)]
-        answers = await asyncio.gather(*[ask(part) for part in parts])
-        assert answers == [watched.real.search(part, PLAIN) for part in parts]
+        assert await asyncio.gather(*[ask(part) for part in parts]) == right
 
     asking(watched, use)
     on_loop = [count for brief, count in watched.seen if brief]
@@ -113,8 +117,13 @@ def test_those_of_one_turn_are_done_together_each_with_its_own_answer(watched: W
     ],
 )
 def test_what_may_take_long_is_done_in_a_thread(watched: Watched, options: SearchOptions) -> None:
+    right = watched.real.search(QUERIES[:2], options)
+
     async def use(ask: Ask) -> None:
-        assert await ask(QUERIES[:2], options, alone=True) == watched.real.search(QUERIES[:2], options)
+        found = await ask(QUERIES[:2], options, alone=True)
+        assert [[match.id for match in one] for one in found] == [
+            [match.id for match in one] for one in right
+        ]
 
     asking(watched, use)
     assert watched.seen[1:] == [(False, 2)]
@@ -143,16 +152,34 @@ def test_after_one_that_took_long_threads_do_it_for_a_while(watched: Watched, al
 
 
 def test_one_that_cannot_be_searched_spoils_no_other(watched: Watched) -> None:
+    right = [watched.real.search(QUERIES[n : n + 1], PLAIN) for n in (0, 1)]
+    bad, long = np.array([[np.nan, 1]], np.float32), np.ones((1, 3), np.float32)
+
     async def use(ask: Ask) -> None:
-        bad = np.array([[np.nan, 1]], np.float32)
-        found = await asyncio.gather(ask(QUERIES[:1]), ask(bad), ask(QUERIES[1:2]), return_exceptions=True)
+        asked = [ask(QUERIES[:1]), ask(bad), ask(long), ask(QUERIES[1:2])]
+        found = await asyncio.gather(*asked, return_exceptions=True)
         assert isinstance(found[1], NonFiniteError)
-        assert [found[0], found[2]] == [watched.real.search(QUERIES[n : n + 1], PLAIN) for n in (0, 1)]
+        assert isinstance(found[2], DimensionMismatchError)
+        assert [found[0], found[3]] == right
         with pytest.raises(NonFiniteError):
             await ask(bad, alone=True)
 
     asking(watched, use)
-    assert all(brief for brief, _ in watched.seen[1:])
+
+
+def test_what_memory_does_not_have_is_asked_of_the_disk_in_a_thread(
+    watched: Watched, collection: MakeCollection
+) -> None:
+    right = watched.real.search(QUERIES[:3], PLAIN)
+    watched.real.close()
+    watched.real = collection(dimension=2)  # of which no name was read yet
+
+    async def use(ask: Ask) -> None:
+        answers = await asyncio.gather(*[ask(QUERIES[n : n + 1]) for n in range(3)])
+        assert [found for (found,) in answers] == right
+
+    asking(watched, use)
+    assert not all(brief for brief, _ in watched.seen[1:])
 
 
 def test_what_is_slow_is_not_brief_until_it_was_fast_again() -> None:

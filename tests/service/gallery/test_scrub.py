@@ -87,10 +87,14 @@ def test_erasing_an_identity_erases_its_damaged_items_and_the_file_as_it_was(
     assert again.stats().integrity.state == "ok"
 
 
-def test_names_that_are_damaged_are_no_answer(people: EmbeddedCollection, tmp_path: Path) -> None:
+def test_names_that_are_damaged_are_no_answer(
+    people: EmbeddedCollection, collection: MakeCollection, tmp_path: Path
+) -> None:
+    people.close()
+    again = collection()  # what was written is remembered, and what was opened is read
     change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET identity = 'q-b' WHERE id = 'b'")
     with pytest.raises(DamageError, match=r"item 'b'.*damaged"):
-        found(people)
+        found(again)
 
 
 def test_a_row_damaged_while_it_is_served_is_found_and_mended_at_the_next_start(

@@ -1,0 +1,104 @@
+"""Names that are remembered are those that were written."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import DamageError
+from service.gallery.collection import NewItem, SearchOptions
+from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
+from service.gallery.index.accelerator import Stopped
+from service.gallery.packed_names import Name, PackedNames
+from tests.service.gallery.conftest import MakeCollection
+from tests.service.gallery.test_scrub import change
+
+NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=5)
+PLAIN = SearchOptions(k=5, with_metadata=False)
+QUERY = np.ones((1, 2), np.float32)
+
+
+@given(
+    parts=st.lists(
+        st.dictionaries(st.integers(1, 1000), st.tuples(NAMES, st.none() | NAMES), max_size=8), max_size=4
+    )
+)
+def test_packed_names_come_out_as_they_went_in(parts: list[dict[int, Name]]) -> None:
+    packed = PackedNames()
+    all_names: dict[int, Name] = {}
+    for number, part in enumerate(parts):
+        names = {number * 1000 + label: part[label] for label in sorted(part)}
+        packed = packed.extended(list(names), names.values())
+        all_names |= names
+    asked = [*range(1, 5000, 7), *all_names]
+    assert packed.find(asked) == {label: all_names[label] for label in asked if label in all_names}
+    assert packed.last_label == max(all_names, default=0)
+
+
+@pytest.fixture
+def opened(collection: MakeCollection) -> EmbeddedCollection:
+    """Return a collection of five items, opened again, of whose names none is remembered."""
+    made = collection()
+    vectors = np.arange(1, 11, dtype=np.float32).reshape(5, 2)
+    made.upsert([NewItem(f"i{n}", f"p{n}" if n else None, vector, {}) for n, vector in enumerate(vectors)])
+    made.close()
+    return collection()
+
+
+def packed(collection: EmbeddedCollection) -> None:
+    index = collection._index
+    collection._record.names.pack(index.last_label, index.living, threading.Event())
+
+
+def test_searches_in_memory_need_names_that_are_there(opened: EmbeddedCollection) -> None:
+    assert opened.search_in_memory(QUERY, PLAIN) is None
+    packed(opened)
+    found = opened.search_in_memory(QUERY, PLAIN)
+    assert found == opened.search(QUERY, PLAIN)
+    assert [(match.id, match.identity) for match in found[0]][:2] == [("i0", None), ("i1", "p1")]
+    assert (
+        opened.search_in_memory(QUERY, SearchOptions(k=5, with_metadata=True)) is None
+    )  # metadata is in the record
+
+
+def test_what_is_written_is_remembered_at_once(opened: EmbeddedCollection) -> None:
+    packed(opened)
+    opened.upsert([NewItem("i2", "q", QUERY[0], {})])
+    opened.delete(["i0"])
+    found = opened.search_in_memory(QUERY, PLAIN)
+    assert found is not None
+    assert [(match.id, match.identity) for match in found[0]] == [
+        ("i2", "q"),
+        ("i1", "p1"),
+        ("i3", "p3"),
+        ("i4", "p4"),
+    ]
+
+
+def test_a_damaged_name_is_not_packed_and_is_told(opened: EmbeddedCollection, tmp_path: Path) -> None:
+    change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET identity = 'other' WHERE id = 'i3'")
+    packed(opened)
+    assert opened.search_in_memory(QUERY, PLAIN) is None
+    with pytest.raises(DamageError, match="i3"):
+        opened.search(QUERY, PLAIN)
+
+
+def test_packing_can_be_stopped(opened: EmbeddedCollection) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        opened._record.names.pack(opened._index.last_label, opened._index.living, stop)
+    assert opened.search_in_memory(QUERY, PLAIN) is None
+
+
+def test_names_of_many_rows_that_are_gone_are_let_go(opened: EmbeddedCollection) -> None:
+    packed(opened)
+    before = opened._record.names.memory_bytes
+    opened.delete(["i0", "i1", "i2", "i3"])
+    opened.upsert([NewItem("new", None, QUERY[0], {})])
+    packed(opened)
+    assert opened._record.names.memory_bytes < before
+    assert opened.search_in_memory(QUERY, PLAIN) == opened.search(QUERY, PLAIN)
