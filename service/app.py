@@ -5,6 +5,7 @@ import logging
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -81,10 +82,11 @@ class LoadEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seams:
-    """What tests put in the place of the real thing; see `create_app`."""
+    """What tests put in the place of the real thing, and what tells that all collections are open."""
 
     load: LoadEncoder | None
     resolve: LookUp
+    opened: "Future[int]"
 
 
 def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
@@ -100,7 +102,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.services = await _start(settings, _Seams(load, resolve), telemetry, stack)
+            seams = _Seams(load, resolve, app.state.opened)
+            app.state.services = await _start(settings, seams, telemetry, stack)
             yield
 
     app = FastAPI(
@@ -115,6 +118,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
+    app.state.opened = Future[int]()  # of how many collections are open at the start, once all are
     app.add_middleware(
         RequestMiddleware,
         max_body_bytes=settings.max_body_bytes,
@@ -147,7 +151,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
 async def _start(
     settings: Settings, seams: _Seams, telemetry: Telemetry, stack: contextlib.AsyncExitStack
 ) -> Services:
-    """Load the encoders and open the gallery; the stack closes them in turn."""
+    """Load the encoders and begin to open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 
@@ -171,12 +175,14 @@ async def _start(
         if len(hosted.all()) < count:
             raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
     gallery = await to_thread.run_sync(
-        lambda: Gallery(settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes())
+        lambda: Gallery(
+            settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes(), opened=seams.opened
+        )
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
     searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)
     stack.push_async_callback(to_thread.run_sync, searcher.close)
-    _logger.info("Collections in %s: %d. Threads: %d.", settings.data_dir, len(gallery.list()), threads)
+    _logger.info("Collections are in %s. Threads: %d.", settings.data_dir, threads)
     return Services(
         settings=settings,
         encoders=hosted,

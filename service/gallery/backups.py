@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import make_folder, refusals, sync_folder
-from service.gallery.gallery import COLLECTIONS_FOLDER, NAME, lock
+from service.gallery.folders import lock, make_folder, refusals, sync_folder
+from service.gallery.gallery import COLLECTIONS_FOLDER, NAME
 
 __all__ = ["Kept", "back_up", "restore"]
 

@@ -20,11 +20,13 @@ from service.gallery.collection import (
 )
 from service.gallery.commits import Change, Commits, merged
 from service.gallery.cursors import label_of
+from service.gallery.drawing import drawn
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter, OneOf
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.grouping import Groups
 from service.gallery.identities import Erased, Identity, IdentityPage
+from service.gallery.index.accelerator import Work
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
 from service.gallery.indexing import CollectionStats
@@ -41,7 +43,6 @@ from service.gallery.upserts import latest, prepared_rows, written
 __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
-
 AMPLE_BYTES = 2**40  # where nobody counts
 _UNDISTURBED_TRIES = 3  # of a search, before it waits for a writer's turn
 
@@ -62,6 +63,7 @@ class EmbeddedCollection:
         memory_bytes: int = AMPLE_BYTES,
         sync: Sync = sync_folder,
         noted: Callable[[], None] = lambda: None,
+        work: Work | None = None,
     ) -> None:
         """Open the collection in a folder; the folder's name is its own.
 
@@ -71,8 +73,10 @@ class EmbeddedCollection:
             memory_bytes: that its index may take before `auto` saves some.
             sync: puts a folder's entries on the disk; tests let it fail.
             noted: called after each write, by whoever wrote.
+            work: is told of the rows that are read, and may stop that.
 
         Raises:
+            Stopped: it was told to stop.
             StorageError: its record is missing, damaged, or of a newer version of this program.
         """
         self._folder, self._noted = folder, noted
@@ -86,7 +90,7 @@ class EmbeddedCollection:
                 folder, self.config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
             )
             with refusals(folder):
-                self._index = self._home.load(self._record.labels(), self._record.scan)
+                self._index = self._home.load(self._record.labels(), self._record.scan, work)
             self._eraser = Eraser(
                 self._record, sealing=self._sealing, write_turn=self._write_turn, wipe_index=self._wipe_index
             )
@@ -206,10 +210,7 @@ class EmbeddedCollection:
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random; see `Collection`."""
-        living = self._index.living()
-        labels = np.random.default_rng(seed).choice(living, min(count, len(living)), replace=False)
-        items = self._record.items(labels.tolist(), with_vector=True)
-        return [items[label] for label in labels.tolist() if label in items]
+        return drawn(self._record, self._index.living(), count, seed=seed)
 
     def stats(self) -> CollectionStats:
         """Return how it stands."""

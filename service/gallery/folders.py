@@ -1,6 +1,7 @@
-"""Folders on the disk: made and moved so that a power cut cannot undo it, and measured."""
+"""Folders on the disk: made and moved so that a power cut cannot undo it, measured, and locked."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeAlias
 
 from service.errors import StorageError
 
-__all__ = ["Sync", "bytes_in", "make_folder", "move_folder", "refusals", "sync_folder"]
+__all__ = ["Sync", "bytes_in", "lock", "make_folder", "move_folder", "refusals", "sync_folder"]
 
 Sync: TypeAlias = Callable[[Path], None]
 
@@ -49,6 +50,26 @@ def bytes_in(folder: Path) -> int:
             with contextlib.suppress(FileNotFoundError):
                 total += file.stat().st_size if file.is_file() else 0
     return total
+
+
+def lock(path: Path) -> int:
+    """Return a descriptor that locks the file against every other process until it is closed.
+
+    Raises:
+        StorageError: another one has locked it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
+        os.close(descriptor)
+        raise StorageError(
+            f"{path.parent} is in use by another server (process {owner}); stop it, or use another directory."
+        ) from None
+    os.truncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
 
 
 @contextlib.contextmanager

@@ -3,26 +3,27 @@
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import logging
 import os
 import re
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
+from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
-from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import Sync, lock, make_folder, move_folder, refusals, sync_folder
+from service.gallery.index.accelerator import Work
+from service.gallery.opening import Opening
 from service.gallery.upkeep import Upkeep
 
-__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery", "lock"]
+__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery"]
 
 COLLECTIONS_FOLDER = "collections"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Gallery:
-    """The collections in a data directory. Thread-safe; every call but `get` may block.
+    """The collections in a data directory. Thread-safe; `get` and `refuse_while_opening` do not block.
 
     On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
     """
@@ -44,14 +45,16 @@ class Gallery:
         faiss_threads: int = 1,
         memory_bytes: int = AMPLE_BYTES,
         sync: Sync = sync_folder,
+        opened: "Future[int] | None" = None,
     ) -> None:
-        """Open every collection.
+        """Open every collection, or begin to.
 
         Args:
             data_dir: made where it is missing.
             faiss_threads: how many threads one search, and the building of an index, may use.
             memory_bytes: that an index may take before `auto` saves some.
             sync: puts a folder's entries on the disk; tests let it fail.
+            opened: where given, they are opened in a thread; its result is how many, or why one cannot be.
 
         Raises:
             StorageError: another process uses the directory, or a collection cannot be opened.
@@ -61,6 +64,7 @@ class Gallery:
         self._memory_bytes = memory_bytes
         self._sync = sync
         self._upkeep: Upkeep | None = None
+        self._opening = Opening(self._open_and_keep, threads=faiss_threads)
         self._collections: dict[str, EmbeddedCollection] = {}
         self._turn = threading.Lock()
         self._closed = False
@@ -70,9 +74,13 @@ class Gallery:
             self._lock_file = lock(data_dir / "lock")
         try:
             self._remove_leftovers()
-            self._open_all()
+            self._opening.expect(self._names())
+            if opened is None:
+                self._opening.run()
             self._upkeep = Upkeep(self._present, threads=faiss_threads)
             self._upkeep.written()
+            if opened is not None:
+                self._opening.start(opened)
         except BaseException:
             self.close()
             raise
@@ -91,6 +99,7 @@ class Gallery:
         Raises:
             RequestError: the name is none that a collection can have.
             ConflictError: it exists with another configuration.
+            OpeningError: it is not open yet.
             StorageError: the disk refused; there is no new collection.
         """
         if not NAME.fullmatch(name):
@@ -100,6 +109,8 @@ class Gallery:
             )
         with self._turn:
             self._refuse_if_closed()
+            if name in self._opening:
+                raise self._opening.refusal(name)
             existing = self._collections.get(name)
             if existing is not None:
                 _refuse_difference(existing, config)
@@ -112,6 +123,7 @@ class Gallery:
 
         Raises:
             NotFoundError: there is none; the message names those that are close.
+            OpeningError: it is not open yet.
             NotReadyError: the gallery is closed.
         """
         return self._get(name)
@@ -120,11 +132,18 @@ class Gallery:
         """Return the collections, in the order of their names. Any of them may be dropped meanwhile.
 
         Raises:
+            OpeningError: some are not open yet: a list without them would be believed.
             NotReadyError: the gallery is closed.
         """
+        self.refuse_while_opening()
         with self._turn:
             self._refuse_if_closed()
             return [self._collections[name] for name in sorted(self._collections)]
+
+    def refuse_while_opening(self) -> None:
+        """Raise OpeningError, which says how far that is, where a collection is not open yet."""
+        if self._opening.waiting:
+            raise self._opening.refusal()
 
     def drop(self, name: str) -> int:
         """Remove a collection and all that it holds, and return how many items that were.
@@ -133,6 +152,7 @@ class Gallery:
 
         Raises:
             NotFoundError: there is none of that name.
+            OpeningError: it is not open yet.
             NotReadyError: the gallery is closed.
             StorageError: the disk refused; the collection is there as before.
         """
@@ -145,6 +165,7 @@ class Gallery:
 
     def close(self) -> None:
         """Close every collection and let another process have the directory. Closing twice is fine."""
+        self._opening.stop()
         with self._turn, contextlib.ExitStack() as stack:
             if self._closed:
                 return
@@ -156,34 +177,35 @@ class Gallery:
                 stack.callback(self._upkeep.close)
             self._collections.clear()
 
-    def _open_all(self) -> None:
-        names = sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
-        for i, name in enumerate(names, start=1):
-            began = time.monotonic()
-            collection = self._collections[name] = self._open(name)
-            logger.info(
-                "opened collection %s (%d of %d): %d items in %.1f s",
-                name,
-                i,
-                len(names),
-                collection.stats().items,
-                time.monotonic() - began,
-            )
+    def _names(self) -> Sequence[str]:
+        return sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
+
+    def _open_and_keep(self, name: str, work: Work) -> int:
+        """Open a collection for everybody, and return how many items it has."""
+        collection = self._open(name, work)
+        with self._turn:
+            self._collections[name] = collection
+        self._note_write()
+        return collection.stats().items
 
     def _get(self, name: str) -> EmbeddedCollection:
+        waiting = name in self._opening  # asked first, for it may be opened right now
         try:
             return self._collections[name]
         except KeyError:
             self._refuse_if_closed()
+            if waiting:
+                raise self._opening.refusal(name) from None
             raise NotFoundError(self._not_found(name)) from None
 
-    def _open(self, name: str) -> EmbeddedCollection:
+    def _open(self, name: str, work: Work | None = None) -> EmbeddedCollection:
         return EmbeddedCollection(
             self._folder / name,
             faiss_threads=self._faiss_threads,
             memory_bytes=self._memory_bytes,
             sync=self._sync,
             noted=self._note_write,
+            work=work,
         )
 
     def _present(self) -> Iterable[EmbeddedCollection]:
@@ -234,7 +256,7 @@ class Gallery:
             shutil.rmtree(path, ignore_errors=True)
 
     def _not_found(self, name: str) -> str:
-        close = difflib.get_close_matches(name, list(self._collections))
+        close = difflib.get_close_matches(name, [*self._collections, *self._opening.waiting])
         hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
         return f"There is no collection {name[:80]!r}.{hint}"
 
@@ -254,23 +276,3 @@ def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
             f"The collection {existing.name!r} exists with another configuration: {'; '.join(differences)}. "
             "Use another name, or delete it first."
         )
-
-
-def lock(path: Path) -> int:
-    """Return a descriptor that locks the file against every other process until it is closed.
-
-    Raises:
-        StorageError: another one has locked it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
-        os.close(descriptor)
-        raise StorageError(
-            f"{path.parent} is in use by another server (process {owner}); stop it, or use another directory."
-        ) from None
-    os.truncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from service.gallery.collection import CollectionConfig
+from service.gallery.gallery import Gallery
 from tests.system.serving import Server, running_server
 
 pytestmark = pytest.mark.system
@@ -33,7 +35,7 @@ def refused(*arguments: str | Path, **variables: str) -> subprocess.CompletedPro
         command, capture_output=True, text=True, timeout=120, env={**environment, **variables}, check=False
     )
     assert "Traceback" not in ended.stderr
-    assert "running on" not in ended.stderr
+    assert "Ready." not in ended.stderr
     return ended
 
 
@@ -168,6 +170,18 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
     ended = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", "nosuch")
     assert ended.returncode == 1
     assert "'nosuch' is no shipped encoder" in ended.stderr
+
+
+def test_a_damaged_collection_stops_the_server_and_is_named(bundle: Path, tmp_path: Path) -> None:
+    with Gallery(tmp_path / "data") as gallery:
+        gallery.create("people", CollectionConfig(dimension=2, metric="euclidean"))
+    record = tmp_path / "data" / "collections" / "people" / "record.sqlite3"
+    record.write_bytes(b"\0" * record.stat().st_size)
+    ended = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", bundle)
+    assert ended.returncode == 1
+    assert "people/record.sqlite3" in ended.stderr
+    assert "restore it from a backup" in ended.stderr
+    assert "Not all collections can be opened; the server stops." in ended.stderr
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "weights.safetensors"])

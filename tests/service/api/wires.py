@@ -2,13 +2,26 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import httpx2
 import numpy as np
 from safetensors.numpy import load, save
+from starlette.testclient import TestClient
 
 SAFETENSORS = "application/x-safetensors"
+
+
+PATIENCE_S = 30
+
+
+def until_ready(client: TestClient) -> None:
+    """Wait until all collections are open."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (answer := client.get("/health/ready")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.01)
 
 
 def data_uri(file: bytes, media_type: str = "image/png") -> str:

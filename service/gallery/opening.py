@@ -1,0 +1,141 @@
+"""Opening a gallery's collections one after the other, at once or while the server answers already."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+
+from models.errors import LookalikeError
+from service.errors import OpeningError
+from service.gallery.index.accelerator import Stopped, Work
+
+__all__ = ["Opening", "Progress"]
+
+_TOLD_EVERY_S = 10.0
+_OURS = "The fault is ours, and the log has it."
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is.
+
+    Attributes:
+        opened: collections that are open, of those that there were.
+        collections: how many there were.
+        collection: which is being opened.
+        rows_read: of its record; of what its snapshot has none are read.
+        rows: how many have to be read; 0 while its snapshot is checked.
+    """
+
+    opened: int
+    collections: int
+    collection: str
+    rows_read: int = 0
+    rows: int = 0
+
+    def __str__(self) -> str:
+        """Return it as a sentence without its end."""
+        step = (
+            f"{self.rows_read:,} of {self.rows:,} rows are read" if self.rows else "its snapshot is checked"
+        )
+        return f"{self.opened} of {self.collections} collections are open, and of {self.collection!r} {step}"
+
+
+class Opening:
+    """The collections that are still to be opened. What asks for them may be asked by any thread."""
+
+    def __init__(
+        self,
+        open_one: Callable[[str, Work], int],
+        *,
+        threads: int,
+        told_every_s: float = _TOLD_EVERY_S,
+    ) -> None:
+        """Begin nothing yet.
+
+        Args:
+            open_one: opens one, and returns how many items it has.
+            threads: that it may use.
+            told_every_s: how often the log says how far one collection is, which takes longer.
+        """
+        self._open_one, self._told_every_s = open_one, told_every_s
+        self._waiting: dict[str, None] = {}
+        self._work = Work(threads, threading.Event(), self._note)
+        self._progress = Progress(0, 0, "")
+        self._failure = ""
+        self._told_s = 0.0
+        self._thread: threading.Thread | None = None
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Take note of what is to be opened, in this order."""
+        self._waiting = dict.fromkeys(names)
+        self._progress = Progress(0, len(names), next(iter(names), ""))
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether a collection is still to be opened."""
+        return name in self._waiting
+
+    @property
+    def waiting(self) -> list[str]:
+        """Return the names of those that are still to be opened."""
+        return list(self._waiting)
+
+    def refusal(self, name: str | None = None) -> OpeningError:
+        """Return the error for who asks for one of them, or for all."""
+        what = "Not all collections are open yet" if name is None else f"{name!r} is not open yet"
+        why = self._failure or f"{self._progress}. Try again shortly."
+        return OpeningError(f"{what}: {why}", asdict(self._progress))
+
+    def run(self) -> None:
+        """Open all.
+
+        Raises:
+            Stopped: it was told to stop.
+            StorageError: one cannot be opened; those after it stay closed.
+        """
+        names = self.waiting
+        for i, name in enumerate(names):
+            self._work.go_on()
+            began = self._told_s = time.monotonic()
+            self._progress = Progress(i, len(names), name)
+            items = self._open_one(name, self._work)
+            del self._waiting[name]
+            took = time.monotonic() - began
+            _logger.info(
+                "opened collection %s (%d of %d): %d items in %.1f s", name, i + 1, len(names), items, took
+            )
+
+    def start(self, outcome: "Future[int]") -> None:
+        """Open all in a thread; the outcome is their number, or why one cannot be, or cancelled by `stop`."""
+        self._thread = threading.Thread(target=self._run, args=[outcome], name="gallery-opening", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it within a moment, and wait for that."""
+        self._work.stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, outcome: "Future[int]") -> None:
+        count = len(self._waiting)
+        try:
+            self.run()
+            outcome.set_result(count)
+        except Stopped:
+            outcome.cancel()
+        except Exception as error:  # handed to whoever looks at the outcome
+            self._failure = str(error) if isinstance(error, LookalikeError) else _OURS
+            _logger.error("%s", error, exc_info=not isinstance(error, LookalikeError))
+            outcome.set_exception(error)
+
+    def _note(self, done: int, total: int) -> None:
+        progress = self._progress
+        self._progress = Progress(progress.opened, progress.collections, progress.collection, done, total)
+        now = time.monotonic()
+        if now - self._told_s >= self._told_every_s:
+            self._told_s = now
+            _logger.info("opening: %s", self._progress)
