@@ -23,6 +23,7 @@ from models.images import ImageLimits
 from models.runtime import Encoder
 from service.admission import WaitingLimits
 from service.api import (
+    backups,
     collections,
     decisions,
     distances,
@@ -46,6 +47,7 @@ from service.cpus import available_cpus
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
+from service.gallery.backup_jobs import Backups
 from service.gallery.gallery import Gallery
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
@@ -138,6 +140,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         identities,
         recall,
         decisions,
+        backups,
         health,
         metrics,
     )
@@ -180,6 +183,8 @@ async def _start(
         )
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
+    kept = Backups(settings.backups_dir(), settings.data_dir, gallery)
+    stack.push_async_callback(to_thread.run_sync, kept.close)
     searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)
     stack.push_async_callback(to_thread.run_sync, searcher.close)
     _logger.info("Collections are in %s. Threads: %d.", settings.data_dir, threads)
@@ -189,6 +194,7 @@ async def _start(
         urls=urls,
         telemetry=telemetry,
         gallery=gallery,
+        backups=kept,
         searcher=searcher,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
         admitted=CapacityLimiter(1 + settings.max_waiting_computations),

@@ -2,16 +2,29 @@
 
 import contextlib
 import fcntl
+import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from service.errors import StorageError
 
-__all__ = ["Sync", "bytes_in", "lock", "make_folder", "move_folder", "refusals", "sync_folder"]
+__all__ = [
+    "Sync",
+    "bytes_in",
+    "lock",
+    "make_folder",
+    "move_folder",
+    "refusals",
+    "remove_leftovers",
+    "sync_folder",
+]
 
 Sync: TypeAlias = Callable[[Path], None]
+
+_logger = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -40,6 +53,13 @@ def move_folder(source: Path, target: Path, *, within: Path, sync: Sync) -> None
     except BaseException:
         target.rename(source)
         raise
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what a process that was killed had begun in a folder."""
+    for path in folder.glob(pattern):
+        _logger.warning("removing what a crash left unfinished: %s", path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def bytes_in(folder: Path) -> int:

@@ -1,35 +1,38 @@
 """The gallery on this machine: a folder of collections, locked against a second server."""
 
 import contextlib
-import dataclasses
-import difflib
-import logging
 import os
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError
+from service.errors import ConflictError, NotReadyError
 from service.gallery.collection import Collection, CollectionConfig
+from service.gallery.differences import refuse_difference
 from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
-from service.gallery.folders import Sync, lock, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import (
+    Sync,
+    lock,
+    make_folder,
+    move_folder,
+    refusals,
+    remove_leftovers,
+    sync_folder,
+)
 from service.gallery.index.accelerator import Work
+from service.gallery.names import NAME, not_found, refuse_name
 from service.gallery.opening import Opening
 from service.gallery.upkeep import Upkeep
 
-__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery"]
+__all__ = ["COLLECTIONS_FOLDER", "Gallery"]
 
 COLLECTIONS_FOLDER = "collections"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
-
-logger = logging.getLogger(__name__)
 
 
 class Gallery:
@@ -66,6 +69,7 @@ class Gallery:
         self._upkeep: Upkeep | None = None
         self._opening = Opening(self._open_and_keep, threads=faiss_threads)
         self._collections: dict[str, EmbeddedCollection] = {}
+        self._coming: set[str] = set()  # names of those that are being restored
         self._turn = threading.Lock()
         self._closed = False
         with refusals(data_dir):
@@ -73,7 +77,7 @@ class Gallery:
             sync(data_dir)  # also where a start before this one made it, and was killed
             self._lock_file = lock(data_dir / "lock")
         try:
-            self._remove_leftovers()
+            remove_leftovers(self._folder, f"{_UNFINISHED}*")
             self._opening.expect(self._names())
             if opened is None:
                 self._opening.run()
@@ -102,21 +106,46 @@ class Gallery:
             OpeningError: it is not open yet.
             StorageError: the disk refused; there is no new collection.
         """
-        if not NAME.fullmatch(name):
-            raise RequestError(
-                f"{name[:80]!r} cannot name a collection; use 1 to 64 letters, digits, '_', '.' or '-', "
-                "the first a letter or digit."
-            )
+        refuse_name(name, "collection")
         with self._turn:
-            self._refuse_if_closed()
-            if name in self._opening:
-                raise self._opening.refusal(name)
+            self._refuse_if_not_free(name)
             existing = self._collections.get(name)
             if existing is not None:
-                _refuse_difference(existing, config)
+                refuse_difference(existing, config)
                 return existing, False
-            collection = self._collections[name] = self._make(name, config)
+            collection = self._collections[name] = self._make(
+                name, lambda folder: EmbeddedCollection.create(folder, config)
+            )
             return collection, True
+
+    def adopt(self, name: str, fill: Callable[[Path], None], work: Work) -> Collection:
+        """Return a new collection, of the record that `fill` puts into a folder. Nobody has to wait for that.
+
+        Args:
+            name: its.
+            fill: puts the record into an empty folder.
+            work: is told of the rows as they are read, and may stop that.
+
+        Raises:
+            RequestError: the name is none that a collection can have.
+            ConflictError: there is a collection of that name.
+            StorageError: the record is damaged, or the disk refused; there is no new collection.
+            Stopped: likewise.
+        """
+        refuse_name(name, "collection")
+        with self._turn:
+            self._refuse_if_not_free(name)
+            if name in self._collections:
+                raise ConflictError(f"There is a collection {name!r} already; use another name.")
+            self._coming.add(name)
+        try:
+            collection = self._make(name, fill, work)
+            with self._turn:
+                self._collections[name] = collection
+        finally:
+            self._coming.discard(name)
+        self._note_write()
+        return collection
 
     def get(self, name: str) -> Collection:
         """Return the collection of that name, from memory and without waiting for anyone.
@@ -196,7 +225,8 @@ class Gallery:
             self._refuse_if_closed()
             if waiting:
                 raise self._opening.refusal(name) from None
-            raise NotFoundError(self._not_found(name)) from None
+            known = [*self._collections, *self._opening.waiting]
+            raise not_found(name, known, "collection") from None
 
     def _open(self, name: str, work: Work | None = None) -> EmbeddedCollection:
         return EmbeddedCollection(
@@ -216,23 +246,21 @@ class Gallery:
         if self._upkeep:
             self._upkeep.written()
 
-    def _make(self, name: str, config: CollectionConfig) -> EmbeddedCollection:
+    def _make(self, name: str, fill: Callable[[Path], None], work: Work | None = None) -> EmbeddedCollection:
         """Make a collection aside, move it to its name whole, and open it; what fails leaves nothing."""
         with refusals(self._folder):
             aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
             made, home = aside / name, self._folder / name
             try:
                 made.mkdir()
-                EmbeddedCollection.create(made, config)
+                fill(made)
                 self._sync(made)
                 move_folder(made, home, within=self._folder, sync=self._sync)
                 try:
-                    return self._open(name)
+                    return self._open(name, work)
                 except BaseException:
                     home.rename(made)
-                    with contextlib.suppress(
-                        OSError
-                    ):  # unsynced it may come back: empty, and only by a power cut
+                    with contextlib.suppress(OSError):  # unsynced it may come back, and only by a power cut
                         self._sync(self._folder)
                     raise
             finally:
@@ -250,29 +278,16 @@ class Gallery:
             raise
         return items
 
-    def _remove_leftovers(self) -> None:
-        for path in self._folder.glob(f"{_UNFINISHED}*"):
-            logger.warning("removing what a crash left unfinished: %s", path)
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _not_found(self, name: str) -> str:
-        close = difflib.get_close_matches(name, [*self._collections, *self._opening.waiting])
-        hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
-        return f"There is no collection {name[:80]!r}.{hint}"
+    def _refuse_if_not_free(self, name: str) -> None:
+        """Refuse a name that a collection has which is not open yet, or will have."""
+        self._refuse_if_closed()
+        if name in self._opening:
+            raise self._opening.refusal(name)
+        if name in self._coming:
+            raise ConflictError(
+                f"A collection {name!r} is being restored; wait for that, or use another name."
+            )
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise NotReadyError("The gallery is closed.")
-
-
-def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
-    differences = [
-        f"{field.name} is {getattr(existing.config, field.name)!r}, not {getattr(config, field.name)!r}"
-        for field in dataclasses.fields(CollectionConfig)
-        if getattr(existing.config, field.name) != getattr(config, field.name)
-    ]
-    if differences:
-        raise ConflictError(
-            f"The collection {existing.name!r} exists with another configuration: {'; '.join(differences)}. "
-            "Use another name, or delete it first."
-        )

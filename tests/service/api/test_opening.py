@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from tests.service.api.wires import PATIENCE_S, assert_problem, until_ready
-from tests.service.gallery.slow_disk import slow_snapshot
+from tests.service.gallery.slow_disk import SlowSnapshot
 
 
 @pytest.fixture
@@ -23,7 +23,8 @@ def filled(settings: Settings) -> Path:
 
 
 def test_it_answers_and_says_how_far_it_is(settings: Settings, filled: Path) -> None:
-    with slow_snapshot(filled, "people") as let_go, TestClient(create_app(settings)) as client:
+    slow = SlowSnapshot(filled, "people")
+    with TestClient(create_app(settings)) as client, slow:
         opening = wait_for_the_first(client)
         assert opening == {
             "opened": 1,
@@ -50,7 +51,7 @@ def test_it_answers_and_says_how_far_it_is(settings: Settings, filled: Path) -> 
             assert problem["opening"] == opening
         assert_problem(client.get("/v1/collections/peeple"), 404, "not-found", "Did you mean 'people'?")
         assert client.put("/v1/collections/new", json={"dimension": 2}).status_code == 201
-        let_go()
+        slow.let_go()
         until_ready(client)
         listed = client.get("/v1/collections").json()["collections"]
         assert [(one["name"], one["items"]) for one in listed] == [("cars", 1), ("new", 0), ("people", 1)]

@@ -24,6 +24,14 @@ def until_ready(client: TestClient) -> None:
         time.sleep(0.01)
 
 
+def until_kept(client: TestClient, path: str) -> str:
+    """Wait until a backup is not running any more, and return its state."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (state := client.get(path).raise_for_status().json()["state"]) == "running":
+        assert time.monotonic() < deadline
+    return str(state)
+
+
 def data_uri(file: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(file).decode()}"
 

@@ -16,7 +16,7 @@ from service.gallery.embedded import EmbeddedCollection
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped, Work
 from service.gallery.opening import Opening
-from tests.service.gallery.slow_disk import slow_snapshot
+from tests.service.gallery.slow_disk import SlowSnapshot
 
 CONFIG = CollectionConfig(dimension=2, metric="euclidean", index_type="flat")
 ITEMS = [NewItem(str(n), None, np.array([n, 1], np.float32), {}) for n in range(3)]
@@ -36,11 +36,10 @@ def data_dir(tmp_path: Path) -> Path:
 def opening(data_dir: Path) -> Iterator[tuple[Gallery, "Future[int]"]]:
     """A gallery of which `cars` is open, or about to be, and `people` waits for the disk."""
     opened: Future[int] = Future()
-    with slow_snapshot(data_dir, "people"):
-        gallery = Gallery(data_dir, opened=opened)
+    slow = SlowSnapshot(data_dir, "people")
+    with Gallery(data_dir, opened=opened) as gallery, slow:
         wait_for_people(gallery)
         yield gallery, opened
-    gallery.close()
 
 
 def wait_for_people(gallery: Gallery) -> None:
@@ -95,9 +94,9 @@ def test_others_are_made_and_dropped_meanwhile(opening: tuple[Gallery, "Future[i
 
 def test_in_the_end_all_are_open(data_dir: Path) -> None:
     opened: Future[int] = Future()
-    with slow_snapshot(data_dir, "people"):
-        gallery = Gallery(data_dir, opened=opened)
-    with gallery:
+    slow = SlowSnapshot(data_dir, "people")
+    with Gallery(data_dir, opened=opened) as gallery:
+        slow.let_go()
         assert opened.result(PATIENCE_S) == 3
         gallery.refuse_while_opening()
         assert [one.stats().items for one in gallery.list()] == [3, 3, 3]
@@ -105,8 +104,9 @@ def test_in_the_end_all_are_open(data_dir: Path) -> None:
 
 def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
     opened: Future[int] = Future()
-    with slow_snapshot(data_dir, "people"):
-        gallery = Gallery(data_dir, opened=opened)
+    slow = SlowSnapshot(data_dir, "people")
+    gallery = Gallery(data_dir, opened=opened)
+    with slow:
         wait_for_people(gallery)
         closing = threading.Thread(target=gallery.close)
         closing.start()
