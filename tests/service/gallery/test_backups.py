@@ -1,5 +1,6 @@
 """Backups: of one moment while it is written to, checked, and put back whole or not at all."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.backups import Copying, Step, back_up, restore
-from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
+from service.gallery.collection import Collection, CollectionConfig, NewItem, SearchOptions
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped
 
@@ -137,6 +138,28 @@ def test_what_is_deleted_meanwhile_is_left_out(data_dir: Path, tmp_path: Path) -
         kept = back_up(data_dir, tmp_path / "backup", Copying(drop_next))
     assert (kept.collections, kept.items) == (1, 30)
     assert restore(tmp_path / "backup", tmp_path / "new", QUIETLY) == kept
+
+
+def test_another_collection_that_gets_the_name_meanwhile_loses_nothing(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    with Gallery(data_dir) as gallery:
+        gallery.get("people").upsert([item for number in range(10, 60) for item in batch(number)])
+        again: list[Collection] = []
+
+        def replace() -> None:
+            if not again:
+                gallery.drop("people")
+                again.append(gallery.create("people", CONFIG)[0])
+                again[0].upsert(batch(7))
+
+        back_up(data_dir, tmp_path / "backup", Copying(quiet, replace), names=["people"])
+        assert again
+        again[0].upsert(batch(8))
+        # What a crash would leave now: all that was answered, of which most is in SQLite's log.
+        shutil.copytree(data_dir / "collections", tmp_path / "crashed" / "collections")
+    with Gallery(tmp_path / "crashed") as crashed:
+        assert crashed.get("people").stats().items == 20
 
 
 def test_nothing_is_written_over(data_dir: Path, tmp_path: Path) -> None:
