@@ -5,6 +5,7 @@ import logging
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from models.images import ImageLimits
 from models.runtime import Encoder
 from service.admission import WaitingLimits
 from service.api import (
+    backups,
     collections,
     decisions,
     distances,
@@ -46,6 +48,7 @@ from service.cpus import available_cpus
 from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
+from service.gallery.backup_jobs import Backups
 from service.gallery.gallery import Gallery
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
@@ -82,10 +85,11 @@ class LoadEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seams:
-    """What tests put in the place of the real thing; see `create_app`."""
+    """What tests put in the place of the real thing, and what tells that all collections are open."""
 
     load: LoadEncoder | None
     resolve: LookUp
+    opened: "Future[int]"
 
 
 def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
@@ -101,7 +105,8 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.services = await _start(settings, _Seams(load, resolve), telemetry, stack)
+            seams = _Seams(load, resolve, app.state.opened)
+            app.state.services = await _start(settings, seams, telemetry, stack)
             yield
 
     app = FastAPI(
@@ -116,6 +121,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
+    app.state.opened = Future[int]()  # of how many collections are open at the start, once all are
     modules = (
         embeddings,
         search,
@@ -128,6 +134,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         identities,
         recall,
         decisions,
+        backups,
         health,
         metrics,
     )
@@ -149,7 +156,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
 async def _start(
     settings: Settings, seams: _Seams, telemetry: Telemetry, stack: contextlib.AsyncExitStack
 ) -> Services:
-    """Load the encoders and open the gallery; the stack closes them in turn."""
+    """Load the encoders and begin to open the gallery; the stack closes them in turn."""
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 
@@ -178,18 +185,22 @@ async def _start(
             faiss_threads=threads,
             memory_bytes=granted_bytes(),
             scrub_hours=settings.scrub_hours,
+            opened=seams.opened,
         )
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
+    kept = Backups(settings.backups_dir(), settings.data_dir, gallery)
+    stack.push_async_callback(to_thread.run_sync, kept.close)
     searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)
     stack.push_async_callback(to_thread.run_sync, searcher.close)
-    _logger.info("Collections in %s: %d. Threads: %d.", settings.data_dir, len(gallery.list()), threads)
+    _logger.info("Collections are in %s. Threads: %d.", settings.data_dir, threads)
     return Services(
         settings=settings,
         encoders=hosted,
         urls=urls,
         telemetry=telemetry,
         gallery=gallery,
+        backups=kept,
         searcher=searcher,
         numeric=CapacityLimiter(1),  # each computation uses all threads by itself
         admitted=CapacityLimiter(1 + settings.max_waiting_computations),

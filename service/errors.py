@@ -19,12 +19,15 @@ models.errors.LookalikeError
     ├── FilterError                   a filter that cannot be understood
     ├── OverloadedError               the queue is full; come back later
     ├── NotReadyError                 starting, draining, or broken
+    │   ├── OpeningError              a collection that is not open yet, with how far that is
     │   └── EncoderFailedError        the encoder hangs, broke off, or was closed
     ├── DeadlineError                 the client's deadline passed before the answer was there
     ├── StorageError                  the disk refused or holds something damaged
     │   └── DamageError               a file holds what was not written
     └── UrlError                      a picture's URL that gives none; an ImageError too
 """
+
+from collections.abc import Mapping
 
 from models.errors import ImageError, LookalikeError
 
@@ -44,6 +47,7 @@ __all__ = [
     "MalformedBodyError",
     "NotFoundError",
     "NotReadyError",
+    "OpeningError",
     "OverloadedError",
     "RequestError",
     "ServiceError",
@@ -149,6 +153,14 @@ class NotReadyError(ServiceError):
     """Starting, draining, or broken; `retry_after_s` says when to come back."""
 
     retry_after_s = 5
+
+
+class OpeningError(NotReadyError):
+    """A collection that is not open yet; `progress` has how far that is, by name."""
+
+    def __init__(self, message: str, progress: Mapping[str, str | int]) -> None:
+        super().__init__(message)
+        self.progress = progress
 
 
 class EncoderFailedError(NotReadyError):

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from types import FrameType
 
 import uvicorn
@@ -19,12 +20,14 @@ from service.settings import Settings
 
 __all__ = ["Server", "run"]
 
+_logger = logging.getLogger("lookalike")
+
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; return when all that was answered is finished and closed.
 
     Raises:
-        SystemExit: the server could not start (code 1); it has logged why.
+        SystemExit: the server could not start, or a collection not be opened (code 1); it has logged why.
     """
     app = create_app(settings)
     config = uvicorn.Config(
@@ -42,31 +45,38 @@ def run(settings: Settings) -> None:
     # stop is a success, so here it ends.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        Server(config, drain=app.state.drain, drain_s=settings.drain_s).run()
+        Server(config, drain=app.state.drain, drain_s=settings.drain_s, opened=app.state.opened).run()
     except KeyboardInterrupt:
         pass  # likewise raised again after an orderly stop
     except SystemExit:  # uvicorn's way to give up while it starts
         sys.exit(1)
     finally:
         gc.freeze()  # or the interpreter's last collection walks through all of torch, for a second
-    _leave_computations()
+    code = int(_failed(app.state.opened))
+    _leave_computations(code)
+    if code:
+        sys.exit(code)
 
 
 class Server(uvicorn.Server):
     """Stops in two steps at SIGTERM: it says at once that it is not ready, and closes after the drain.
 
     A load balancer looks at readiness every few seconds, and sends requests until it has: these are answered.
-    A second signal ends the drain.
+    A second signal ends the drain. It says when all collections are open, and ends where one cannot be.
 
     Args:
         config: uvicorn's.
         drain: is set when the drain begins.
         drain_s: how long it takes.
+        opened: how many collections were opened, once they are.
     """
 
-    def __init__(self, config: uvicorn.Config, *, drain: threading.Event, drain_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, drain: threading.Event, drain_s: float, opened: "Future[int]"
+    ) -> None:
         super().__init__(config)
         self._drain, self._drain_s = drain, drain_s
+        self._opened, self._told = opened, False
         self._close_at = math.inf
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,12 +98,26 @@ class Server(uvicorn.Server):
         self._drain.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Close once the drain is over."""
+        """Close once the drain is over, or where a collection cannot be opened."""
+        if self._opened.done() and not self._told:
+            self._told = True
+            self._tell()
         self.should_exit = self.should_exit or time.monotonic() >= self._close_at
         return await super().on_tick(counter)
 
+    def _tell(self) -> None:
+        if _failed(self._opened):
+            _logger.error("Not all collections can be opened; the server stops.")
+            self.should_exit = True
+        elif not self._opened.cancelled():
+            _logger.info("Ready. Collections: %d.", self._opened.result())
 
-def _leave_computations() -> None:
+
+def _failed(opened: "Future[int]") -> bool:
+    return opened.done() and not opened.cancelled() and opened.exception() is not None
+
+
+def _leave_computations(code: int) -> None:
     """End here and now where a request that outlasted the grace still computes; all else is closed."""
     main_thread = threading.main_thread()
     others = [one for one in threading.enumerate() if one is not main_thread and not one.daemon]
@@ -101,4 +125,4 @@ def _leave_computations() -> None:
         thread.join(timeout=0.2)  # the idle ones are about to end
     if any(thread.is_alive() for thread in others):
         logging.shutdown()
-        os._exit(0)
+        os._exit(code)

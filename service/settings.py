@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
     data_dir: Path = Field(Path("data"), description="Folder of the collections; created where absent.")
+    backup_dir: str = Field(
+        "", description="Folder of the backups that operators make over REST; DATA_DIR/backups if left out."
+    )
     encoder: str = Field(
         "vehicle", min_length=1, description="Encoder to host: a shipped bundle's name or a bundle's folder."
     )
@@ -36,7 +39,8 @@ class Settings(BaseSettings):
     )
     operator_keys: SecretStr = Field(
         SecretStr(""),
-        description="Keys, with commas between them, that may replace encoders; none forbids it.",
+        description="Keys, with commas between them, that may replace encoders and make backups; none "
+        "forbids it.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where encoders run; auto takes a GPU where the engine has one."
@@ -124,6 +128,10 @@ class Settings(BaseSettings):
         4, ge=0, description="Seconds that running requests get to finish after SIGTERM and the drain."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    def backups_dir(self) -> Path:
+        """Return the folder of the backups that are made over REST."""
+        return Path(self.backup_dir) if self.backup_dir else self.data_dir / "backups"
 
     def bundles(self) -> list[tuple[str | None, str]]:
         """Return the encoders to host, the default first: a name (None: the bundle's own) and a bundle."""

@@ -24,7 +24,7 @@ from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.gallery import Gallery
 from service.gallery.indexing import IndexStats, Integrity
 
-__all__ = ["router"]
+__all__ = ["describe", "router"]
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], responses=PROBLEM_RESPONSES)
 
@@ -55,7 +55,7 @@ async def create_collection(
 
     def create() -> tuple[dict[str, Any], bool]:
         made, created = services.gallery.create(collection, _as_before(config, wanted, collection, services))
-        return _describe(made), created
+        return describe(made), created
 
     described, created = await services.store(create)
     response.status_code = status.HTTP_201_CREATED if created else status.HTTP_200_OK
@@ -65,7 +65,7 @@ async def create_collection(
 @router.get("/{collection}", response_model=CollectionAnswer)
 async def describe_collection(collection: CollectionName, services: ServicesDep) -> dict[str, Any]:
     """Describe a collection: its items, its index, its bytes on disk and in memory."""
-    return await services.store(lambda: _describe(services.gallery.get(collection)))
+    return await services.store(lambda: describe(services.gallery.get(collection)))
 
 
 @router.delete("/{collection}", response_model=DeletedAnswer)
@@ -151,7 +151,7 @@ def _describe_all(gallery: Gallery) -> dict[str, Any]:
     described: list[dict[str, Any]] = []
     for collection in gallery.list():
         with contextlib.suppress(CollectionDroppedError):  # meanwhile: then it is not there to describe
-            described.append(_describe(collection))
+            described.append(describe(collection))
     unopened = [{"name": name, "detail": str(error)} for name, error in gallery.unopened().items()]
     return {"collections": described, "unopened": unopened}
 
@@ -171,7 +171,8 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _describe(collection: Collection) -> dict[str, Any]:
+def describe(collection: Collection) -> dict[str, Any]:
+    """Return what a collection is and how it stands."""
     config, stats = collection.config, collection.stats()
     return {
         "name": collection.name,

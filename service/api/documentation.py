@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.backup_schemas import BackupRequest, RestoreRequest
 from service.api.gallery_schemas import CollectionRequest, DeleteItemsRequest, ItemsRequest
 from service.api.identities import MergeRequest
 from service.api.numeric_schemas import BatchLossRequest, DistancesRequest, TripletLossRequest
@@ -27,6 +28,7 @@ _REFERENCE = "#/components/schemas/{model}"
 
 # Bodies are read by `wire.body`, which FastAPI cannot see into, so their schemas are added by hand.
 _BODIES: tuple[type[BaseModel], ...] = (
+    BackupRequest,
     BatchLossRequest,
     CollectionRequest,
     DeleteItemsRequest,
@@ -37,6 +39,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     Problem,
     SearchRequest,
     RecallRequest,
+    RestoreRequest,
     TripletLossRequest,
     HostRequest,
     VerifyRequest,

@@ -37,14 +37,15 @@ __all__ = [
     "ItemsAnswer",
     "ItemsPage",
     "ItemsRequest",
+    "check_name",
     "path_name",
 ]
 
 
 def check_name(name: str) -> str:
-    """Return the name, or raise ValueError where it names no collection."""
+    """Return the name, or raise ValueError where no collection or backup can have it."""
     if not re.fullmatch(_NAME, name):
-        raise ValueError(f"{name[:80]!r} names no collection; use 1 to 64 letters, digits, '_', '.' or '-'")
+        raise ValueError(f"{name[:80]!r} is no name; use 1 to 64 letters, digits, '_', '.' or '-'")
     return name
 
 

@@ -39,9 +39,10 @@ async def live(services: ServicesDep) -> dict[str, Any]:
     responses={503: PROBLEM_RESPONSES[503]},
 )
 async def ready(request: Request, services: ServicesDep) -> dict[str, Any]:
-    """Run a real encode and a real search; 503 where one of them fails, or once the server is stopping."""
+    """Run a real encode and a real search; 503 where one fails, until all is open, and while it stops."""
     if request.app.state.drain.is_set():
         raise NotReadyError("The server is stopping. Send requests to another.")
+    services.gallery.refuse_while_opening()
     started = time.perf_counter()
     try:
         for hosted in services.encoders.all():

@@ -77,6 +77,16 @@ class FieldProblem(BaseModel):
     detail: str = Field(description="What is wrong there, and what to do.")
 
 
+class OpeningProblem(BaseModel):
+    """How far the server is with opening its collections."""
+
+    opened: int = Field(description="Collections that are open.")
+    collections: int = Field(description="Of so many that there were at the start.")
+    collection: str = Field(description="The one that is being opened.")
+    rows_read: int = Field(description="Of what the record has and the snapshot has not.")
+    rows: int = Field(description="So many have to be read; 0 while the snapshot is checked.")
+
+
 class Problem(BaseModel):
     """An error as RFC 9457 has it."""
 
@@ -86,6 +96,7 @@ class Problem(BaseModel):
     detail: str = Field(description="A sentence that says what to do.")
     request_id: str
     errors: list[FieldProblem] | None = None
+    opening: OpeningProblem | None = Field(None, description="While collections are being opened.")
     message: str | None = Field(None, description="The detail once more, where OpenAI's client looks for it.")
 
 
@@ -141,7 +152,14 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, service.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
-    members = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+    members: dict[str, Any] = {
+        "type": f"/problems/{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if isinstance(error, service.OpeningError):
+        members["opening"] = dict(error.progress)
     errors = _pointers(error)
     return _render(
         request, {**members, **({"errors": errors} if errors else {}), **(extensions or {})}, headers

@@ -14,6 +14,7 @@ from service.api.budgets import Needs
 from service.encoder import HostedEncoder
 from service.encoders import HostedEncoders
 from service.errors import EncoderMismatchError, OverloadedError, TooLargeError
+from service.gallery.backup_jobs import Backups
 from service.gallery.collection import Collection
 from service.gallery.gallery import Gallery
 from service.gallery.searcher import Searcher
@@ -40,6 +41,7 @@ class Services:
         urls: fetches pictures by URL.
         telemetry: what is counted and timed.
         gallery: the collections on disk.
+        backups: of these, which operators make.
         searcher: searches them.
         numeric: how many large distance and loss computations run at once.
         admitted: how many run or wait.
@@ -51,6 +53,7 @@ class Services:
     urls: UrlFetcher
     telemetry: Telemetry
     gallery: Gallery
+    backups: Backups
     searcher: Searcher
     numeric: CapacityLimiter
     admitted: CapacityLimiter

@@ -1,8 +1,12 @@
 """`lookalike backup` and `restore`: a data directory copied while it is written to, and put back."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from service.gallery.backups import Step
 
 __all__ = ["backup", "restore_backup"]
 
@@ -16,9 +20,9 @@ def backup(data_dir: Path, out: Path) -> None:
     Each collection is as it was at one moment. Run it where the data directory is: in the server's container,
     say.
     """
-    from service.gallery.backups import back_up  # noqa: PLC0415 - as in serve
+    from service.gallery.backups import Copying, back_up  # noqa: PLC0415 - as in serve
 
-    kept = back_up(data_dir, out, told=_told)
+    kept = back_up(data_dir, out, Copying(_told))
     click.echo(f"Wrote {out}: {_summary(kept.collections, kept.items, kept.bytes)}.")
 
 
@@ -29,14 +33,14 @@ def backup(data_dir: Path, out: Path) -> None:
 @click.argument("data_dir", type=click.Path(path_type=Path))
 def restore_backup(backup_folder: Path, data_dir: Path) -> None:
     """Put the collections of BACKUP into DATA_DIR, which must have none; its hashes are checked before."""
-    from service.gallery.backups import restore  # noqa: PLC0415 - as in serve
+    from service.gallery.backups import Copying, restore  # noqa: PLC0415 - as in serve
 
-    kept = restore(backup_folder, data_dir, told=_told)
+    kept = restore(backup_folder, data_dir, Copying(_told))
     click.echo(f"Restored into {data_dir}: {_summary(kept.collections, kept.items, kept.bytes)}.")
 
 
-def _told(name: str, number: int, count: int) -> None:
-    click.echo(f"{name} ({number} of {count})", err=True)
+def _told(step: "Step") -> None:
+    click.echo(f"{step.name} ({step.number} of {step.count})", err=True)
 
 
 def _summary(collections: int, items: int, size: int) -> str:

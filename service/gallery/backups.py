@@ -1,29 +1,28 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from service.errors import ConflictError, NotFoundError, StorageError
+from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
 from service.gallery.folders import lock, make_folder, refusals, sync_folder
-from service.gallery.gallery import COLLECTIONS_FOLDER, NAME
+from service.gallery.gallery import COLLECTIONS_FOLDER
+from service.gallery.index.accelerator import Stopped
+from service.gallery.names import NAME, not_found
 
-__all__ = ["Kept", "back_up", "restore"]
+__all__ = ["Copying", "Kept", "Step", "back_up", "copy_record", "restore"]
 
-_FORMAT = 1
-_MANIFEST = "manifest.json"
 _PIECE_BYTES = 2**20
-
-Told: TypeAlias = Callable[[str, int, int], None]
+_INSTRUCTIONS = 1_000  # of SQLite's, between two looks at whether to stop: some hundred rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +33,52 @@ class Kept:
     items: int
     bytes: int
 
+    @classmethod
+    def of(cls, contents: Iterable[Content]) -> "Kept":
+        """Return what some contents come to."""
+        listed = list(contents)
+        return cls(len(listed), sum(one.items for one in listed), sum(one.bytes for one in listed))
 
-def back_up(data_dir: Path, out: Path, *, told: Told) -> Kept:
-    """Copy every collection of a data directory into a new folder, each as of one moment, and sync it.
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far it is: the collection that comes now, its number, how many there are, and what is done."""
+
+    name: str
+    number: int
+    count: int
+    done: Kept
+
+
+Told: TypeAlias = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """How it is done.
+
+    Attributes:
+        told: called before each collection.
+        go_on: called often; whatever it raises, Stopped say, ends it, and nothing is left.
+        unfinished: with what the name of a folder begins in which a backup is being made.
+    """
+
+    told: Told
+    go_on: Callable[[], None] = lambda: None
+    unfinished: str = ".unfinished-"
+
+
+def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str] | None = None) -> Kept:
+    """Copy collections of a data directory into a new folder, each as of one moment, and sync it.
 
     The snapshots of the indexes are left out: they are made anew. Only SQLite's readers are used, so a server
-    goes on meanwhile.
+    goes on meanwhile. A collection that is deleted meanwhile is left out.
 
     Args:
         data_dir: as the server has it.
         out: made; must not be there.
-        told: called before each collection with its name, its number and how many there are.
+        copying: how.
+        names: of the collections; None for all.
 
     Raises:
         NotFoundError: there are no collections in it.
@@ -56,44 +90,42 @@ def back_up(data_dir: Path, out: Path, *, told: Told) -> Kept:
         raise NotFoundError(f"There are no collections in {data_dir}. Name the server's data directory.")
     if out.exists():
         raise ConflictError(f"{out} is there already; name a new folder.")
-    names = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name))
+    if names is None:
+        names = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name))
+    began = datetime.now(UTC)
     with refusals(out):
         make_folder(out.parent, sync_folder)
-        aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out.parent))
+        aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=out.parent))
         try:
-            written: dict[str, Any] = {}
+            contents: dict[str, Content] = {}
             for number, name in enumerate(names, start=1):
-                told(name, number, len(names))
-                home = aside / COLLECTIONS_FOLDER / name
-                home.mkdir(parents=True)
-                items = _copy_record(folder / name / RECORD_FILE, home / RECORD_FILE)
-                written[name] = {"items": items, **_described(home / RECORD_FILE)}
-                sync_folder(home)
-            body = {"format": _FORMAT, "made": datetime.now(UTC).isoformat(), "collections": written}
-            _write(aside / _MANIFEST, json.dumps(body, indent=1, sort_keys=True).encode())
-            sync_folder(aside)
+                copying.told(Step(name, number, len(names), Kept.of(contents.values())))
+                content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying.go_on)
+                if content is not None:
+                    contents[name] = content
+            write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
             aside.rename(out)
             sync_folder(out.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-    return _kept(written)
+    return Kept.of(contents.values())
 
 
-def restore(backup: Path, data_dir: Path, *, told: Told) -> Kept:
+def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
     """Put a backup's collections into a data directory without any, once all its hashes are found right.
 
     Args:
         backup: a folder that `back_up` made; it stays as it is.
         data_dir: made where it is missing.
-        told: as in `back_up`.
+        copying: how.
 
     Raises:
         NotFoundError: that is no backup.
         ConflictError: the data directory has collections.
         StorageError: a file is damaged, a server uses the directory, or the disk refused; nothing changed.
     """
-    collections = _manifest(backup)["collections"]
+    contents = read_manifest(backup).contents
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
         make_folder(data_dir, sync_folder)
@@ -101,17 +133,14 @@ def restore(backup: Path, data_dir: Path, *, told: Told) -> Kept:
         try:
             if folder.is_dir() and any(folder.iterdir()):
                 raise ConflictError(f"{data_dir} has collections already; restore into an empty directory.")
-            _check(backup, collections)
-            aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=data_dir))
+            _check(backup, contents, copying.go_on)
+            aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=data_dir))
             try:
-                for number, (name, described) in enumerate(collections.items(), start=1):
-                    told(name, number, len(collections))
-                    home = aside / name
-                    home.mkdir()
-                    shutil.copyfile(_record(backup, name), home / RECORD_FILE)
-                    if _described(home / RECORD_FILE)["sha256"] != described["sha256"]:
-                        raise StorageError(f"The copy of {name!r} is damaged; check the disk.")
-                    sync_folder(home)
+                for number, name in enumerate(contents, start=1):
+                    done = Kept.of(list(contents.values())[: number - 1])
+                    copying.told(Step(name, number, len(contents), done))
+                    (aside / name).mkdir()
+                    copy_record(backup, name, aside / name, copying.go_on)
                 sync_folder(aside)
                 if folder.is_dir():
                     folder.rmdir()
@@ -123,49 +152,77 @@ def restore(backup: Path, data_dir: Path, *, told: Told) -> Kept:
                 raise
         finally:
             os.close(held)
-    return _kept(collections)
+    return Kept.of(contents.values())
 
 
-def _copy_record(source: Path, target: Path) -> int:
-    """Copy a record as of one moment, and return its items."""
+def copy_record(backup: Path, name: str, home: Path, go_on: Callable[[], None]) -> None:
+    """Copy one collection's record out of a backup into a folder, check its hash, and sync it.
+
+    Raises:
+        NotFoundError: that is no backup, or there is no such collection in it.
+        StorageError: it is damaged.
+    """
+    contents = read_manifest(backup).contents
+    if name not in contents:
+        raise not_found(name, contents, f"collection in the backup {backup.name!r} that is called")
+    with refusals(backup):
+        with _record(backup, name).open("rb") as source, (home / RECORD_FILE).open("wb") as target:
+            while piece := source.read(_PIECE_BYTES):
+                go_on()
+                target.write(piece)
+        if described(home / RECORD_FILE, go_on) != (contents[name].bytes, contents[name].sha256):
+            raise StorageError(f"{backup}: damaged or missing: {name}, or the copy; use another backup.")
+        sync_folder(home)
+
+
+def _back_up_one(source: Path, home: Path, go_on: Callable[[], None]) -> Content | None:
+    """Copy a collection's record into a new folder, and return what it is; None where it is gone."""
+    home.mkdir(parents=True)
     try:
-        connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)
+        items = _copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, go_on)
+    except StorageError:
+        if source.exists():
+            raise
+        shutil.rmtree(home)
+        return None
+    size, sha256 = described(home / RECORD_FILE, go_on)
+    sync_folder(home)
+    return Content(items, size, sha256)
+
+
+def _copy_as_of_now(source: Path, target: Path, go_on: Callable[[], None]) -> int:
+    """Copy a record as of one moment, and return its items."""
+
+    def stopped() -> bool:
         try:
+            go_on()
+        except Stopped:
+            return True
+        return False
+
+    try:
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.set_progress_handler(stopped, _INSTRUCTIONS)
             connection.execute("VACUUM INTO ?", [str(target)])
-        finally:
-            connection.close()
-        copy = sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)
-        try:
+        with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+            copy.set_progress_handler(stopped, _INSTRUCTIONS)
             (items,) = copy.execute("SELECT value FROM meta WHERE key = 'items'").fetchone()
             (found,) = copy.execute("SELECT count(*) FROM items").fetchone()
-        finally:
-            copy.close()
     except sqlite3.Error as error:
+        go_on()  # which may have been why
         raise StorageError(f"{source}: {error}. It cannot be backed up; export what can be read.") from error
     if found != items:
         raise StorageError(f"{source} holds {found} items where {items} were written; it is damaged.")
     return int(items)
 
 
-def _manifest(backup: Path) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = json.loads((backup / _MANIFEST).read_bytes())
-        if body["format"] != _FORMAT or not all(NAME.fullmatch(name) for name in body["collections"]):
-            raise StorageError(f"{backup} is of another version of this program, or damaged.")
-    except OSError as error:
-        raise NotFoundError(f"{backup} is no backup: it has no {_MANIFEST}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{backup / _MANIFEST} is damaged; use another backup.") from error
-    return body
-
-
-def _check(backup: Path, collections: dict[str, Any]) -> None:
+def _check(backup: Path, contents: dict[str, Content], go_on: Callable[[], None]) -> None:
     """Refuse a backup in which a file is damaged, naming all of those."""
     damaged = [
         name
-        for name, described in collections.items()
+        for name, content in contents.items()
         if not _record(backup, name).is_file()
-        or _described(_record(backup, name))["sha256"] != described["sha256"]
+        or described(_record(backup, name), go_on) != (content.bytes, content.sha256)
     ]
     if damaged:
         raise StorageError(
@@ -176,27 +233,3 @@ def _check(backup: Path, collections: dict[str, Any]) -> None:
 
 def _record(backup: Path, name: str) -> Path:
     return backup / COLLECTIONS_FOLDER / name / RECORD_FILE
-
-
-def _described(path: Path) -> dict[str, Any]:
-    """Return a file's size and hash, once it is on the disk."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _kept(collections: dict[str, Any]) -> Kept:
-    described = collections.values()
-    return Kept(
-        len(described), sum(one["items"] for one in described), sum(one["bytes"] for one in described)
-    )

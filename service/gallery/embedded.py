@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from service.errors import RequestError
 from service.gallery.collection import (
     CollectionConfig,
@@ -19,14 +17,16 @@ from service.gallery.collection import (
 )
 from service.gallery.commits import Change, Commits, Operation, merged
 from service.gallery.cursors import label_of
+from service.gallery.drawing import drawn
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.identities import Erased, Identity, IdentityPage
+from service.gallery.index.accelerator import Work
 from service.gallery.index.home import IndexHome
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
-from service.gallery.opening import opened
+from service.gallery.opened import opened
 from service.gallery.operations import deletion, deletion_where, erasure, merge, replacement
 from service.gallery.options import LeftOut
 from service.gallery.record_writer import RecordWriter
@@ -41,7 +41,6 @@ from service.gallery.upserts import latest, prepared_rows, written
 __all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
-
 AMPLE_BYTES = 2**40  # where nobody counts
 
 
@@ -60,6 +59,7 @@ class EmbeddedCollection:
         memory_bytes: int = AMPLE_BYTES,
         sync: Sync = sync_folder,
         noted: Callable[[], None] = lambda: None,
+        work: Work | None = None,
     ) -> None:
         """Open the collection in a folder; the folder's name is its own.
 
@@ -69,8 +69,10 @@ class EmbeddedCollection:
             memory_bytes: that its index may take before `auto` saves some.
             sync: puts a folder's entries on the disk; tests let it fail.
             noted: called after each write, by whoever wrote.
+            work: is told of the rows that are read, and may stop that.
 
         Raises:
+            Stopped: it was told to stop.
             StorageError: its record is missing, damaged, or of a newer version of this program.
         """
         self._folder, self._noted = folder, noted
@@ -82,6 +84,7 @@ class EmbeddedCollection:
             lambda config: IndexHome(
                 folder, config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
             ),
+            work,
         )
         self._record, self._home, self._index = parts.record, parts.home, parts.index
         self.scrub = Scrub(self._record, folder / RECORD_FILE, parts.findings, self._forget)
@@ -192,10 +195,7 @@ class EmbeddedCollection:
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random; see `Collection`."""
-        living = self._index.living()
-        labels = np.random.default_rng(seed).choice(living, min(count, len(living)), replace=False)
-        items = self._record.items(labels.tolist(), with_vector=True)
-        return [items[label] for label in labels.tolist() if label in items]
+        return drawn(self._record, self._index.living(), count, seed=seed)
 
     def stats(self) -> CollectionStats:
         """Return how it stands."""

@@ -2,16 +2,31 @@
 
 import contextlib
 import fcntl
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 from service.errors import StorageError
 
-__all__ = ["Sync", "bytes_in", "lock", "make_folder", "move_folder", "refusals", "sync_folder"]
+__all__ = [
+    "Sync",
+    "bytes_in",
+    "lock",
+    "made_aside",
+    "make_folder",
+    "move_folder",
+    "refusals",
+    "remove_leftovers",
+    "sync_folder",
+]
 
 Sync: TypeAlias = Callable[[Path], None]
+
+_logger = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -40,6 +55,41 @@ def move_folder(source: Path, target: Path, *, within: Path, sync: Sync) -> None
     except BaseException:
         target.rename(source)
         raise
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what a process that was killed had begun in a folder."""
+    for path in folder.glob(pattern):
+        _logger.warning("removing what a crash left unfinished: %s", path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def made_aside(home: Path, fill: Callable[[Path], None], *, prefix: str, sync: Sync) -> Iterator[None]:
+    """Make a folder aside and move it to its place whole; what fails, in the block too, leaves nothing.
+
+    Args:
+        home: its place.
+        fill: fills it.
+        prefix: of the name of the folder in which it is made, beside its place.
+        sync: puts a folder's entries on the disk.
+    """
+    aside = Path(tempfile.mkdtemp(prefix=prefix, dir=home.parent))
+    made = aside / home.name
+    try:
+        made.mkdir()
+        fill(made)
+        sync(made)
+        move_folder(made, home, within=home.parent, sync=sync)
+        try:
+            yield
+        except BaseException:
+            home.rename(made)
+            with contextlib.suppress(OSError):  # unsynced it may come back, and only by a power cut
+                sync(home.parent)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def bytes_in(folder: Path) -> int:

@@ -1,38 +1,44 @@
 """The gallery on this machine: a folder of collections, locked against a second server."""
 
 import contextlib
-import dataclasses
-import difflib
-import logging
 import os
-import re
 import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
+from service.errors import ConflictError, NotReadyError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
+from service.gallery.differences import refuse_difference
 from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
-from service.gallery.folders import Sync, lock, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import (
+    Sync,
+    lock,
+    made_aside,
+    make_folder,
+    move_folder,
+    refusals,
+    remove_leftovers,
+    sync_folder,
+)
+from service.gallery.index.accelerator import Work
+from service.gallery.names import NAME, not_found, refuse_name
+from service.gallery.opening import Opening
 from service.gallery.scrubbing import Scrubbing
 from service.gallery.upkeep import Upkeep
 
-__all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery"]
+__all__ = ["COLLECTIONS_FOLDER", "Gallery"]
 
 COLLECTIONS_FOLDER = "collections"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
-
-logger = logging.getLogger(__name__)
 
 
 class Gallery:
-    """The collections in a data directory. Thread-safe; every call but `get` may block.
+    """The collections in a data directory. Thread-safe; `get` and `refuse_while_opening` do not block.
 
     On disk: `lock`, held as long as it is open, and `collections/<name>/`, each whole or not there.
     """
@@ -45,8 +51,9 @@ class Gallery:
         memory_bytes: int = AMPLE_BYTES,
         scrub_hours: float = 24.0,
         sync: Sync = sync_folder,
+        opened: "Future[int] | None" = None,
     ) -> None:
-        """Open every collection; one that cannot be opened is logged, and its error is its answer.
+        """Open every collection, or begin to; one that cannot be is logged, and its error is its answer.
 
         Args:
             data_dir: made where it is missing.
@@ -54,6 +61,7 @@ class Gallery:
             memory_bytes: that an index may take before `auto` saves some.
             scrub_hours: from one check of a collection's checksums to the next; 0 for none.
             sync: puts a folder's entries on the disk; tests let it fail.
+            opened: where given, they are opened in a thread; its result is how many.
 
         Raises:
             StorageError: another process uses the directory, or the disk refused it.
@@ -64,8 +72,9 @@ class Gallery:
         self._sync = sync
         self._upkeep: Upkeep | None = None
         self._scrubbing: Scrubbing | None = None
+        self._opening = Opening(self._open_and_keep, threads=faiss_threads)
         self._collections: dict[str, EmbeddedCollection] = {}
-        self._unopened: dict[str, StorageError] = {}
+        self._coming: set[str] = set()  # names of those that are being restored
         self._turn = threading.Lock()
         self._closed = False
         with refusals(data_dir):
@@ -73,12 +82,17 @@ class Gallery:
             sync(data_dir)  # also where a start before this one made it, and was killed
             self._lock_file = lock(data_dir / "lock")
         try:
-            self._remove_leftovers()
-            self._open_all()
+            remove_leftovers(self._folder, f"{_UNFINISHED}*")
+            names = (path.name for path in self._folder.iterdir())
+            self._opening.expect(sorted(filter(NAME.fullmatch, names)))
+            if opened is None:
+                self._opening.run()
             self._upkeep = Upkeep(self._present, threads=faiss_threads)
             self._upkeep.written()
             if scrub_hours:
                 self._scrubbing = Scrubbing(self._present, every_s=3600 * scrub_hours)
+            if opened is not None:
+                self._opening.start(opened)
         except BaseException:
             self.close()
             raise
@@ -97,28 +111,56 @@ class Gallery:
         Raises:
             RequestError: the name is none that a collection can have.
             ConflictError: it exists with another configuration.
+            OpeningError: it is not open yet.
             StorageError: the disk refused; there is no new collection.
         """
-        if not NAME.fullmatch(name):
-            raise RequestError(
-                f"{name[:80]!r} cannot name a collection; use 1 to 64 letters, digits, '_', '.' or '-', "
-                "the first a letter or digit."
-            )
+        refuse_name(name, "collection")
         with self._turn:
-            self._refuse_if_closed()
-            self._refuse_unopened(name)
+            self._refuse_if_not_free(name)
             existing = self._collections.get(name)
             if existing is not None:
-                _refuse_difference(existing, config)
+                refuse_difference(existing, config)
                 return existing, False
-            collection = self._collections[name] = self._make(name, config)
+            collection = self._collections[name] = self._make(
+                name, lambda folder: EmbeddedCollection.create(folder, config)
+            )
             return collection, True
+
+    def adopt(self, name: str, fill: Callable[[Path], None], work: Work) -> Collection:
+        """Return a new collection, of the record that `fill` puts into a folder. Nobody has to wait for that.
+
+        Args:
+            name: its.
+            fill: puts the record into an empty folder.
+            work: is told of the rows as they are read, and may stop that.
+
+        Raises:
+            RequestError: the name is none that a collection can have.
+            ConflictError: there is a collection of that name.
+            StorageError: the record is damaged, or the disk refused; there is no new collection.
+            Stopped: likewise.
+        """
+        refuse_name(name, "collection")
+        with self._turn:
+            self._refuse_if_not_free(name)
+            if name in self._collections:
+                raise ConflictError(f"There is a collection {name!r} already; use another name.")
+            self._coming.add(name)
+        try:
+            collection = self._make(name, fill, work)
+            with self._turn:
+                self._collections[name] = collection
+        finally:
+            self._coming.discard(name)
+        self._note_write()
+        return collection
 
     def get(self, name: str) -> Collection:
         """Return the collection of that name, from memory and without waiting for anyone.
 
         Raises:
             NotFoundError: there is none; the message names those that are close.
+            OpeningError: it is not open yet.
             StorageError: it could not be opened; says why, and what to do.
             NotReadyError: the gallery is closed.
         """
@@ -128,8 +170,10 @@ class Gallery:
         """Return the collections, in the order of their names. Any of them may be dropped meanwhile.
 
         Raises:
+            OpeningError: some are not open yet: a list without them would be believed.
             NotReadyError: the gallery is closed.
         """
+        self.refuse_while_opening()
         with self._turn:
             self._refuse_if_closed()
             return [self._collections[name] for name in sorted(self._collections)]
@@ -137,7 +181,12 @@ class Gallery:
     def unopened(self) -> Mapping[str, StorageError]:
         """Return why collections could not be opened, by name."""
         with self._turn:
-            return dict(sorted(self._unopened.items()))
+            return dict(sorted(self._opening.failed.items()))
+
+    def refuse_while_opening(self) -> None:
+        """Raise OpeningError, which says how far that is, where a collection is not open yet."""
+        if self._opening.waiting:
+            raise self._opening.refusal()
 
     def drop(self, name: str) -> int:
         """Remove a collection and all that it holds, and return how many items that were.
@@ -148,22 +197,24 @@ class Gallery:
 
         Raises:
             NotFoundError: there is none of that name.
+            OpeningError: it is not open yet.
             NotReadyError: the gallery is closed.
             StorageError: the disk refused; the collection is there as before.
         """
         with contextlib.ExitStack() as afterwards, self._turn, refusals(self._folder):
-            collection = None if name in self._unopened else self._get(name)
+            collection = None if name in self._opening.failed else self._get(name)
             aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
             # Others need not wait for this, and what stays is removed at the next start.
             afterwards.callback(shutil.rmtree, aside, ignore_errors=True)
             if collection is not None:
                 return self._move_out(collection, aside)
             move_folder(self._folder / name, aside / name, within=self._folder, sync=self._sync)
-            del self._unopened[name]
+            del self._opening.failed[name]
             return 0
 
     def close(self) -> None:
         """Close every collection and let another process have the directory. Closing twice is fine."""
+        self._opening.stop()
         with self._turn, contextlib.ExitStack() as stack:
             if self._closed:
                 return
@@ -177,40 +228,33 @@ class Gallery:
                 stack.callback(self._upkeep.close)
             self._collections.clear()
 
-    def _open_all(self) -> None:
-        names = sorted(path.name for path in self._folder.iterdir() if NAME.fullmatch(path.name))
-        for i, name in enumerate(names, start=1):
-            began = time.monotonic()
-            try:
-                collection = self._collections[name] = self._open(name)
-            except StorageError as error:  # the others are served
-                self._unopened[name] = error
-                logger.error("collection %s (%d of %d) cannot be opened: %s", name, i, len(names), error)
-                continue
-            logger.info(
-                "opened collection %s (%d of %d): %d items in %.1f s",
-                name,
-                i,
-                len(names),
-                collection.stats().items,
-                time.monotonic() - began,
-            )
+    def _open_and_keep(self, name: str, work: Work) -> int:
+        """Open a collection for everybody, and return how many items it has."""
+        collection = self._open(name, work)
+        with self._turn:
+            self._collections[name] = collection
+        self._note_write()
+        return collection.stats().items
 
     def _get(self, name: str) -> EmbeddedCollection:
+        waiting = name in self._opening  # asked first, for it may be opened right now
         try:
             return self._collections[name]
         except KeyError:
             self._refuse_if_closed()
-            self._refuse_unopened(name)
-            raise NotFoundError(self._not_found(name)) from None
+            if waiting:
+                raise self._opening.refusal(name) from None
+            self._opening.refuse_failed(name)
+            raise not_found(name, [*self._collections, *self._opening.waiting], "collection") from None
 
-    def _open(self, name: str) -> EmbeddedCollection:
+    def _open(self, name: str, work: Work | None = None) -> EmbeddedCollection:
         return EmbeddedCollection(
             self._folder / name,
             faiss_threads=self._faiss_threads,
             memory_bytes=self._memory_bytes,
             sync=self._sync,
             noted=self._note_write,
+            work=work,
         )
 
     def _present(self) -> Iterable[EmbeddedCollection]:
@@ -221,27 +265,13 @@ class Gallery:
         if self._upkeep:
             self._upkeep.written()
 
-    def _make(self, name: str, config: CollectionConfig) -> EmbeddedCollection:
+    def _make(self, name: str, fill: Callable[[Path], None], work: Work | None = None) -> EmbeddedCollection:
         """Make a collection aside, move it to its name whole, and open it; what fails leaves nothing."""
-        with refusals(self._folder):
-            aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
-            made, home = aside / name, self._folder / name
-            try:
-                made.mkdir()
-                EmbeddedCollection.create(made, config)
-                self._sync(made)
-                move_folder(made, home, within=self._folder, sync=self._sync)
-                try:
-                    return self._open(name)
-                except BaseException:
-                    home.rename(made)
-                    with contextlib.suppress(
-                        OSError
-                    ):  # unsynced it may come back: empty, and only by a power cut
-                        self._sync(self._folder)
-                    raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        with (
+            refusals(self._folder),
+            made_aside(self._folder / name, fill, prefix=_UNFINISHED, sync=self._sync),
+        ):
+            return self._open(name, work)
 
     def _move_out(self, collection: EmbeddedCollection, aside: Path) -> int:
         """Close a collection, move its folder aside, and return its items; what fails opens it again."""
@@ -255,33 +285,15 @@ class Gallery:
             raise
         return items
 
-    def _remove_leftovers(self) -> None:
-        for path in self._folder.glob(f"{_UNFINISHED}*"):
-            logger.warning("removing what a crash left unfinished: %s", path)
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _not_found(self, name: str) -> str:
-        close = difflib.get_close_matches(name, list(self._collections))
-        hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
-        return f"There is no collection {name[:80]!r}.{hint}"
-
-    def _refuse_unopened(self, name: str) -> None:
-        if error := self._unopened.get(name):
-            raise StorageError(f"The collection {name!r} could not be opened. {error}")
+    def _refuse_if_not_free(self, name: str) -> None:
+        """Refuse a name that a collection has which is not open yet, or will have."""
+        self._refuse_if_closed()
+        if name in self._opening:
+            raise self._opening.refusal(name)
+        self._opening.refuse_failed(name)
+        if name in self._coming:
+            raise ConflictError(f"A collection {name!r} is being restored; wait, or use another name.")
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise NotReadyError("The gallery is closed.")
-
-
-def _refuse_difference(existing: Collection, config: CollectionConfig) -> None:
-    differences = [
-        f"{field.name} is {getattr(existing.config, field.name)!r}, not {getattr(config, field.name)!r}"
-        for field in dataclasses.fields(CollectionConfig)
-        if getattr(existing.config, field.name) != getattr(config, field.name)
-    ]
-    if differences:
-        raise ConflictError(
-            f"The collection {existing.name!r} exists with another configuration: {'; '.join(differences)}. "
-            "Use another name, or delete it first."
-        )

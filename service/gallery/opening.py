@@ -1,78 +1,154 @@
-"""Opening a record and its index: what is damaged is mended first."""
+"""Opening a gallery's collections one after the other, at once or while the server answers already."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 
-from service.errors import DamageError
-from service.gallery.checking import Findings
-from service.gallery.collection import CollectionConfig
-from service.gallery.folders import refusals
-from service.gallery.index.home import IndexHome
-from service.gallery.index.segments import Index
-from service.gallery.mending import mend
-from service.gallery.store import Record
+from models.errors import LookalikeError
+from service.errors import OpeningError, StorageError
+from service.gallery.index.accelerator import Stopped, Work
 
-__all__ = ["Opened", "ask_for_check", "opened"]
+__all__ = ["Opening", "Progress"]
 
-_CHECKED_BYTES = 32 * 2**20  # of a record: up to so many are read at the start, in half a second
+_TOLD_EVERY_S = 10.0
+_OURS = "The fault is ours, and the log has it."
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A record, its index, and what was found when the record was checked; None where it was not."""
+class Progress:
+    """How far it is.
 
-    record: Record
-    home: IndexHome
-    index: Index
-    findings: Findings | None
-
-
-def opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome]) -> Opened:
-    """Open a record and load its index; a record that is damaged is mended, as far as it can be.
-
-    A small record is checked whole first, and so is one that a check found damaged while it was served.
-    Others are checked in the background.
-
-    Args:
-        path: of the record.
-        home_of: returns where the index of a configuration lives.
-
-    Raises:
-        DamageError: it cannot be mended; says what to do.
-        StorageError: the disk refused, or it is of another version of this program.
+    Attributes:
+        opened: collections that are open, of those that there were.
+        collections: how many there were.
+        collection: which is being opened.
+        rows_read: of its record; of what its snapshot has none are read.
+        rows: how many have to be read; 0 while its snapshot is checked.
     """
-    try:
-        return _opened(path, home_of)
-    except DamageError:
-        mend(path)
-        return _opened(path, home_of)
+
+    opened: int
+    collections: int
+    collection: str
+    rows_read: int = 0
+    rows: int = 0
+
+    def __str__(self) -> str:
+        """Return it as a sentence without its end."""
+        step = (
+            f"{self.rows_read:,} of {self.rows:,} rows are read" if self.rows else "its snapshot is checked"
+        )
+        return f"{self.opened} of {self.collections} collections are open, and of {self.collection!r} {step}"
 
 
-def ask_for_check(path: Path) -> None:
-    """Have a record checked, and mended, when it is opened next."""
-    with refusals(path.parent):
-        _mark(path).touch()
+class Opening:
+    """The collections that are still to be opened. What asks for them may be asked by any thread."""
 
+    def __init__(
+        self,
+        open_one: Callable[[str, Work], int],
+        *,
+        threads: int,
+        told_every_s: float = _TOLD_EVERY_S,
+    ) -> None:
+        """Begin nothing yet.
 
-def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome]) -> Opened:
-    record = Record(path)
-    try:
-        findings = None
-        with refusals(path.parent):
-            if path.stat().st_size <= _CHECKED_BYTES or _mark(path).exists():
-                findings = record.checker.findings()
-                if not findings.sound:
-                    raise DamageError(f"{path} is damaged.")
-            home = home_of(record.config)
-            index = home.load(record.labels(), record.scan)
-            record.checker.reserve_labels(index.last_label)
-            _mark(path).unlink(missing_ok=True)
-        return Opened(record, home, index, findings)
-    except BaseException:
-        record.close()
-        raise
+        Args:
+            open_one: opens one, and returns how many items it has.
+            threads: that it may use.
+            told_every_s: how often the log says how far one collection is, which takes longer.
+        """
+        self._open_one, self._told_every_s = open_one, told_every_s
+        self._waiting: dict[str, None] = {}
+        self._work = Work(threads, threading.Event(), self._note)
+        self._progress = Progress(0, 0, "")
+        self._failure = ""
+        self._failed: dict[str, StorageError] = {}
+        self._told_s = 0.0
+        self._thread: threading.Thread | None = None
 
+    def expect(self, names: Sequence[str]) -> None:
+        """Take note of what is to be opened, in this order."""
+        self._waiting = dict.fromkeys(names)
+        self._progress = Progress(0, len(names), next(iter(names), ""))
 
-def _mark(path: Path) -> Path:
-    return path.with_name("check-at-start")
+    def __contains__(self, name: str) -> bool:
+        """Return whether a collection is still to be opened."""
+        return name in self._waiting
+
+    @property
+    def waiting(self) -> list[str]:
+        """Return the names of those that are still to be opened."""
+        return list(self._waiting)
+
+    @property
+    def failed(self) -> dict[str, StorageError]:
+        """Return why collections could not be opened, by name; whoever removes one may take it out."""
+        return self._failed
+
+    def refusal(self, name: str | None = None) -> OpeningError:
+        """Return the error for who asks for one of them, or for all."""
+        what = "Not all collections are open yet" if name is None else f"{name!r} is not open yet"
+        why = self._failure or f"{self._progress}. Try again shortly."
+        return OpeningError(f"{what}: {why}", asdict(self._progress))
+
+    def refuse_failed(self, name: str) -> None:
+        """Raise StorageError where a collection could not be opened."""
+        if error := self._failed.get(name):
+            raise StorageError(f"The collection {name!r} could not be opened. {error}")
+
+    def run(self) -> None:
+        """Open all but those that cannot be opened.
+
+        Raises:
+            Stopped: it was told to stop.
+        """
+        names = self.waiting
+        for i, name in enumerate(names):
+            self._work.go_on()
+            began = self._told_s = time.monotonic()
+            self._progress = Progress(i, len(names), name)
+            place = f"collection {name} ({i + 1} of {len(names)})"
+            try:
+                items = self._open_one(name, self._work)
+            except StorageError as error:  # the others are served
+                self._failed[name] = error
+                _logger.error("%s cannot be opened: %s", place, error)
+            else:
+                _logger.info("opened %s: %d items in %.1f s", place, items, time.monotonic() - began)
+            del self._waiting[name]
+
+    def start(self, outcome: "Future[int]") -> None:
+        """Open all in a thread; the outcome is how many there were, or cancelled by `stop`."""
+        self._thread = threading.Thread(target=self._run, args=[outcome], name="gallery-opening", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it within a moment, and wait for that."""
+        self._work.stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, outcome: "Future[int]") -> None:
+        count = len(self._waiting)
+        try:
+            self.run()
+            outcome.set_result(count)
+        except Stopped:
+            outcome.cancel()
+        except Exception as error:  # handed to whoever looks at the outcome
+            self._failure = str(error) if isinstance(error, LookalikeError) else _OURS
+            _logger.error("%s", error, exc_info=not isinstance(error, LookalikeError))
+            outcome.set_exception(error)
+
+    def _note(self, done: int, total: int) -> None:
+        progress = self._progress
+        self._progress = Progress(progress.opened, progress.collections, progress.collection, done, total)
+        now = time.monotonic()
+        if now - self._told_s >= self._told_every_s:
+            self._told_s = now
+            _logger.info("opening: %s", self._progress)

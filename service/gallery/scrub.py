@@ -12,7 +12,7 @@ from service.gallery.checking import Findings
 from service.gallery.damage import RESTORE
 from service.gallery.index.accelerator import Stopped
 from service.gallery.indexing import Integrity
-from service.gallery.opening import ask_for_check
+from service.gallery.opened import ask_for_check
 from service.gallery.store import Record
 
 __all__ = ["Scrub"]

@@ -3,17 +3,23 @@
 import asyncio
 import gc
 import threading
+from concurrent.futures import Future
 
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from service.errors import StorageError
 from service.server import Server
 
 
+def server_of(opened: "Future[int]") -> Server:
+    config = uvicorn.Config(Starlette(), port=0, log_config=None)
+    return Server(config, drain=threading.Event(), drain_s=0.0, opened=opened)
+
+
 def test_what_is_there_after_the_start_is_left_alone_by_the_garbage_collector() -> None:
-    server = Server(
-        uvicorn.Config(Starlette(), port=0, log_config=None), drain=threading.Event(), drain_s=0.0
-    )
+    server = server_of(Future())
 
     async def scenario() -> int:
         running = asyncio.create_task(server.serve())
@@ -31,3 +37,32 @@ def test_what_is_there_after_the_start_is_left_alone_by_the_garbage_collector() 
         assert asyncio.run(scenario()) > 10_000
     finally:
         gc.unfreeze()
+
+
+def test_it_says_when_all_collections_are_open(caplog: pytest.LogCaptureFixture) -> None:
+    opened: Future[int] = Future()
+    server = server_of(opened)
+    caplog.set_level("INFO", "lookalike")
+    asyncio.run(server.on_tick(1))
+    assert "Ready" not in caplog.text
+    opened.set_result(3)
+    for counter in range(2):
+        assert not asyncio.run(server.on_tick(counter))
+    assert caplog.text.count("Ready. Collections: 3.") == 1
+
+
+def test_it_stops_where_a_collection_cannot_be_opened(caplog: pytest.LogCaptureFixture) -> None:
+    opened: Future[int] = Future()
+    opened.set_exception(StorageError("people is damaged"))
+    assert asyncio.run(server_of(opened).on_tick(1))
+    assert "the server stops" in caplog.text
+
+
+def test_one_that_is_stopped_while_it_opens_is_not_ready_and_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened: Future[int] = Future()
+    opened.cancel()
+    caplog.set_level("INFO", "lookalike")
+    assert not asyncio.run(server_of(opened).on_tick(1))
+    assert caplog.text == ""

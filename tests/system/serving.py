@@ -40,8 +40,9 @@ class Server:
     def _wait_for_url(self) -> str:
         deadline = time.monotonic() + _STARTUP_S
         while time.monotonic() < deadline:
-            found = re.search(r"running on (http://\S+)", self.log.read_text())
-            if found:
+            log = self.log.read_text()
+            found = re.search(r"running on (http://\S+)", log)
+            if found and "lookalike: Ready. Collections: " in log:
                 return found.group(1)
             if self.process.poll() is not None:
                 break

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from service.gallery.collection import CollectionConfig
+from service.gallery.gallery import Gallery
 from tests.system.serving import Server, running_server
 
 pytestmark = pytest.mark.system
@@ -33,7 +35,7 @@ def refused(*arguments: str | Path, **variables: str) -> subprocess.CompletedPro
         command, capture_output=True, text=True, timeout=120, env={**environment, **variables}, check=False
     )
     assert "Traceback" not in ended.stderr
-    assert "running on" not in ended.stderr
+    assert "Ready." not in ended.stderr
     return ended
 
 
@@ -168,6 +170,23 @@ def test_an_unknown_encoder_is_named(tmp_path: Path) -> None:
     ended = refused("--port", "0", "--data-dir", tmp_path / "data", "--encoder", "nosuch")
     assert ended.returncode == 1
     assert "'nosuch' is no shipped encoder" in ended.stderr
+
+
+def test_a_damaged_collection_says_what_to_do_and_the_others_are_served(bundle: Path, tmp_path: Path) -> None:
+    with Gallery(tmp_path / "data") as gallery:
+        for name in ("cars", "people"):
+            gallery.create(name, CollectionConfig(dimension=2, metric="euclidean"))
+    record = tmp_path / "data" / "collections" / "people" / "record.sqlite3"
+    record.write_bytes(b"\0" * record.stat().st_size)
+    with running_server(tmp_path / "data", "--encoder", str(bundle)) as server, server.client() as client:
+        listed = client.get("/v1/collections").json()
+        assert [one["name"] for one in listed["collections"]] == ["cars"]
+        assert [one["name"] for one in listed["unopened"]] == ["people"]
+        refusal = client.get("/v1/collections/people")
+        assert refusal.status_code == 503
+        for told in (refusal.json()["detail"], listed["unopened"][0]["detail"]):
+            assert "people/record.sqlite3" in told
+            assert "backup" in told
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "weights.safetensors"])

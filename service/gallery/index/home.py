@@ -54,15 +54,25 @@ class IndexHome:
         self._progress: tuple[int, int] | None = None
         self._problem: str | None = None
 
-    def load(self, labels: Integers, scan: Callable[[int], Iterator[tuple[Integers, Vectors]]]) -> Index:
+    def load(
+        self,
+        labels: Integers,
+        scan: Callable[[int], Iterator[tuple[Integers, Vectors]]],
+        work: Work | None = None,
+    ) -> Index:
         """Return the index of what the record holds: the newest snapshot less the dead, and what is newer.
 
         Args:
             labels: (N,) that the record holds, ascending.
             scan: yields labels and vectors of the rows above a label.
+            work: is told of the rows that are read, and may stop it.
+
+        Raises:
+            Stopped: it was told to stop.
         """
+        work = work or Work(self._threads, threading.Event(), lambda done, total: None)
         index = Index(self._config.dimension, self._config.metric, threads=self._threads)
-        if opened := self._snapshots.open(threads=self._threads):
+        if opened := self._snapshots.open(threads=self._threads, go_on=work.go_on):
             snapshot, sealed = opened
             old = labels[labels <= sealed.last_label]
             if np.isin(old, sealed.rows.labels, assume_unique=True).all():
@@ -71,7 +81,11 @@ class IndexHome:
             else:
                 _logger.warning("%s: it is not of this record; it is made anew.", snapshot.folder)
                 shutil.rmtree(snapshot.folder, ignore_errors=True)
+        done, total = 0, int(np.count_nonzero(labels > index.last_label))
         for some, vectors in scan(index.last_label):
+            work.go_on()
+            done += len(some)
+            work.told(done, total)
             index = index.changed(removed=[], labels=some, vectors=vectors)
         return index
 

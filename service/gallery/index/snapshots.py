@@ -130,17 +130,24 @@ class Snapshots:
         self._sync(self._home)
         return self._read(home)[0]
 
-    def open(self, *, threads: int) -> tuple[Snapshot, Sealed] | None:
-        """Return the newest that is right, and remove those that are not; None where there is none."""
+    def open(
+        self, *, threads: int, go_on: Callable[[], None] = lambda: None
+    ) -> tuple[Snapshot, Sealed] | None:
+        """Return the newest that is right, and remove those that are not; None where there is none.
+
+        Whatever `go_on`, which is called often, raises ends it.
+        """
         for folder in self._folders():
             try:
-                return self.load(folder, threads=threads)
+                return self.load(folder, threads=threads, go_on=go_on)
             except (SnapshotError, OSError) as error:
                 _logger.warning("%s: %s; it is made anew from the record.", folder, error)
                 shutil.rmtree(folder, ignore_errors=True)
         return None
 
-    def load(self, folder: Path, *, threads: int) -> tuple[Snapshot, Sealed]:
+    def load(
+        self, folder: Path, *, threads: int, go_on: Callable[[], None] = lambda: None
+    ) -> tuple[Snapshot, Sealed]:
         """Return a snapshot and its rows, mapped into memory, once their hashes are found right.
 
         Raises:
@@ -148,7 +155,7 @@ class Snapshots:
         """
         snapshot, body = self._read(folder)
         for name, hashes in body["files"].items():
-            if _hashes(folder / name) != hashes:
+            if _hashes(folder / name, go_on) != hashes:
                 raise SnapshotError(f"{name} is damaged")
         labels = np.load(folder / _LABELS)
         vectors = open_vectors(folder / _VECTORS, len(labels), self._dimension)
@@ -243,11 +250,16 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _hashes(path: Path) -> Hashes:
+def _hashes(path: Path, go_on: Callable[[], None] = lambda: None) -> Hashes:
     """Return the hash of each block of a file; a missing one raises OSError."""
-    size = path.stat().st_size
+    block, size = _block_hash(path), path.stat().st_size
+
+    def hash_at(at: int) -> str:
+        go_on()
+        return block(at)
+
     with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets the other threads run
-        return list(pool.map(_block_hash(path), range(0, size, _BLOCK_BYTES)))
+        return list(pool.map(hash_at, range(0, size, _BLOCK_BYTES)))
 
 
 def _block_hash(path: Path) -> Callable[[int], str]:

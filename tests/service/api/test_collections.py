@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.api.wires import assert_problem
+from tests.service.api.wires import assert_problem, until_ready
 
 
 def test_a_new_collection_is_201_the_same_again_200_another_configuration_409(client: TestClient) -> None:
@@ -101,6 +101,7 @@ def test_everything_is_there_again_after_a_restart(settings: Settings) -> None:
         client.post("/v1/collections/cars/items", json={"items": items})
         before = client.get("/v1/collections/cars").json()
     with TestClient(create_app(settings)) as client:
+        until_ready(client)
         after = client.get("/v1/collections/cars").json()
         assert after.pop("integrity")["rows_checked"] == 1
         assert before.pop("integrity")["state"] == "ok"
@@ -120,6 +121,7 @@ def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
     with Gallery(other) as gallery:
         gallery.create("old", CollectionConfig(16, "euclidean", encoder="tiny", fingerprint="0" * 64))
     with TestClient(create_app(settings.model_copy(update={"data_dir": other}))) as second:
+        until_ready(second)
         answer = second.post("/v1/collections/old/items", json={"items": [{"image": "aGk="}]})
         assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")
 

@@ -12,7 +12,7 @@ from models.distances import MATRIX_METRICS, METRICS
 from service.api.numeric_schemas import MatrixMetric, RowMetric
 from service.app import create_app
 from service.settings import Settings
-from tests.service.api.wires import assert_problem
+from tests.service.api.wires import assert_problem, until_kept
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -77,7 +77,8 @@ def run_examples(client: TestClient) -> None:
         for path, method, operation in operations(document)
         if "requestBody" in operation
     }
-    order = ["put", "/items", "/merge", "/search", "/recall", "/delete"]  # made, filled, searched, emptied
+    # Made, filled, backed up and restored, searched, emptied.
+    order = ["put", "/items", "/backups", "/restore", "/merge", "/search", "/recall", "/delete"]
 
     def step(key: tuple[str, str]) -> int:
         return next((n for n, part in enumerate(order) if part in (key[0], key[1][-len(part) :])), -1)
@@ -89,6 +90,8 @@ def run_examples(client: TestClient) -> None:
         for example in schema["examples"]:
             answer = client.request(method, re.sub(r"{\w+}", "example", path), json=example)
             assert answer.is_success, (method, path, answer.text)
+            if path == "/v1/backups":  # which goes on in the background
+                assert until_kept(client, answer.headers["location"]) == "done"
             ran += 1
     assert ran >= 10
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from tests.service.api.photographs import ANNA, BEN, sent
-from tests.service.api.wires import assert_problem
+from tests.service.api.wires import assert_problem, until_ready
 
 
 def test_pictures_below_a_collections_limits_are_rejected_with_figure_and_limit(faces: TestClient) -> None:
@@ -54,6 +54,7 @@ def test_limits_are_there_after_a_restart(face_bundles: dict[str, Path], tmp_pat
     with TestClient(create_app(settings)) as client:
         client.put("/v1/collections/strict", json={"quality": {"min_size": 20}})
     with TestClient(create_app(settings)) as client:
+        until_ready(client)
         assert client.get("/v1/collections/strict").json()["quality"] == {"min_size": 20}
         answer = client.post("/v1/collections/strict/items", json={"items": [{"image": sent(BEN)}]})
         assert_problem(answer, 422, "low-quality")

@@ -2,13 +2,34 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import httpx2
 import numpy as np
 from safetensors.numpy import load, save
+from starlette.testclient import TestClient
 
 SAFETENSORS = "application/x-safetensors"
+
+
+PATIENCE_S = 30
+
+
+def until_ready(client: TestClient) -> None:
+    """Wait until all collections are open."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (answer := client.get("/health/ready")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.01)
+
+
+def until_kept(client: TestClient, path: str) -> str:
+    """Wait until a backup is not running any more, and return its state."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (state := client.get(path).raise_for_status().json()["state"]) == "running":
+        assert time.monotonic() < deadline
+    return str(state)
 
 
 def data_uri(file: bytes, media_type: str = "image/png") -> str:

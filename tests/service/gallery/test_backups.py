@@ -1,5 +1,6 @@
 """Backups: of one moment while it is written to, checked, and put back whole or not at all."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from service.errors import ConflictError, NotFoundError, StorageError
-from service.gallery.backups import back_up, restore
-from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
+from service.gallery.backups import Copying, Step, back_up, restore
+from service.gallery.collection import Collection, CollectionConfig, NewItem, SearchOptions
 from service.gallery.gallery import Gallery
+from service.gallery.index.accelerator import Stopped
 
 CONFIG = CollectionConfig(dimension=4, metric="euclidean", keep_images=True)
 
@@ -19,8 +21,12 @@ def batch(number: int) -> list[NewItem]:
     return [NewItem(f"{number}-{i}", f"p{number}", row, {"n": number}, b"jpeg") for i, row in enumerate(rows)]
 
 
-def quiet(name: str, number: int, count: int) -> None:
-    assert 1 <= number <= count, name
+def quiet(step: Step) -> None:
+    assert 1 <= step.number <= step.count, step.name
+    assert step.done.collections == step.number - 1
+
+
+QUIETLY = Copying(quiet)
 
 
 @pytest.fixture
@@ -34,9 +40,9 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 def test_a_restored_gallery_answers_as_the_one_that_was_backed_up(data_dir: Path, tmp_path: Path) -> None:
-    kept = back_up(data_dir, tmp_path / "backup", told=quiet)
+    kept = back_up(data_dir, tmp_path / "backup", QUIETLY)
     assert (kept.collections, kept.items) == (2, 60)
-    assert restore(tmp_path / "backup", tmp_path / "new" / "data", told=quiet) == kept
+    assert restore(tmp_path / "backup", tmp_path / "new" / "data", QUIETLY) == kept
     queries = np.random.default_rng(9).standard_normal((20, 4)).astype(np.float32)
     with Gallery(data_dir) as before, Gallery(tmp_path / "new" / "data") as after:
         assert [one.name for one in after.list()] == ["cars", "people"]
@@ -70,10 +76,10 @@ def test_a_backup_under_load_is_of_one_moment_and_has_all_that_was_acknowledged(
         writer.start()
         assert enough.wait(30)
         before = list(acknowledged)
-        back_up(data_dir, tmp_path / "backup", told=quiet)
+        back_up(data_dir, tmp_path / "backup", QUIETLY)
         stop.set()
         writer.join()
-    restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+    restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
     with Gallery(tmp_path / "new") as restored:
         again = restored.get("people")
         held = {one.name: one.items for one in again.identities(limit=1000).identities}
@@ -83,31 +89,91 @@ def test_a_backup_under_load_is_of_one_moment_and_has_all_that_was_acknowledged(
 
 
 def test_a_damaged_backup_is_refused_by_name_and_nothing_is_restored(data_dir: Path, tmp_path: Path) -> None:
-    back_up(data_dir, tmp_path / "backup", told=quiet)
+    back_up(data_dir, tmp_path / "backup", QUIETLY)
     record = tmp_path / "backup" / "collections" / "cars" / "record.sqlite3"
     data = bytearray(record.read_bytes())
     data[len(data) // 2] ^= 1
     record.write_bytes(data)
     with pytest.raises(StorageError, match="damaged or missing: cars"):
-        restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+        restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
     assert not (tmp_path / "new" / "collections").exists()
     (tmp_path / "backup" / "manifest.json").write_text("{")
     with pytest.raises(StorageError, match=r"manifest\.json is damaged"):
-        restore(tmp_path / "backup", tmp_path / "new", told=quiet)
+        restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
+
+
+def test_one_that_is_stopped_at_any_moment_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
+    def stopping(after: int) -> tuple[Copying, list[int]]:
+        calls: list[int] = []
+
+        def go_on() -> None:
+            calls.append(len(calls))
+            if len(calls) > after:
+                raise Stopped
+
+        return Copying(quiet, go_on), calls
+
+    with Gallery(data_dir) as gallery:  # enough for SQLite to be asked within its copying
+        gallery.get("people").upsert([item for number in range(10, 150) for item in batch(number)])
+    never, calls = stopping(10**6)
+    back_up(data_dir, tmp_path / "whole", never)
+    moments = len(calls)
+    assert moments > 6  # of 2 files, copied and hashed
+    for moment in range(moments):
+        with pytest.raises(Stopped):
+            back_up(data_dir, tmp_path / "backup", stopping(moment)[0])
+        with pytest.raises(Stopped):
+            restore(tmp_path / "whole", tmp_path / "new", stopping(min(moment, 3))[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new", "whole"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+
+
+def test_what_is_deleted_meanwhile_is_left_out(data_dir: Path, tmp_path: Path) -> None:
+    with Gallery(data_dir) as gallery:
+
+        def drop_next(step: Step) -> None:
+            if step.name == "cars":
+                gallery.drop("people")
+
+        kept = back_up(data_dir, tmp_path / "backup", Copying(drop_next))
+    assert (kept.collections, kept.items) == (1, 30)
+    assert restore(tmp_path / "backup", tmp_path / "new", QUIETLY) == kept
+
+
+def test_another_collection_that_gets_the_name_meanwhile_loses_nothing(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    with Gallery(data_dir) as gallery:
+        gallery.get("people").upsert([item for number in range(10, 60) for item in batch(number)])
+        again: list[Collection] = []
+
+        def replace() -> None:
+            if not again:
+                gallery.drop("people")
+                again.append(gallery.create("people", CONFIG)[0])
+                again[0].upsert(batch(7))
+
+        back_up(data_dir, tmp_path / "backup", Copying(quiet, replace), names=["people"])
+        assert again
+        again[0].upsert(batch(8))
+        # What a crash would leave now: all that was answered, of which most is in SQLite's log.
+        shutil.copytree(data_dir / "collections", tmp_path / "crashed" / "collections")
+    with Gallery(tmp_path / "crashed") as crashed:
+        assert crashed.get("people").stats().items == 20
 
 
 def test_nothing_is_written_over(data_dir: Path, tmp_path: Path) -> None:
-    back_up(data_dir, tmp_path / "backup", told=quiet)
+    back_up(data_dir, tmp_path / "backup", QUIETLY)
     with pytest.raises(ConflictError, match="there already"):
-        back_up(data_dir, tmp_path / "backup", told=quiet)
+        back_up(data_dir, tmp_path / "backup", QUIETLY)
     with pytest.raises(ConflictError, match="has collections already"):
-        restore(tmp_path / "backup", data_dir, told=quiet)
+        restore(tmp_path / "backup", data_dir, QUIETLY)
     with pytest.raises(NotFoundError, match="no collections"):
-        back_up(tmp_path / "backup" / "collections", tmp_path / "other", told=quiet)
+        back_up(tmp_path / "backup" / "collections", tmp_path / "other", QUIETLY)
     with pytest.raises(NotFoundError, match="is no backup"):
-        restore(data_dir, tmp_path / "new", told=quiet)
+        restore(data_dir, tmp_path / "new", QUIETLY)
     with Gallery(tmp_path / "used"), pytest.raises(StorageError, match="in use"):
-        restore(tmp_path / "backup", tmp_path / "used", told=quiet)
+        restore(tmp_path / "backup", tmp_path / "used", QUIETLY)
     assert not list(tmp_path.glob("**/.unfinished-*"))
 
 
@@ -115,5 +181,5 @@ def test_a_damaged_record_is_not_backed_up(data_dir: Path, tmp_path: Path) -> No
     record = data_dir / "collections" / "cars" / "record.sqlite3"
     record.write_bytes(record.read_bytes()[:5000])
     with pytest.raises(StorageError, match="cars"):
-        back_up(data_dir, tmp_path / "backup", told=quiet)
+        back_up(data_dir, tmp_path / "backup", QUIETLY)
     assert not (tmp_path / "backup").exists()

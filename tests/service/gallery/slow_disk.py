@@ -1,0 +1,36 @@
+"""A disk that does not answer: the opening of a collection waits for it until it does."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+__all__ = ["SlowSnapshot"]
+
+
+class SlowSnapshot:
+    """A collection's snapshot whose manifest cannot be read before the block is left, and is none then.
+
+    The block begins when somebody reads it, or is about to: whoever waits for that one's end waits outside.
+    """
+
+    def __init__(self, data_dir: Path, name: str) -> None:
+        self._manifest = data_dir / "collections" / name / "snapshots" / "0-slow" / "manifest.json"
+        self._manifest.parent.mkdir(parents=True)
+        os.mkfifo(self._manifest)
+        self._slow = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let it be read now; returns once somebody reads it."""
+        if self._slow:
+            self._slow = False
+            with self._manifest.open("wb") as file:
+                file.write(b"{")
