@@ -134,6 +134,7 @@ def test_a_collection_that_cannot_be_opened_is_503_in_words_and_the_others_are_s
             client.put(f"/v1/collections/{name}", json={"dimension": 2})
     (settings.data_dir / "collections" / "cars" / "record.sqlite3").write_bytes(b"no database" * 1000)
     with TestClient(create_app(settings)) as client:
+        until_ready(client)
         listed = client.get("/v1/collections").json()
         assert [one["name"] for one in listed["collections"]] == ["people"]
         assert [one["name"] for one in listed["unopened"]] == ["cars"]
