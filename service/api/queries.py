@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from fastapi import Request
 from torch import Tensor
 
@@ -70,12 +71,12 @@ async def ask(
         if look.faces is not None:  # refused as it is with a list
             await see_all(request, [], services.encoder_of(target), look)
         rows = await resolve(request, queries, services.encoder, lambda row: pointer_of("queries", row))
-        left_out = [what_is_left_out(row, None, wanted.exclude_same, {}) for row in range(len(rows))]
-        vectors = await services.store(lambda: rows.float().numpy())
-        return Asked([Question(row, row) for row in range(len(rows))], vectors, left_out)
+        if wanted.exclude_same:  # a row has no fields to go by, which the first one says
+            what_is_left_out(0, None, wanted.exclude_same, {})
+        as_they_are = rows.dtype == torch.float32
+        return _plain(rows.numpy() if as_they_are else await services.store(lambda: rows.float().numpy()))
     if look.faces is None and not wanted.exclude_same and all(isinstance(query, list) for query in queries):
-        vectors = await vectors_of(queries, lambda row: pointer_of("queries", row))
-        return Asked([Question(row, row) for row in range(len(vectors))], vectors, [NOTHING] * len(vectors))
+        return _plain(await vectors_of(queries, lambda row: pointer_of("queries", row)))
     stored: dict[str, StoredItem] = {}
     if not all(isinstance(query, (list, str, Upload)) for query in queries):  # none of which is a stored item
         stored = await services.store(lambda: stored_items(queries, target))
@@ -94,6 +95,11 @@ async def ask(
         request, samples, services.encoder, lambda row: pointer_of("queries", rated[row].query)
     )
     return Asked(questions, rows.numpy(), left_out)
+
+
+def _plain(vectors: Vectors) -> Asked:
+    """Return queries that are vectors and leave nothing out."""
+    return Asked([Question(row, row) for row in range(len(vectors))], vectors, [NOTHING] * len(vectors))
 
 
 async def _questions(

@@ -15,7 +15,7 @@ from service.gallery.index.rounding import Floats
 __all__ = ["located", "vectors_of"]
 
 _FEW = 2048  # numbers: a tenth of a millisecond
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_SQUARE = float(np.finfo(np.float32).max) ** 2  # no number is larger where their squares' sum is not
 
 
 async def vectors_of(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
@@ -44,7 +44,9 @@ def _rows(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
         raise _worst_row(samples, at) from None
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise _worst_row(samples, at)
-    if not np.abs(array).max() <= _LARGEST:
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    if not np.vdot(array, array) <= _LARGEST_SQUARE:
         return _with_large_ones(array, at)
     return array.astype(np.float32)
 

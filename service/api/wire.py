@@ -34,8 +34,9 @@ _MAX_TEXT_BYTES = 16 * 2**20  # of one text in a form
 _EPILOGUE_BYTES = 256  # that may follow its closing boundary
 _SIGNATURE_BYTES = 16  # of which a picture's format is known
 
-# Smaller bodies are parsed faster than a thread is woken.
+# Smaller bodies are parsed faster than a thread is woken; safetensors are only looked at, and copied.
 _INLINE_BYTES = 16 * 1024
+_INLINE_SAFETENSORS_BYTES = 256 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 _Files = dict[str, list["Upload"]]
@@ -77,7 +78,8 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
         if media_type == "application/json":
             return await _off_loop(_from_json, await _whole(request), model)
         if media_type == SAFETENSORS:
-            return await _off_loop(_from_safetensors, await _whole(request), model)
+            data = await _whole(request)
+            return await _off_loop(_from_safetensors, data, model, inline=_INLINE_SAFETENSORS_BYTES)
         if media_type == "multipart/form-data":
             files, texts = await _form(request, image)
             return await to_thread.run_sync(_from_form, files, texts, model)
@@ -150,9 +152,15 @@ def _refuse_query(request: Request) -> None:
         raise InvalidFieldsError(f"{names[0]}: {message}", [(f"/query/{name}", message) for name in names])
 
 
-async def _off_loop(parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model]) -> Model:
+async def _off_loop(
+    parse: Callable[[bytes, type[Model]], Model],
+    data: bytes,
+    model: type[Model],
+    *,
+    inline: int = _INLINE_BYTES,
+) -> Model:
     """Parse small bodies here and large ones in a thread."""
-    if len(data) <= _INLINE_BYTES:
+    if len(data) <= inline:
         return parse(data, model)
     return await to_thread.run_sync(parse, data, model)
 

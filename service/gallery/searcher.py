@@ -17,7 +17,7 @@ from service.gallery.brevity import Brevity
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.options import NOTHING, LeftOut
 
-__all__ = ["Searcher"]
+__all__ = ["Found", "Searcher"]
 
 _MOST_QUERIES = 32  # of several requests in one search; a larger request has one of its own
 

@@ -220,7 +220,7 @@ class FlatIndex:
 
         Args:
             queries: (Q, D) prepared.
-            positions: (Q, F) of rows that are not removed; -1 stands for none.
+            positions: (Q, F) of rows that are not removed; -1 stands for none, and comes last.
             k: how many; fewer come back where there are fewer.
         """
         step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
@@ -230,7 +230,7 @@ class FlatIndex:
         return hits
 
     def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
-        if whole := positions.min(initial=0) >= 0:
+        if whole := -1 not in positions[:, -1:].ravel().tolist():
             distances = self.measure.paired(queries, self._rows.vectors[positions])
         else:
             none = positions < 0
