@@ -99,6 +99,7 @@ class Lookalike(HttpTarget):
 def serve_command(data: Path, port: int) -> list[str]:
     """Return what starts the service on a folder."""
     given = ["--port", str(port), "--data-dir", str(data.resolve()), "--engine", "pytorch"]
+    given += ["--log-level", "warning"]  # as the others, it writes no line for each request
     return [sys.executable, "-m", "service.cli", "serve", *given]
 
 
