@@ -48,7 +48,7 @@ class Searcher:
     """Searches for what waits for the same in one go: in threads, or on the event loop where that is brief.
 
     A thread that is woken, and the interpreter that changes hands, cost more than a brief search; with 16
-    clients a search of ten costs little more than one. See docs/decisions/18-brief-searches.md.
+    clients a search of ten costs little more than one. See docs/decisions/0018-brief-searches.md.
     """
 
     def __init__(self, *, threads: int, most_waiting: int) -> None:
