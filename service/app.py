@@ -46,6 +46,7 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.gallery import Gallery
+from service.gallery.index.sizes import Sizes
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
 from service.settings import Settings
@@ -171,7 +172,7 @@ async def _start(
         if len(hosted.all()) < count:
             raise OptionError(f"Two encoders are called {one.name!r}. Host one as NAME=BUNDLE.")
     gallery = await to_thread.run_sync(
-        lambda: Gallery(settings.data_dir, faiss_threads=threads, memory_bytes=granted_bytes())
+        lambda: Gallery(settings.data_dir, faiss_threads=threads, sizes=Sizes(memory_bytes=granted_bytes()))
     )
     stack.push_async_callback(to_thread.run_sync, gallery.close)
     searcher = Searcher(threads=threads, most_waiting=settings.max_waiting_searches)

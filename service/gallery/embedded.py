@@ -27,6 +27,7 @@ from service.gallery.grouping import Groups
 from service.gallery.identities import Erased, Identity, IdentityPage
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.home import IndexHome
+from service.gallery.index.sizes import Sizes
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
 from service.gallery.options import LeftOut
@@ -38,12 +39,11 @@ from service.gallery.searching import Sources, search
 from service.gallery.store import Record
 from service.gallery.upserts import latest, prepared_rows, written
 
-__all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
+__all__ = ["RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
-
-AMPLE_BYTES = 2**40  # where nobody counts
 _UNDISTURBED_TRIES = 3  # of a search, before it waits for a writer's turn
+_USUAL = Sizes()
 
 
 class EmbeddedCollection:
@@ -59,7 +59,7 @@ class EmbeddedCollection:
         folder: Path,
         *,
         faiss_threads: int = 1,
-        memory_bytes: int = AMPLE_BYTES,
+        sizes: Sizes = _USUAL,
         sync: Sync = sync_folder,
         noted: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,7 +68,7 @@ class EmbeddedCollection:
         Args:
             folder: where it lies.
             faiss_threads: how many threads one search may use.
-            memory_bytes: that its index may take before `auto` saves some.
+            sizes: what counts as many.
             sync: puts a folder's entries on the disk; tests let it fail.
             noted: called after each write, by whoever wrote.
 
@@ -82,9 +82,7 @@ class EmbeddedCollection:
         self._record = Record(folder / RECORD_FILE)
         self._sources = Sources(self._record, Passing(self._record), Groups(self._record))
         try:
-            self._home = IndexHome(
-                folder, self.config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
-            )
+            self._home = IndexHome(folder, self.config, threads=faiss_threads, sizes=sizes, sync=sync)
             with refusals(folder):
                 self._index = self._home.load(self._record.labels(), self._record.scan)
             self._eraser = Eraser(

@@ -18,14 +18,16 @@ from typing import Self
 
 from service.errors import ConflictError, NotFoundError, NotReadyError, RequestError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
-from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
+from service.gallery.embedded import EmbeddedCollection
 from service.gallery.folders import Sync, make_folder, move_folder, refusals, sync_folder
+from service.gallery.index.sizes import Sizes
 from service.gallery.upkeep import Upkeep
 
 __all__ = ["COLLECTIONS_FOLDER", "NAME", "Gallery", "lock"]
 
 COLLECTIONS_FOLDER = "collections"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_USUAL = Sizes()
 _UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class Gallery:
         data_dir: Path,
         *,
         faiss_threads: int = 1,
-        memory_bytes: int = AMPLE_BYTES,
+        sizes: Sizes = _USUAL,
         sync: Sync = sync_folder,
     ) -> None:
         """Open every collection.
@@ -50,7 +52,7 @@ class Gallery:
         Args:
             data_dir: made where it is missing.
             faiss_threads: how many threads one search, and the building of an index, may use.
-            memory_bytes: that an index may take before `auto` saves some.
+            sizes: what counts as many.
             sync: puts a folder's entries on the disk; tests let it fail.
 
         Raises:
@@ -58,7 +60,7 @@ class Gallery:
         """
         self._folder = data_dir / COLLECTIONS_FOLDER
         self._faiss_threads = faiss_threads
-        self._memory_bytes = memory_bytes
+        self._sizes = sizes
         self._sync = sync
         self._upkeep: Upkeep | None = None
         self._collections: dict[str, EmbeddedCollection] = {}
@@ -181,7 +183,7 @@ class Gallery:
         return EmbeddedCollection(
             self._folder / name,
             faiss_threads=self._faiss_threads,
-            memory_bytes=self._memory_bytes,
+            sizes=self._sizes,
             sync=self._sync,
             noted=self._note_write,
         )

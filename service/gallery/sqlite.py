@@ -68,8 +68,7 @@ class Database:
             StorageError: the file cannot be written; nothing was.
         """
         with self._write_turn, self._refusals():
-            self.refuse_if_closed()
-            writer = self._writer = self._writer or self._connect_writer()
+            writer = self._open_writer()
             try:
                 writer.execute("BEGIN IMMEDIATE")
                 yield writer
@@ -79,15 +78,21 @@ class Database:
                     self._writer = None
                 raise
 
+    def write_anew(self) -> None:
+        """Write every page anew, so that nothing lies in them but what is there; writers wait meanwhile.
+
+        It takes as much space again, for a moment, where SQLite keeps its temporary files and in the log.
+        """
+        with self._write_turn, self._refusals():
+            self._open_writer().execute("VACUUM")
+
     def checkpoint(self) -> bool:
         """Bring what is in the write-ahead log into the file, and empty it; return whether that was possible.
 
         What was deleted is then in neither, for it was written over. Waits some seconds for readers.
         """
         with self._write_turn, self._refusals():
-            self.refuse_if_closed()
-            writer = self._writer = self._writer or self._connect_writer()
-            (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (busy, _, _) = self._open_writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
     def close(self, *, dropped: bool = False) -> None:
@@ -113,6 +118,12 @@ class Database:
             raise CollectionDroppedError(f"The collection {name!r} was deleted meanwhile.")
         if self._state == "closed":
             raise NotReadyError(f"The collection {name!r} is closed.")
+
+    def _open_writer(self) -> sqlite3.Connection:
+        """Return the writing connection, opened again where an error closed it."""
+        self.refuse_if_closed()
+        self._writer = self._writer or self._connect_writer()
+        return self._writer
 
     def _connect(self) -> sqlite3.Connection:
         # isolation_level None: transactions begin and end where this file says so.

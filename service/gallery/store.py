@@ -205,11 +205,10 @@ class Record:
     def wipe(self) -> bool:
         """Leave nothing in the files of what was deleted; return whether nobody's reading was in the way.
 
-        What is deleted SQLite writes over, but where entries of an index move between its pages copies of
-        them stay behind: so the indexes are made anew.
+        What is deleted SQLite writes over, but where rows and entries of an index move between its pages
+        copies of them stay behind: so all pages are written anew.
         """
-        with self._database.writing() as connection:
-            connection.execute("REINDEX")
+        self._database.write_anew()
         return self._database.checkpoint()
 
     def unwiped(self) -> bool:
