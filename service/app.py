@@ -50,6 +50,7 @@ from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.backup_jobs import Backups
 from service.gallery.gallery import Gallery
+from service.gallery.index.sizes import Sizes
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
 from service.settings import Settings
@@ -183,7 +184,7 @@ async def _start(
         lambda: Gallery(
             settings.data_dir,
             faiss_threads=threads,
-            memory_bytes=granted_bytes(),
+            sizes=Sizes(memory_bytes=granted_bytes()),
             scrub_hours=settings.scrub_hours,
             opened=seams.opened,
         )

@@ -24,6 +24,7 @@ from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.identities import Erased, Identity, IdentityPage
 from service.gallery.index.accelerator import Work
 from service.gallery.index.home import IndexHome
+from service.gallery.index.sizes import Sizes
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
 from service.gallery.opened import opened
@@ -38,10 +39,10 @@ from service.gallery.store import Record
 from service.gallery.undisturbed import Undisturbed
 from service.gallery.upserts import latest, prepared_rows, written
 
-__all__ = ["AMPLE_BYTES", "RECORD_FILE", "EmbeddedCollection"]
+__all__ = ["RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
-AMPLE_BYTES = 2**40  # where nobody counts
+_USUAL = Sizes()
 
 
 class EmbeddedCollection:
@@ -56,7 +57,7 @@ class EmbeddedCollection:
         folder: Path,
         *,
         faiss_threads: int = 1,
-        memory_bytes: int = AMPLE_BYTES,
+        sizes: Sizes = _USUAL,
         sync: Sync = sync_folder,
         noted: Callable[[], None] = lambda: None,
         work: Work | None = None,
@@ -66,7 +67,7 @@ class EmbeddedCollection:
         Args:
             folder: where it lies.
             faiss_threads: how many threads one search may use.
-            memory_bytes: that its index may take before `auto` saves some.
+            sizes: what counts as many.
             sync: puts a folder's entries on the disk; tests let it fail.
             noted: called after each write, by whoever wrote.
             work: is told of the rows that are read, and may stop that.
@@ -81,9 +82,7 @@ class EmbeddedCollection:
         self._commits = Commits(self._commit)
         parts = opened(
             folder / RECORD_FILE,
-            lambda config: IndexHome(
-                folder, config, threads=faiss_threads, memory_bytes=memory_bytes, sync=sync
-            ),
+            lambda config: IndexHome(folder, config, threads=faiss_threads, sizes=sizes, sync=sync),
             work,
         )
         self._record, self._home, self._index = parts.record, parts.home, parts.index

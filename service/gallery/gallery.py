@@ -14,7 +14,7 @@ from typing import Self
 from service.errors import ConflictError, NotReadyError, StorageError
 from service.gallery.collection import Collection, CollectionConfig
 from service.gallery.differences import refuse_difference
-from service.gallery.embedded import AMPLE_BYTES, EmbeddedCollection
+from service.gallery.embedded import EmbeddedCollection
 from service.gallery.folders import (
     Sync,
     lock,
@@ -26,6 +26,7 @@ from service.gallery.folders import (
     sync_folder,
 )
 from service.gallery.index.accelerator import Work
+from service.gallery.index.sizes import Sizes
 from service.gallery.names import NAME, not_found, refuse_name
 from service.gallery.opening import Opening
 from service.gallery.scrubbing import Scrubbing
@@ -34,6 +35,7 @@ from service.gallery.upkeep import Upkeep
 __all__ = ["COLLECTIONS_FOLDER", "Gallery"]
 
 COLLECTIONS_FOLDER = "collections"
+_USUAL = Sizes()
 _UNFINISHED = ".unfinished-"  # a collection being made or removed; no collection's name begins with a dot
 
 
@@ -48,7 +50,7 @@ class Gallery:
         data_dir: Path,
         *,
         faiss_threads: int = 1,
-        memory_bytes: int = AMPLE_BYTES,
+        sizes: Sizes = _USUAL,
         scrub_hours: float = 24.0,
         sync: Sync = sync_folder,
         opened: "Future[int] | None" = None,
@@ -58,7 +60,7 @@ class Gallery:
         Args:
             data_dir: made where it is missing.
             faiss_threads: how many threads one search, and the building of an index, may use.
-            memory_bytes: that an index may take before `auto` saves some.
+            sizes: what counts as many.
             scrub_hours: from one check of a collection's checksums to the next; 0 for none.
             sync: puts a folder's entries on the disk; tests let it fail.
             opened: where given, they are opened in a thread; its result is how many.
@@ -68,7 +70,7 @@ class Gallery:
         """
         self._folder = data_dir / COLLECTIONS_FOLDER
         self._faiss_threads = faiss_threads
-        self._memory_bytes = memory_bytes
+        self._sizes = sizes
         self._sync = sync
         self._upkeep: Upkeep | None = None
         self._scrubbing: Scrubbing | None = None
@@ -238,20 +240,19 @@ class Gallery:
 
     def _get(self, name: str) -> EmbeddedCollection:
         waiting = name in self._opening  # asked first, for it may be opened right now
-        try:
-            return self._collections[name]
-        except KeyError:
-            self._refuse_if_closed()
-            if waiting:
-                raise self._opening.refusal(name) from None
-            self._opening.refuse_failed(name)
-            raise not_found(name, [*self._collections, *self._opening.waiting], "collection") from None
+        if collection := self._collections.get(name):
+            return collection
+        self._refuse_if_closed()
+        if waiting:
+            raise self._opening.refusal(name)
+        self._opening.refuse_failed(name)
+        raise not_found(name, [*self._collections, *self._opening.waiting], "collection")
 
     def _open(self, name: str, work: Work | None = None) -> EmbeddedCollection:
         return EmbeddedCollection(
             self._folder / name,
             faiss_threads=self._faiss_threads,
-            memory_bytes=self._memory_bytes,
+            sizes=self._sizes,
             sync=self._sync,
             noted=self._note_write,
             work=work,

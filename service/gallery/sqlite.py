@@ -71,8 +71,7 @@ class Database:
             StorageError: the file cannot be written; nothing was.
         """
         with self._write_turn, self._refusals():
-            self.refuse_if_closed()
-            writer = self._writer = self._writer or self._connect_writer()
+            writer = self._open_writer()
             try:
                 writer.execute("BEGIN IMMEDIATE")
                 yield writer
@@ -81,6 +80,14 @@ class Database:
                 if not _rolled_back(writer):
                     self._writer = None
                 raise
+
+    def write_anew(self) -> None:
+        """Write every page anew, so that nothing lies in them but what is there; writers wait meanwhile.
+
+        It takes as much space again, for a moment, where SQLite keeps its temporary files and in the log.
+        """
+        with self._write_turn, self._refusals():
+            self._open_writer().execute("VACUUM")
 
     def checkpoint(self) -> bool:
         """Bring what is in the write-ahead log into the file, and empty it; return whether that was possible.
@@ -91,9 +98,7 @@ class Database:
         with self.reading(once=True) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         with self._write_turn, self._refusals():
-            self.refuse_if_closed()
-            writer = self._writer = self._writer or self._connect_writer()
-            (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (busy, _, _) = self._open_writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
 
     def wal_bytes(self) -> int:
@@ -127,6 +132,12 @@ class Database:
         if self._state == "dropped":
             raise CollectionDroppedError(f"The collection {name!r} was deleted meanwhile.")
         raise NotReadyError(f"The collection {name!r} is closed.")
+
+    def _open_writer(self) -> sqlite3.Connection:
+        """Return the writing connection, opened again where an error closed it."""
+        self.refuse_if_closed()
+        self._writer = self._writer or self._connect_writer()
+        return self._writer
 
     def _connect(self) -> sqlite3.Connection:
         return connected(self.path, self._mode)

@@ -204,12 +204,12 @@ class Record:
     def wipe(self) -> bool:
         """Leave nothing in the files of what was deleted; return whether nobody's reading was in the way.
 
-        What is deleted SQLite writes over, but where entries of an index move between its pages copies of
-        them stay behind: so the indexes are made anew.
+        What is deleted SQLite writes over, but where rows and entries of an index move between its pages
+        copies of them stay behind: so all pages are written anew.
         """
         with refusals(self._database.path.parent):
             kept_file(self._database.path).unlink(missing_ok=True)
-        self.checker.reindex()
+        self._database.write_anew()
         return self._database.checkpoint()
 
     def unwiped(self) -> bool:

@@ -17,6 +17,7 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.plan import Plan, plan_for
 from service.gallery.index.sealing import due, seal
 from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from service.gallery.indexing import IndexStats
 
@@ -34,7 +35,7 @@ class IndexHome:
     """
 
     def __init__(
-        self, folder: Path, config: CollectionConfig, *, threads: int, memory_bytes: int, sync: Sync
+        self, folder: Path, config: CollectionConfig, *, threads: int, sizes: Sizes, sync: Sync
     ) -> None:
         """Look after the index of the collection in a folder.
 
@@ -42,10 +43,10 @@ class IndexHome:
             folder: the collection's.
             config: its.
             threads: that FAISS may use in one search.
-            memory_bytes: that the index may take, before `auto` saves some.
+            sizes: what counts as many.
             sync: puts a folder's entries on the disk.
         """
-        self._name, self._config, self._memory_bytes = folder.name, config, memory_bytes
+        self._name, self._config, self._sizes = folder.name, config, sizes
         self._threads = threads
         self._snapshots = Snapshots(
             folder / SNAPSHOTS_FOLDER, dimension=config.dimension, metric=config.metric, sync=sync
@@ -71,7 +72,12 @@ class IndexHome:
             Stopped: it was told to stop.
         """
         work = work or Work(self._threads, threading.Event(), lambda done, total: None)
-        index = Index(self._config.dimension, self._config.metric, threads=self._threads)
+        index = Index(
+            self._config.dimension,
+            self._config.metric,
+            threads=self._threads,
+            scanned_rows=self._sizes.scanned_rows,
+        )
         if opened := self._snapshots.open(threads=self._threads, go_on=work.go_on):
             snapshot, sealed = opened
             old = labels[labels <= sealed.last_label]
@@ -91,7 +97,7 @@ class IndexHome:
 
     def due(self, index: Index, *, idle: bool = False) -> bool:
         """Return whether it is time to seal; with `idle`, where nothing has been written for a while."""
-        return due(index, self._plan(index), self._current, idle=idle)
+        return due(index, self._plan(index), self._current, self._sizes, idle=idle)
 
     def seal(self, index: Index, *, threads: int, stop: threading.Event) -> tuple[Snapshot, Sealed]:
         """Write a snapshot of the index as it is; see `sealing.seal`. It counts once `settle` was called.
@@ -132,6 +138,7 @@ class IndexHome:
             OSError: the disk refused.
         """
         sealed, current = index.sealed, self._current
+        self._snapshots.remove_others(current.folder if current else None)  # a kill leaves the last one
         if sealed is None or current is None:
             return index
         dead = np.flatnonzero(~sealed.rows.alive)
@@ -169,7 +176,7 @@ class IndexHome:
             self._config.index,
             rows=len(index),
             dimension=self._config.dimension,
-            memory_bytes=self._memory_bytes,
+            sizes=self._sizes,
         )
 
     def _note(self, done: int, total: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from service.gallery.index.sizes import Sizes
 from service.gallery.indexing import IndexType
 
 __all__ = ["Kind", "Plan", "plan_for"]
@@ -12,7 +13,6 @@ __all__ = ["Kind", "Plan", "plan_for"]
 Kind: TypeAlias = Literal["flat", "hnsw", "ivf"]
 Quantization: TypeAlias = Literal["none", "sq8"]
 
-_SCANNED_BYTES = 8 * 2**20  # a scan of so many takes about a millisecond
 _SHARE_OF_MEMORY = 0.5
 _USUAL = {"m": 32, "ef_construction": 80}
 _LISTS_PER_ROOT = 4  # nlist = 4 sqrt(N), as FAISS's guidelines have it
@@ -72,7 +72,7 @@ class Plan:
 
 
 def plan_for(
-    asked: IndexType, options: Mapping[str, Any], *, rows: int, dimension: int, memory_bytes: int
+    asked: IndexType, options: Mapping[str, Any], *, rows: int, dimension: int, sizes: Sizes
 ) -> Plan:
     """Return what to build for so many rows.
 
@@ -81,7 +81,7 @@ def plan_for(
         options: its parameters, as far as they were given.
         rows: how many there are.
         dimension: D.
-        memory_bytes: that may be used in all.
+        sizes: up to which `auto` scans, and needs no codes.
     """
     quantization: Quantization = options.get("quantization", "none")
     size = rows * dimension * 4
@@ -91,13 +91,15 @@ def plan_for(
         return _ivf(options, quantization, rows, "asked for")
     if asked == "hnsw":
         return _hnsw(options, quantization, "asked for")
-    if size <= _SCANNED_BYTES:
+    if size <= sizes.scanned_bytes:
         return Plan("flat", why=f"{rows:,} items of {dimension} numbers are scanned in about a millisecond")
     exact = _hnsw({}, "none", f"{rows:,} items of {dimension} numbers would take long to scan")
-    if size + exact.memory_bytes(rows, dimension) <= _SHARE_OF_MEMORY * memory_bytes:
+    if size + exact.memory_bytes(rows, dimension) <= _SHARE_OF_MEMORY * sizes.memory_bytes:
         return exact
     needed = (size + exact.memory_bytes(rows, dimension)) / 2**20
-    why = f"HNSW over the numbers themselves would take {needed:,.0f} of {memory_bytes / 2**20:,.0f} MiB"
+    why = (
+        f"HNSW over the numbers themselves would take {needed:,.0f} of {sizes.memory_bytes / 2**20:,.0f} MiB"
+    )
     return _hnsw({}, "sq8", why)
 
 

@@ -14,6 +14,7 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
 from service.gallery.index.plan import Plan
 from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from service.gallery.index.tuning import tuned
 
@@ -25,30 +26,32 @@ _TUNED_AGAIN = 1.5
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
 _NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
-_FEWEST = 1_000
 
 
-def due(index: Index, plan: Plan, before: Snapshot | None, *, idle: bool = False) -> bool:
+def due(index: Index, plan: Plan, before: Snapshot | None, sizes: Sizes, *, idle: bool = False) -> bool:
     """Return whether it is time to seal.
 
     Args:
         index: as it is now.
         plan: what its rows should get now.
         before: the snapshot of what is sealed.
+        sizes: what counts as many.
         idle: whether nothing was written for a while: then less is worth it.
     """
-    sealed, new = index.sealed, len(index.delta)
+    sealed, new, few = index.sealed, len(index.delta), sizes.sealed_rows
+    if not len(index):
+        return False  # codes and lists cannot be learnt from nothing
     if sealed is None or before is None:
-        return new >= _FEWEST
-    if not plan.same_kind(before.plan) or (sealed.dead_share > _DEAD_SHARE and sealed.rows.rows >= _FEWEST):
+        return new >= few
+    rows = sealed.rows.rows
+    if not plan.same_kind(before.plan) or (sealed.dead_share > _DEAD_SHARE and rows >= few):
         return True
     if idle:
-        return new >= _FEWEST
-    rows = sealed.rows.rows
+        return new >= few
     if plan.approximate:
         most = max(_SCANNED_BYTES, _SCANNED_SHARE * 4 * rows * index.dimension)
         return 4 * new * index.dimension > most
-    return new > max(_FEWEST, _NEW_SHARE * rows)
+    return new > max(few, _NEW_SHARE * rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,13 @@ def seal(
         write_vectors(made / "vectors.faiss", rows.vectors, index.metric)
         work.go_on()
         effort: Mapping[int, int] = {}
-        tuned_rows = old.tuned_rows if old and total < _TUNED_AGAIN * old.tuned_rows else total
+        known = old if old and old.effort and total < _TUNED_AGAIN * old.tuned_rows else None
         if plan.approximate:
             fast = build(rows.vectors, index.metric, plan, work, grown_from=old.files if old else None)
             fast.save(made / "accelerator.faiss")
-            effort = old.effort if old and tuned_rows != total else _effort(fast, rows, index, work)
-        facts = (old.trained_rows if old else total, tuned_rows, time.monotonic() - began, time.time())
+            effort = known.effort if known else _effort(fast, rows, index, work)
+        trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
+        facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time())
         kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)

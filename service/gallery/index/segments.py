@@ -11,10 +11,11 @@ from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.accelerator import Accelerator, Bits
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Hits, Mask
+from service.gallery.index.sizes import Sizes
 
 __all__ = ["Index", "Sealed"]
 
-_SCANNED_ROWS = 50_000  # of a filter: up to so many are measured one by one, whatever their share
+_USUAL = Sizes()
 _SHARE_SCANNED = 0.1  # k beyond this share of the rows is faster found by a scan
 
 Allowed: TypeAlias = Integers | None
@@ -61,16 +62,24 @@ class Sealed:
         k: int,
         allowed: Allowed,
         *,
-        exact: bool,
+        scanned: bool,
         limit: float | None,
         known_as: Allowed,
     ) -> list[Hits]:
-        """Return each query's nearest rows; see `Index.search`. The same `known_as` means the same labels."""
+        """Return each query's nearest rows; see `Index.search`.
+
+        Args:
+            queries: as there.
+            k: as there.
+            allowed: sealed labels, ascending.
+            scanned: ask no accelerator.
+            limit: only rows at most this far; then none is asked either.
+            known_as: the same array means the same `allowed`.
+        """
         accelerator = self.accelerator
         among = len(self.rows) if allowed is None else len(allowed)
-        scanned = allowed is not None and among <= _SCANNED_ROWS
         positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
-        if accelerator is None or exact or limit is not None or scanned or k > _SHARE_SCANNED * among:
+        if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
             return self.rows.search_at(queries, k, positions, max_distance=limit)
         passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
@@ -119,9 +128,23 @@ class Index:
     What is new is scanned until `with_sealed` takes it over.
     """
 
-    def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
-        """Make an empty one; `threads` is how many FAISS may use in one search."""
-        self.metric, self.threads = metric, threads
+    def __init__(
+        self,
+        dimension: int,
+        metric: CollectionMetric,
+        *,
+        threads: int = 1,
+        scanned_rows: int = _USUAL.scanned_rows,
+    ) -> None:
+        """Make an empty one.
+
+        Args:
+            dimension: D.
+            metric: how rows are compared.
+            threads: that FAISS may use in one search.
+            scanned_rows: where at most so many sealed ones are allowed, they are measured one by one.
+        """
+        self.metric, self.threads, self._scanned_rows = metric, threads, scanned_rows
         self.version = 0  # grows with every change
         self.sealed: Sealed | None = None
         self.delta = FlatIndex(dimension, metric, threads=threads)
@@ -225,8 +248,8 @@ class Index:
     ) -> list[Hits]:
         """Return each query's k nearest rows; exactly, save where an accelerator proposes them.
 
-        Distances are exact always. With max_distance, and where at most 50,000 rows are allowed, so are the
-        rows that are found. Fewer than k come back only where no more qualify.
+        Distances are exact always. With max_distance, and where at most `scanned_rows` are allowed, so are
+        the rows that are found. Fewer than k come back only where no more qualify.
 
         Args:
             queries: (Q, D) finite.
@@ -242,7 +265,8 @@ class Index:
         if self.sealed is None:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed)
         old, new = (None, None) if allowed is None else self._split(allowed)
-        found = self.sealed.search(queries, k, old, exact=exact, limit=max_distance, known_as=allowed)
+        scanned = exact or (old is not None and len(old) <= self._scanned_rows)
+        found = self.sealed.search(queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed)
         if not self.delta.rows and (new is None or not len(new)):
             return found
         newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new)
@@ -263,8 +287,8 @@ class Index:
 
     def _next(self, sealed: Sealed | None, delta: FlatIndex) -> "Index":
         index = Index.__new__(Index)
-        index.metric, index.threads, index.sealed, index.delta = self.metric, self.threads, sealed, delta
-        index.version = self.version + 1
+        index.metric, index.threads, index._scanned_rows = self.metric, self.threads, self._scanned_rows
+        index.sealed, index.delta, index.version = sealed, delta, self.version + 1
         return index
 
 

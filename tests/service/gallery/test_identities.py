@@ -1,5 +1,6 @@
 """Identities: listed, merged, and erased down to the last byte of any file."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -220,4 +221,44 @@ def test_ids_at_random_leave_no_copies_in_the_pages_of_an_index(
         made.upsert(some(100, SECRET, SECRET))
     assert made.erase(SECRET).erased
     made.close()
+    assert traces(tmp_path) == []
+
+
+@pytest.mark.parametrize("seed", [3, 6])  # with these it does
+def test_deleting_beside_them_leaves_no_copies_in_the_pages_of_the_rows(
+    seed: int, collection: MakeCollection, tmp_path: Path
+) -> None:
+    """Where pages that became empty are joined, SQLite leaves copies of some rows behind."""
+    random = np.random.default_rng(seed)
+    made = collection(dimension=16)
+    needles: list[bytes] = []
+    for batch in range(3):
+        vectors = random.standard_normal((3_000, 16)).astype(np.float32)
+        secret = random.random(3_000) < 0.1
+        needles += [vector.tobytes() for vector in vectors[secret]]
+        names = [SECRET if one else "kept" for one in secret]
+        ids = [f"{batch}-{n}" for n in range(3_000)]
+        made.upsert([NewItem(*given, {}) for given in zip(ids, names, vectors, strict=True)])
+        dropped = [n for n in range(3_000) if random.random() < 0.9 and not secret[n]]
+        made.delete([f"{random.integers(batch + 1)}-{n}" for n in dropped])
+    assert made.erase(SECRET).erased
+    made.close()
+    record = (tmp_path / "people" / "record.sqlite3").read_bytes()
+    assert not any(needle in record for needle in needles)
+
+
+def test_a_snapshot_that_a_kill_left_beside_the_next_is_erased_too(
+    collection: MakeCollection, tmp_path: Path
+) -> None:
+    made = collection(dimension=DIMENSION)
+    made.upsert([*people(), *secrets()])
+    made.seal()
+    (before,) = (tmp_path / "people" / "snapshots").iterdir()
+    shutil.copytree(before, aside := tmp_path / "aside")
+    made.upsert(people()[:1_200])
+    assert made.seal()
+    aside.rename(before)  # as if it had been killed before it came to removing it
+    made.close()
+    again = collection()
+    assert again.erase(SECRET).erased
     assert traces(tmp_path) == []

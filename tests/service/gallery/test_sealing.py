@@ -148,6 +148,19 @@ def test_a_build_is_stopped_within_a_moment(collection: MakeCollection) -> None:
     assert people.stats().index.state == "ready"
 
 
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_where_nothing_is_left_there_is_nothing_to_seal(kind: Any, collection: MakeCollection) -> None:
+    people = collection(dimension=DIMENSION, index_type=kind)
+    people.upsert(items(0, ROWS))
+    assert people.seal()
+    people.delete([f"i{n}" for n in range(ROWS)])
+    assert not people.seal(idle=True)
+    people.upsert(items(0, 3))
+    assert people.seal(idle=True)
+    (found,) = people.search(embeddings(1, seed=9), SearchOptions(k=5))
+    assert {match.id for match in found} == {"i0", "i1", "i2"}
+
+
 def test_a_gallery_seals_what_is_written_by_itself(tmp_path: Path) -> None:
     with Gallery(tmp_path) as gallery:
         config = CollectionConfig(dimension=DIMENSION, metric="cosine", index_type="hnsw")

@@ -1,122 +1,191 @@
 """Any sequence of calls on a collection, against a list of items that is searched by brute force.
 
-`make verify-machine` takes 2,000 steps and more.
+`make verify-machine` takes 2,000 steps and more, others each time. A kill is what it leaves: the folder as it
+is at some moment of sealing, writing or erasing. Processes are really killed in `test_durability.py`.
 """
 
-import math
+import dataclasses
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.gallery.collection import CollectionConfig, CollectionMetric, Match, NewItem, SearchOptions
+from service.gallery.collection import CollectionConfig, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
+from service.gallery.index.sizes import Sizes
 from service.gallery.options import LeftOut
-
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "16"))
-STEPS = int(os.environ.get("MACHINE_STEPS", "25"))
-CLOSE = 1e-6  # of float32 vectors, distances of which are summed in float64
-
-Item: TypeAlias = NewItem
-Passes: TypeAlias = Callable[[Item], bool]
-
-IDS = st.sampled_from([f"i{n}" for n in range(30)])
-IDENTITIES = st.none() | st.sampled_from(["p", "q", "r"])
-CAMERAS = st.none() | st.sampled_from(["c1", "c2"])
-COORDINATES = st.tuples(*[st.integers(-2, 2)] * 2).filter(any)  # few, so that distances are often equal
-DAYS = st.integers(0, 3)
-
-
-def _metadata(camera: str | None, day: int) -> dict[str, Any]:
-    return {"day": day} if camera is None else {"camera": camera, "day": day}
-
-
-ITEMS = st.builds(
-    lambda item_id, identity, vector, camera, day: NewItem(
-        item_id, identity, np.array(vector, np.float32), _metadata(camera, day)
-    ),
-    IDS,
-    IDENTITIES,
-    COORDINATES,
-    CAMERAS,
+from tests.service.gallery.brute_force import (
+    CONFIGS,
     DAYS,
+    DIMENSION,
+    FILTERS,
+    IDENTITIES,
+    IDS,
+    ITEMS,
+    OPTIONS,
+    SEARCHES,
+    Condition,
+    Item,
+    Model,
+    Search,
+    bulk,
 )
-FILTERS: st.SearchStrategy[tuple[dict[str, Any], Passes]] = st.one_of(
-    st.sampled_from(["c1", "c2"]).map(
-        lambda camera: ({"camera": camera}, lambda item: item.metadata.get("camera") == camera)
-    ),
-    st.sampled_from(["c1", "c2"]).map(
-        lambda camera: ({"camera": {"ne": camera}}, lambda item: item.metadata.get("camera") != camera)
-    ),
-    DAYS.map(lambda day: ({"day": {"lt": day}}, lambda item: item.metadata["day"] < day)),
-    st.sampled_from("pqr").map(lambda name: ({"identity": name}, lambda item: item.identity == name)),
-    DAYS.map(
-        lambda day: (
-            {"or": [{"day": day}, {"camera": {"exists": False}}]},
-            lambda item: item.metadata["day"] == day or "camera" not in item.metadata,
-        )
-    ),
-)
-METRICS: tuple[CollectionMetric, ...] = ("euclidean", "cosine", "inner_product")
+from tests.service.gallery.killing import Moments, left_while_committing, snapshot_files
+
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "12"))
+STEPS = int(os.environ.get("MACHINE_STEPS", "25"))
+
+# So that some hundred items are sealed, searched by an accelerator, and `auto` wants one.
+SIZES = Sizes(scanned_bytes=100 * 4 * DIMENSION, scanned_rows=40, sealed_rows=1)
+
+SHARES = st.floats(0, 1, exclude_max=True)
 
 
 class Gallery(RuleBasedStateMachine):
-    """A collection, and the items that it should hold in the order of writing."""
+    """A collection, and the items that it should hold."""
+
+    proposed = 0  # searches in which an accelerator was asked
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.items: dict[str, Item] = {}
+        self.home = Path(tempfile.mkdtemp())
+        self.folder = self.home / "0"
+        self.moments = Moments()
 
-    @initialize(metric=st.sampled_from(METRICS), declared=st.booleans())
-    def create(self, metric: CollectionMetric, declared: bool) -> None:
-        self.metric = metric
-        fields = {"camera": "keyword", "day": "integer"} if declared else {}
-        config = CollectionConfig(dimension=2, metric=metric, fields=cast("dict[str, Any]", fields))
+    @initialize(
+        config=CONFIGS,
+        count=st.sampled_from([300, 0]),
+        probes=st.lists(SEARCHES, min_size=8, max_size=8),
+    )
+    def create(self, config: CollectionConfig, count: int, probes: list[Search]) -> None:
+        self.folder.mkdir()
         EmbeddedCollection.create(self.folder, config)
-        self.collection = EmbeddedCollection(self.folder)
+        self.open()
+        self.model = Model(config.metric, {})
+        self.probes = cycle(probes)
+        if count:
+            self.upsert_many(0, count)
+            self.seal()
 
     def teardown(self) -> None:
         if hasattr(self, "collection"):
             self.collection.close()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.home)
+
+    def open(self) -> None:
+        self.collection = EmbeddedCollection(self.folder, sizes=SIZES, sync=self.moments)
 
     @rule(items=st.lists(ITEMS, min_size=1, max_size=12))
     def upsert(self, items: list[Item]) -> None:
+        held = set(self.model.items)
         for item, written in zip(items, self.collection.upsert(items), strict=True):
-            assert item.id is not None
-            assert written.status == ("replaced" if item.id in self.items else "created")
-            self.items.pop(item.id, None)  # what is written again comes later in the order
-            self.items[item.id] = item
+            assert written.status == ("replaced" if item.id in held else "created")
+            held.add(written.id or "")
+        self.model = self.model.written(items)
+
+    @rule(seed=st.integers(1, 5), count=st.integers(100, 300))
+    def upsert_many(self, seed: int, count: int) -> None:
+        self.upsert(bulk(seed, count))
 
     @rule(ids=st.lists(IDS, max_size=6))
     def delete(self, ids: list[str]) -> None:
-        assert self.collection.delete(ids) == len({item_id for item_id in ids if item_id in self.items})
-        self.items = {item_id: item for item_id, item in self.items.items() if item_id not in ids}
+        self.assert_deleted(lambda item: item.id in ids, self.collection.delete(ids))
 
-    @rule(condition=FILTERS)
-    def delete_where(self, condition: tuple[dict[str, Any], Passes]) -> None:
+    @rule(condition=FILTERS, day=DAYS)
+    def delete_where(self, condition: Condition, day: int) -> None:
         document, passes = condition
-        gone = {item_id for item_id, item in self.items.items() if passes(item)}
-        assert self.collection.delete_where(parse_filter(document)) == len(gone)
-        self.items = {item_id: item for item_id, item in self.items.items() if item_id not in gone}
+        count = self.collection.delete_where(parse_filter({"and": [document, {"day": day}]}))
+        self.assert_deleted(lambda item: passes(item) and item.metadata["day"] == day, count)
+
+    @rule(name=st.sampled_from("pqr"))
+    def erase(self, name: str) -> None:
+        gone = [item for item in self.model.items.values() if item.identity == name]
+        erased = self.collection.erase(name)
+        assert erased.erased
+        self.assert_deleted(lambda item: item.identity == name, erased.deleted)
+        living = {item.vector.tobytes() for item in self.model.items.values()}
+        unique = [item.vector.tobytes() for item in gone if str(item.id).startswith("b")]
+        files = b"".join(path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+        assert not any(vector in files for vector in unique if vector not in living)
+
+    @rule(name=st.sampled_from("pqr"), into=st.sampled_from("pqrs"))
+    def merge(self, name: str, into: str) -> None:
+        moved = [item for item in self.model.items.values() if item.identity == name != into]
+        assert self.collection.merge(name, into) == len(moved)
+        self.model = self.model.written(dataclasses.replace(item, identity=into) for item in moved)
+
+    @rule()
+    def seal(self) -> None:
+        pending = self.collection.stats().index.pending
+        if self.collection.seal(idle=True):
+            assert self.collection.stats().index.pending == 0
+        else:
+            assert pending == 0 or not self.model.items
 
     @rule()
     def open_again(self) -> None:
         self.collection.close()
-        self.collection = EmbeddedCollection(self.folder)
+        self.open()
 
-    @rule(limit=st.integers(1, 10), identity=IDENTITIES)
+    @rule(which=SHARES, share=SHARES, damage=st.sampled_from(["flipped", "shortened", "removed"]))
+    def damage_the_snapshot(self, which: float, share: float, damage: str) -> None:
+        self.collection.close()
+        if files := snapshot_files(self.folder):
+            file = files[int(which * len(files))]
+            content = bytearray(file.read_bytes())
+            at = int(share * len(content))
+            content[at] ^= 4
+            file.write_bytes(content if damage == "flipped" else content[:at])
+            if damage == "removed":
+                file.unlink()
+        self.open()
+        assert self.collection.stats().index.sealed == 0
+
+    @rule(at=st.integers(0, 3), share=SHARES)
+    def be_killed_while_sealing(self, at: int, share: float) -> None:
+        """Be killed at one of the moments, or later; what is unfinished then may be half written."""
+        self.be_killed(self.seal, at=at)
+        unfinished = [file for file in snapshot_files(self.folder) if "/.unfinished-" in str(file)]
+        for file in unfinished[int(share * len(unfinished)) :]:
+            os.truncate(file, int(share * file.stat().st_size))
+        self.open()
+
+    @rule(name=st.sampled_from("pqr"), zeroed=st.booleans())
+    def be_killed_while_erasing(self, name: str, zeroed: bool) -> None:
+        """Be killed when the hashes of the erased rows are written, or before, when only the rows are."""
+        hashes = {file: file.read_bytes() for file in snapshot_files(self.folder) if file.suffix == ".json"}
+        before = self.folder
+        self.be_killed(lambda: self.erase(name), at=0)
+        for file, content in hashes.items():
+            now = self.folder / file.relative_to(before)
+            if zeroed and now.exists():
+                now.write_bytes(content)
+        self.open()
+        self.collection.seal(idle=True)  # goes on with erasing where it had to
+        assert not self.collection.stats().erasing
+
+    @rule(items=st.lists(ITEMS, min_size=1, max_size=12), share=SHARES)
+    def be_killed_while_writing(self, items: list[Item], share: float) -> None:
+        """Be killed before the last byte of the log is written: nothing of that write is there."""
+        left, after = self.another_folder(), self.another_folder()
+        shutil.copytree(self.folder, left)
+        self.collection.upsert(items)
+        shutil.copytree(self.folder, after)
+        left_while_committing(left, after, share=share)
+        self.go_on_in(left)
+        self.open()
+
+    @rule(limit=st.integers(1, 50), identity=IDENTITIES)
     def page(self, limit: int, identity: str | None) -> None:
-        expected = [item_id for item_id, item in self.items.items() if identity in (None, item.identity)]
+        items = self.model.items.values()
         listed: list[str] = []
         cursor: str | None = None
         while True:
@@ -124,106 +193,90 @@ class Gallery(RuleBasedStateMachine):
             listed += [item.id for item in page.items]
             if (cursor := page.cursor) is None:
                 break
-        assert listed == expected
+        assert listed == [item.id for item in items if identity in (None, item.identity)]
 
-    @rule(
-        query=COORDINATES,
-        k=st.integers(1, 40),
-        condition=st.none() | FILTERS,
-        group_by=st.sampled_from([None, "identity"]),
-        max_distance=st.none() | st.sampled_from([0.0, 0.7, 1.5, 3.1]),
-        exact=st.booleans(),
-    )
-    def search(
-        self,
-        query: tuple[int, int],
-        k: int,
-        condition: tuple[dict[str, Any], Passes] | None,
-        group_by: Literal["identity"] | None,
-        max_distance: float | None,
-        exact: bool,
-    ) -> None:
-        document, passes = condition or (None, lambda item: True)
-        options = SearchOptions(
-            k=k,
-            filter=None if document is None else parse_filter(document),
-            group_by=group_by,
-            max_distance=max_distance,
-            exact=exact,
-        )
-        self.assert_found(np.array(query, np.float32), options, passes, LeftOut())
+    @rule(searches=st.lists(SEARCHES, min_size=1, max_size=5))
+    def search(self, searches: list[Search]) -> None:
+        for search in searches:
+            self.assert_found(search, LeftOut())
 
-    @precondition(lambda self: self.items)
+    @precondition(lambda self: self.model.items)
     @rule(
         data=st.data(),
-        k=st.integers(1, 40),
-        group_by=st.sampled_from([None, "identity"]),
+        options=OPTIONS,
         shared=st.sampled_from([(), ("camera",), ("day",), ("camera", "identity"), ("camera", "day")]),
     )
-    def search_by_id(
-        self, data: st.DataObject, k: int, group_by: Literal["identity"] | None, shared: tuple[str, ...]
-    ) -> None:
-        own = self.items[data.draw(st.sampled_from(sorted(self.items)))]
-        assert own.id is not None
+    def search_by_id(self, data: st.DataObject, options: SearchOptions, shared: tuple[str, ...]) -> None:
+        own = self.model.items[data.draw(st.sampled_from(sorted(self.model.items)))]
         known = {**own.metadata, "identity": own.identity}
         fields = [field for field in shared if known.get(field) is not None]
 
         def passes(item: Item) -> bool:
-            same = [
-                {**item.metadata, "identity": item.identity}.get(field) == known[field] for field in fields
-            ]
-            return item.id != own.id and not (fields and all(same))
+            other = {**item.metadata, "identity": item.identity}
+            return item.id != own.id and not (
+                fields and all(other.get(field) == known[field] for field in fields)
+            )
 
         condition = parse_filter({field: known[field] for field in fields}) if fields else None
-        options = SearchOptions(k=k, group_by=group_by)
-        self.assert_found(own.vector, options, passes, LeftOut(frozenset({own.id}), condition))
+        left_out = LeftOut(frozenset({str(own.id)}), condition)
+        self.assert_found(Search(own.vector, options, passes), left_out)
 
     @invariant()
     def holds_what_it_should(self) -> None:
         if hasattr(self, "collection"):
-            assert self.collection.stats().items == len(self.items)
+            assert self.collection.stats().items == len(self.model.items)
+            for _ in range(2):  # whatever calls Hypothesis leaves out of an example, there are searches
+                self.assert_found(next(self.probes), LeftOut())
 
-    def assert_found(
-        self, query: np.ndarray[Any, Any], options: SearchOptions, passes: Passes, left_out: LeftOut
-    ) -> None:
-        """Compare a search with the sorted list; among equal distances any items may be the last ones."""
+    def assert_found(self, search: Search, left_out: LeftOut) -> None:
+        query, options, passes = search
         (matches,) = self.collection.search(query[np.newaxis], options, left_out=[left_out])
-        far = {item_id: self.distance(query, item) for item_id, item in self.items.items() if passes(item)}
-        limit = options.max_distance
-        if limit is not None:  # at the limit itself rounding decides
-            sure = {item_id for item_id, distance in far.items() if distance < limit - CLOSE}
-            assert sure <= {match.id for match in matches} or len(matches) == options.k or options.group_by
-            assert all(match.distance <= limit for match in matches)
-            at_limit = {match.id for match in matches} - sure
-            far = {item_id: distance for item_id, distance in far.items() if item_id in sure | at_limit}
-        self.assert_nearest(matches, far, options)
-
-    def assert_nearest(self, matches: list[Match], far: dict[str, float], options: SearchOptions) -> None:
-        expected = sorted(far.values())
-        if options.group_by is not None:
-            best: dict[str, float] = {}
-            for item_id, distance in far.items():
-                if (identity := self.items[item_id].identity) is not None:
-                    best[identity] = min(distance, best.get(identity, math.inf))
-            expected = sorted(best.values())
-            assert len({match.identity for match in matches}) == len(matches)
-        assert len({match.id for match in matches}) == len(matches)
-        assert [match.identity for match in matches] == [self.items[match.id].identity for match in matches]
-        np.testing.assert_allclose([match.distance for match in matches], expected[: options.k], atol=CLOSE)
-        np.testing.assert_allclose(
-            [match.distance for match in matches], [far[match.id] for match in matches], atol=CLOSE
+        index = self.collection.stats().index
+        passing = sum(map(passes, self.model.items.values()))
+        exact = (
+            (index.chosen, index.quantization) == ("flat", "none")
+            or options.exact
+            or options.max_distance is not None
+            or (options.filter is not None and passing <= SIZES.scanned_rows)
         )
+        Gallery.proposed += not exact and options.k <= passing // 10
+        self.model.assert_found(matches, search, exact=exact)
 
-    def distance(self, query: np.ndarray[Any, Any], item: Item) -> float:
-        a, b = query.astype(float), item.vector.astype(float)
-        if self.metric == "inner_product":
-            return float(-(a @ b))
-        if self.metric == "cosine":
-            return float(1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-        return float(np.linalg.norm(a - b))
+    def assert_deleted(self, gone: Callable[[Item], bool], count: int) -> None:
+        left = self.model.without(gone)
+        assert count == len(self.model.items) - len(left.items)
+        self.model = left
+
+    def another_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.home)) / "people"
+
+    def be_killed(self, work: Callable[[], None], *, at: int) -> None:
+        """Go on with the folder as it is at one of the moments of some work, or at its end."""
+        left = self.another_folder()
+        self.moments.copy(self.folder, left, at=at)
+        work()
+        self.moments.forget()
+        if not left.exists():
+            shutil.copytree(self.folder, left)
+        self.go_on_in(left)
+
+    def go_on_in(self, left: Path) -> None:
+        self.collection.close()
+        shutil.rmtree(self.folder)
+        self.folder = left
 
 
 Gallery.TestCase.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, derandomize=True
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    derandomize="MACHINE_EXAMPLES" not in os.environ,
 )
-TestGallery = Gallery.TestCase
+
+
+class TestGallery(Gallery.TestCase):  # type: ignore[valid-type,misc]  # Hypothesis makes the class
+    """The calls, and that they went where they should."""
+
+    def runTest(self) -> None:  # noqa: N802 - unittest's name
+        super().runTest()
+        assert Gallery.proposed > EXAMPLES

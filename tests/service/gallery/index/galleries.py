@@ -12,6 +12,7 @@ from service.gallery.index.accelerator import Work
 from service.gallery.index.plan import Plan, plan_for
 from service.gallery.index.sealing import seal
 from service.gallery.index.segments import Index
+from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 
 __all__ = ["DIMENSION", "embeddings", "filled", "sealed", "snapshots_in", "work"]
@@ -30,10 +31,11 @@ def embeddings(count: int, *, seed: int) -> Vectors:
     return (of @ basis + 0.2 * random.standard_normal((count, DIMENSION))).astype(np.float32)
 
 
-def filled(metric: CollectionMetric, vectors: Vectors) -> Index:
+def filled(metric: CollectionMetric, vectors: Vectors, *, scanned_rows: int = 50_000) -> Index:
     """Return an index of vectors under the labels 1, 2, ..., not sealed."""
     labels = np.arange(1, len(vectors) + 1)
-    return Index(vectors.shape[1], metric).changed(removed=[], labels=labels, vectors=vectors)
+    index = Index(vectors.shape[1], metric, scanned_rows=scanned_rows)
+    return index.changed(removed=[], labels=labels, vectors=vectors)
 
 
 def snapshots_in(home: Path, metric: CollectionMetric) -> Snapshots:
@@ -57,4 +59,4 @@ def sealed(
 
 
 def plan(index: Index, kind: Any, **options: Any) -> Plan:
-    return plan_for(kind, options, rows=len(index), dimension=index.dimension, memory_bytes=2**40)
+    return plan_for(kind, options, rows=len(index), dimension=index.dimension, sizes=Sizes())

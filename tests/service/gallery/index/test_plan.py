@@ -7,6 +7,7 @@ import pytest
 from service.errors import InvalidFieldsError
 from service.gallery.collection import CollectionConfig
 from service.gallery.index.plan import plan_for
+from service.gallery.index.sizes import Sizes
 
 MIB = 2**20
 
@@ -24,18 +25,18 @@ MIB = 2**20
 def test_auto_picks_by_size_and_memory_and_says_why(
     rows: int, memory_mib: int, name: str, because: str
 ) -> None:
-    plan = plan_for("auto", {}, rows=rows, dimension=128, memory_bytes=memory_mib * MIB)
+    plan = plan_for("auto", {}, rows=rows, dimension=128, sizes=Sizes(memory_bytes=memory_mib * MIB))
     assert plan.name == name
     assert because in plan.why
 
 
 def test_what_is_asked_for_is_what_one_gets() -> None:
     asked: dict[str, Any] = {"m": 12, "ef_construction": 33, "ef_search": 44, "quantization": "sq8"}
-    plan = plan_for("hnsw", asked, rows=5, dimension=8, memory_bytes=1)
+    plan = plan_for("hnsw", asked, rows=5, dimension=8, sizes=Sizes())
     assert (plan.name, plan.m, plan.ef_construction, plan.effort) == ("hnsw, sq8", 12, 33, 44)
-    plan = plan_for("ivf", {"nlist": 100, "nprobe": 7}, rows=5_000, dimension=8, memory_bytes=1)
+    plan = plan_for("ivf", {"nlist": 100, "nprobe": 7}, rows=5_000, dimension=8, sizes=Sizes())
     assert (plan.name, plan.nlist, plan.effort) == ("ivf", 100, 7)
-    assert plan_for("ivf", {}, rows=10_000, dimension=8, memory_bytes=1).nlist == 400
+    assert plan_for("ivf", {}, rows=10_000, dimension=8, sizes=Sizes()).nlist == 400
 
 
 @pytest.mark.parametrize(

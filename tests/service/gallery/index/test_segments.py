@@ -80,12 +80,12 @@ def test_max_distance_is_complete_and_many_neighbours_too(tmp_path: Path) -> Non
 @pytest.mark.parametrize("scanned_rows", [0, 50_000])
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.004])
 def test_a_filter_is_never_short_and_hardly_less_good(
-    scanned_rows: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scanned_rows: int, share: float, tmp_path: Path
 ) -> None:
     """Also where only few rows pass and the accelerator is asked all the same."""
-    monkeypatch.setattr("service.gallery.index.segments._SCANNED_ROWS", scanned_rows)
     vectors, queries = embeddings(ROWS, seed=1), embeddings(50, seed=2)
-    index, _ = sealed(filled("cosine", vectors[:-100]), snapshots_in(tmp_path, "cosine"), "hnsw")
+    begun = filled("cosine", vectors[:-100], scanned_rows=scanned_rows)
+    index, _ = sealed(begun, snapshots_in(tmp_path, "cosine"), "hnsw")
     index = index.changed(removed=[], labels=range(ROWS - 99, ROWS + 1), vectors=vectors[-100:])
     passing = np.flatnonzero(np.random.default_rng(3).random(ROWS) < share) + 1
     found = index.search(queries, 10, allowed=passing)
