@@ -14,11 +14,11 @@ from service.errors import InvalidFieldsError, StorageError
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.fields import BUILT_IN_FIELDS
-from service.gallery.filter_sql import Column, filter_sql
-from service.gallery.filters import Filter
+from service.gallery.filter_reads import FilterReads
+from service.gallery.filter_sql import Column
 from service.gallery.identities import Identity
 from service.gallery.identity_rows import identities, identity
-from service.gallery.label_reads import Labels, Members, Passed, json_list, labels_of, members, passed
+from service.gallery.label_reads import Labels, Members, json_list, labels_of, members
 from service.gallery.pictures import picture_statements, read_picture
 from service.gallery.record_writer import RecordWriter
 from service.gallery.remembered import RememberedNames
@@ -51,6 +51,7 @@ class Record:
                 self.config = self._read_config()
                 self._fields = schema.field_columns(self.config)
                 self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+                self.filters = FilterReads(self._database, self._columns)
                 self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
                 self._check_columns()
             except BaseException:
@@ -115,16 +116,6 @@ class Record:
                 f"{self._database.path} holds {count} items where {expected} were written; "
                 "restore the collection from a backup."
             )
-
-    def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
-        """Return what passes of the rows above one label and up to another; see `passed`.
-
-        Raises:
-            FilterError: a declared field is compared with a value of another type.
-        """
-        sql, parameters = filter_sql(condition, self._columns)
-        with self._database.reading() as connection:
-            return passed(connection, sql, parameters, after=after, up_to=up_to)
 
     def members(self, *, up_to: int) -> tuple[Members, int]:
         """Return who belongs together up to a label, and how many rows there are; see `members`."""
