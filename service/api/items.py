@@ -1,5 +1,6 @@
 """Items: enrolled and deleted."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ from service.seen import Seen
 
 __all__ = ["router"]
 
+_MANY = 32  # items, of a request that gives way to searches
+_LOOK_S, _LOOKS = 0.05, 60  # three seconds: it has its turn at last, whatever keeps the others
+
 router = APIRouter(prefix="/v1/collections/{collection}/items", tags=["items"], responses=PROBLEM_RESPONSES)
 
 
@@ -83,6 +87,7 @@ async def upsert_items(
     Where none could be kept the answer is a problem, which has `items` too.
     """
     target = services.gallery.get(collection)
+    await _give_way(target, len(wanted.items))
     ready = await _ready_items(request, wanted, target, services)
     vectors = [one.vector for one in ready]
     abort = wanted.on_error == "abort"
@@ -119,6 +124,16 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
     if not deleted:
         raise no_item(collection, item_id)
     return {"deleted": deleted}
+
+
+async def _give_way(target: Collection, items: int) -> None:
+    """Let searches go before a large write, for some seconds at most, until its predecessors are sealed."""
+    if items < _MANY:
+        return
+    for _ in range(_LOOKS):
+        if not target.crowded():
+            return
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _ready_items(

@@ -34,9 +34,9 @@ _MAX_TEXT_BYTES = 16 * 2**20  # of one text in a form
 _EPILOGUE_BYTES = 256  # that may follow its closing boundary
 _SIGNATURE_BYTES = 16  # of which a picture's format is known
 
-# Smaller bodies are parsed faster than a thread is woken; safetensors are only looked at, and copied.
+# Smaller bodies are parsed faster than a thread is woken; of safetensors only the header is parsed.
 _INLINE_BYTES = 16 * 1024
-_INLINE_SAFETENSORS_BYTES = 256 * 1024
+_INLINE_TENSOR_BYTES = 256 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 _Files = dict[str, list["Upload"]]
@@ -76,10 +76,12 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
             return _from_form(files, request.query_params.multi_items(), model)
         _refuse_query(request)
         if media_type == "application/json":
-            return await _off_loop(_from_json, await _whole(request), model)
+            data = await _whole(request)
+            return await _off_loop(_from_json, data, model, small=len(data) <= _INLINE_BYTES)
         if media_type == SAFETENSORS:
             data = await _whole(request)
-            return await _off_loop(_from_safetensors, data, model, inline=_INLINE_SAFETENSORS_BYTES)
+            small = int.from_bytes(data[:8], "little") <= _INLINE_BYTES and len(data) <= _INLINE_TENSOR_BYTES
+            return await _off_loop(_from_safetensors, data, model, small=small)
         if media_type == "multipart/form-data":
             files, texts = await _form(request, image)
             return await to_thread.run_sync(_from_form, files, texts, model)
@@ -153,14 +155,10 @@ def _refuse_query(request: Request) -> None:
 
 
 async def _off_loop(
-    parse: Callable[[bytes, type[Model]], Model],
-    data: bytes,
-    model: type[Model],
-    *,
-    inline: int = _INLINE_BYTES,
+    parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model], *, small: bool
 ) -> Model:
     """Parse small bodies here and large ones in a thread."""
-    if len(data) <= inline:
+    if small:
         return parse(data, model)
     return await to_thread.run_sync(parse, data, model)
 

@@ -230,12 +230,7 @@ class Collection(Protocol):
         """Return the small JPEG that was kept of an item, or None; StorageError where it is damaged."""
 
     def page(
-        self,
-        *,
-        limit: int,
-        identity: str | None = None,
-        cursor: str | None = None,
-        with_vector: bool = False,
+        self, *, limit: int, identity: str | None = None, cursor: str | None = None, with_vector: bool = False
     ) -> Page:
         """Return up to `limit` items after `cursor`, in the order of writing.
 
@@ -263,6 +258,9 @@ class Collection(Protocol):
     def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
         """Return what `search` does, without asking a disk or another machine; None where that must be."""
 
+    def crowded(self) -> bool:
+        """Return whether searches are slowed by what was written, so that much more should wait a moment."""
+
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`, in the order of their names."""
 
@@ -272,8 +270,8 @@ class Collection(Protocol):
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, and whatever any file holds of them.
 
-        Where a file cannot be written over at once, because it is being made or read, that follows in the
-        background, and `stats().erasing` says so until then. Raises StorageError as `delete_where` does.
+        Where a file cannot be written over at once, being made or read, that follows in the background, and
+        `stats().erasing` says so until then. Raises StorageError as `delete_where` does.
         """
 
     def merge(self, name: str, into: str) -> int:

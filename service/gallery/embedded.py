@@ -76,7 +76,7 @@ class EmbeddedCollection:
             Stopped: it was told to stop.
             StorageError: its record is missing, damaged, or of a newer version of this program.
         """
-        self._folder, self._noted = folder, noted
+        self._folder, self._sizes, self._noted = folder, sizes, noted
         self._write_turn = threading.Lock()
         self._sealing = threading.Lock()
         self._commits = Commits(self._commit)
@@ -167,6 +167,12 @@ class EmbeddedCollection:
     def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
         """Return what `search` does, or None; see `Collection`."""
         return self._undisturbed.search_in_memory(queries, options)
+
+    def crowded(self) -> bool:
+        """Return whether there are searches that scan much that is new; see `Collection`."""
+        index = self._index
+        much = index.delta.vectors.nbytes > self._sizes.scanned_bytes
+        return much and self._undisturbed.searched_lately and self._home.due(index)
 
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`; see `Collection`."""

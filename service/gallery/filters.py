@@ -13,14 +13,25 @@ too. The fields of metadata are its top-level keys.
 
 import math
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from service.errors import FilterError
 from service.gallery.fields import Scalar, is_int64, is_number
 
-__all__ = ["AllOf", "AnyOf", "Compare", "Exists", "Filter", "Not", "OneOf", "Order", "parse_filter"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Compare",
+    "Exists",
+    "Filter",
+    "Not",
+    "OneOf",
+    "Order",
+    "fields_of",
+    "parse_filter",
+]
 
 Order: TypeAlias = Literal["gt", "gte", "lt", "lte"]
 
@@ -78,6 +89,18 @@ class AnyOf:
 
 
 Filter: TypeAlias = OneOf | Compare | Exists | Not | AllOf | AnyOf
+
+
+def fields_of(condition: Filter) -> Iterator[str]:
+    """Yield the field of each comparison in a filter."""
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from fields_of(part)
+        case Not(part):
+            yield from fields_of(part)
+        case _:
+            yield condition.field
 
 
 def parse_filter(document: object) -> Filter:

@@ -9,17 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-__all__ = ["Labels", "Members", "Passed", "json_list", "labels_of", "members", "passed"]
+__all__ = ["Labels", "Members", "json_list", "labels_in", "labels_of", "members", "rows_up_to"]
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Parameters: TypeAlias = Sequence[str | int | float]
-
-
-class Passed(NamedTuple):
-    """The labels that pass a filter, and how many rows were asked about."""
-
-    labels: Labels
-    rows: int
 
 
 class Members(NamedTuple):
@@ -34,27 +27,6 @@ def labels_of(connection: sqlite3.Connection, rows: str, parameters: Parameters 
     return _column(connection, "label", rows, parameters)
 
 
-def passed(
-    connection: sqlite3.Connection, condition: str, parameters: Parameters, *, after: int, up_to: int
-) -> Passed:
-    """Return the labels of the rows that pass, above one label and up to another, in no order.
-
-    Args:
-        connection: sees one commit throughout.
-        condition: in SQL.
-        parameters: of it.
-        after: 0 for all; above 0, few rows should follow it.
-        up_to: the highest label to ask about.
-    """
-    if after:  # by the labels, whatever the fields' indexes promise
-        within = "items NOT INDEXED WHERE label > ? AND label <= ?"
-        labels = labels_of(connection, f"{within} AND {condition}", [after, up_to, *parameters])
-        (rows,) = connection.execute(f"SELECT count(*) FROM {within}", [after, up_to]).fetchone()
-        return Passed(labels, rows)
-    labels = labels_of(connection, f"items WHERE {condition}", parameters)
-    return Passed(labels[labels <= up_to], _rows(connection, up_to))
-
-
 def members(connection: sqlite3.Connection, *, up_to: int) -> tuple[Members, int]:
     """Return who belongs together up to a label, and how many rows there are, with an identity or without.
 
@@ -66,10 +38,10 @@ def members(connection: sqlite3.Connection, *, up_to: int) -> tuple[Members, int
     numbers = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(labels)
     order = order[labels[order] <= up_to]
-    return Members(labels[order], numbers[order]), _rows(connection, up_to)
+    return Members(labels[order], numbers[order]), rows_up_to(connection, up_to)
 
 
-def _rows(connection: sqlite3.Connection, up_to: int) -> int:
+def rows_up_to(connection: sqlite3.Connection, up_to: int) -> int:
     """Return how many rows there are up to a label."""
     (rows,) = connection.execute(
         "SELECT value - (SELECT count(*) FROM items WHERE label > ?) FROM meta WHERE key = 'items'", [up_to]
@@ -79,6 +51,11 @@ def _rows(connection: sqlite3.Connection, up_to: int) -> int:
 
 def _column(connection: sqlite3.Connection, name: str, rows: str, parameters: Parameters = ()) -> Labels:
     (text,) = connection.execute(f"SELECT json_group_array({name}) FROM {rows}", parameters).fetchone()
+    return labels_in(text)
+
+
+def labels_in(text: str) -> Labels:
+    """Return (N,) the numbers in a JSON list."""
     return np.array(orjson.loads(text), dtype=np.int64)
 
 

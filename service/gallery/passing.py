@@ -3,10 +3,12 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from service.gallery.filters import Filter
+from service.gallery.filters import AllOf, AnyOf, Filter, Not, fields_of
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.segments import Index
@@ -16,7 +18,10 @@ __all__ = ["Passing"]
 
 _MAX_FILTERS = 64
 _MAX_BYTES = 64 * 2**20
-_FEW_ROWS = 5_000  # that are new; beyond, the whole is read again, from the indexes of the fields
+_FEW_ROWS = 5_000  # beyond, more new ones are read with all others, from the indexes of the fields
+_MOST_PARTS = 16  # of a filter, that are remembered for themselves
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,23 @@ class Passing:
     """
 
     def __init__(
-        self, record: Record, *, max_filters: int = _MAX_FILTERS, max_bytes: int = _MAX_BYTES
+        self,
+        record: Record,
+        *,
+        max_filters: int = _MAX_FILTERS,
+        max_bytes: int = _MAX_BYTES,
+        few_rows: int = _FEW_ROWS,
     ) -> None:
+        """Remember nothing yet.
+
+        Args:
+            record: that is asked.
+            max_filters: of which the labels are remembered.
+            max_bytes: that they take.
+            few_rows: so many are asked about one by one.
+        """
         self._record, self._max_filters, self._max_bytes = record, max_filters, max_bytes
+        self._few_rows = few_rows
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._bytes = 0
         self._turn = threading.Lock()
@@ -67,7 +86,7 @@ class Passing:
         key = repr(condition)  # equality would not do: 1 == True
         with self._turn:
             known = self._known.get(key)
-        if known is None or index.living_after(known.up_to) > _FEW_ROWS:
+        if known is None or index.living_after(known.up_to) > self._few_rows:
             now = self._read(condition, index)
         elif known.version > index.version:
             raise StaleLabelsError("This index is older than the one that the filter was last used with.")
@@ -79,11 +98,46 @@ class Passing:
         return now.labels
 
     def _read(self, condition: Filter, index: Index) -> _Known:
-        """Ask the record about all."""
+        """Find out about all rows: by parts, or by one statement."""
         up_to = index.last_label
-        found = self._record.passing(condition, up_to=up_to)
-        _refuse_others(found.rows, len(index))
-        return _Known(np.sort(found.labels), up_to, index.version, len(index))
+        if self._is_of_parts(condition):
+            living = index.living()
+            labels = living[self._passes(condition, living, index)]
+        else:
+            found = self._record.filters.passing(condition, up_to=up_to)
+            _refuse_others(found.rows, len(index))
+            labels = np.sort(found.labels)
+        return _Known(labels, up_to, index.version, len(index))
+
+    def _is_of_parts(self, condition: Filter) -> bool:
+        """Return whether it joins what indexes answer; what is about one field, one index answers at once."""
+        fields = list(fields_of(condition))
+        joins = isinstance(condition, Not) or len(set(fields)) > 1
+        return joins and len(fields) <= _MOST_PARTS and self._record.filters.has_indexes(fields)
+
+    def _passes(self, condition: Filter, living: Integers, index: Index) -> Mask:
+        """Return (N,) which of the living labels pass; what its parts are is remembered."""
+        passes: Mask
+        match condition:
+            case Not(part):
+                passes = ~self._passes(part, living, index)
+            case AnyOf(parts) if self._is_of_parts(condition):
+                passes = np.any([self._passes(part, living, index) for part in parts], axis=0)
+            case AllOf(parts) if self._is_of_parts(condition):
+                few = next((part for part in parts if self._are_few(part)), None)
+                if few is None:
+                    passes = np.all([self._passes(part, living, index) for part in parts], axis=0)
+                else:
+                    looked_at = self.labels(few, index)
+                    found = self._record.filters.passing_among(condition, looked_at)
+                    _refuse_others(found.rows, len(looked_at))
+                    passes = np.isin(living, found.labels, assume_unique=True)
+            case _:
+                passes = np.isin(living, self.labels(condition, index), assume_unique=True)
+        return passes
+
+    def _are_few(self, condition: Filter) -> bool:
+        return self._record.filters.passes_at_most(condition, self._few_rows)
 
     def _brought_up(self, known: _Known, condition: Filter, index: Index) -> _Known:
         """Add what is new, and drop what has died since."""
@@ -93,7 +147,7 @@ class Passing:
             alive = index.holds(labels)
             labels = labels if alive.all() else labels[alive]
         if up_to > known.up_to:
-            found = self._record.passing(condition, after=known.up_to, up_to=up_to)
+            found = self._record.filters.passing(condition, after=known.up_to, up_to=up_to)
             _refuse_others(found.rows, new)
             if len(found.labels):
                 labels = np.concatenate([labels, np.sort(found.labels)])

@@ -14,12 +14,12 @@ from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
 from service.gallery.damage import RESTORE, kept_file, refuse_damaged, refuse_damaged_between
 from service.gallery.fields import BUILT_IN_FIELDS
-from service.gallery.filter_sql import Column, filter_sql
-from service.gallery.filters import Filter
+from service.gallery.filter_reads import FilterReads
+from service.gallery.filter_sql import Column
 from service.gallery.folders import refusals
 from service.gallery.identities import Identity
 from service.gallery.identity_rows import identities, identity
-from service.gallery.label_reads import Labels, Members, Passed, json_list, labels_of, members, passed
+from service.gallery.label_reads import Labels, Members, json_list, labels_of, members
 from service.gallery.pictures import read_picture
 from service.gallery.record_meta import count_of, create_tables, read_config, read_damaged
 from service.gallery.record_names import RecordNames
@@ -55,6 +55,7 @@ class Record:
             self.checker = Checker(self._database, self.config)
             self._fields = schema.field_columns(self.config)
             self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
+            self.filters = FilterReads(self._database, self._columns)
             self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
         except BaseException:
             self._database.close()
@@ -116,16 +117,6 @@ class Record:
                 yield np.array([row[0] for row in chunk], dtype=np.int64), vectors
             if not after:
                 self._refuse_other_count(count, count_of(connection))
-
-    def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
-        """Return what passes of the rows above one label and up to another; see `passed`.
-
-        Raises:
-            FilterError: a declared field is compared with a value of another type.
-        """
-        sql, parameters = filter_sql(condition, self._columns)
-        with self._database.reading() as connection:
-            return passed(connection, sql, parameters, after=after, up_to=up_to)
 
     def members(self, *, up_to: int) -> tuple[Members, int]:
         """Return who belongs together up to a label, and how many rows there are; see `members`."""

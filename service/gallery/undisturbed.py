@@ -1,6 +1,8 @@
 """Searches of an embedded collection, right whatever is written meanwhile."""
 
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from models.errors import InputError
@@ -15,6 +17,7 @@ from service.gallery.searching import Sources, search, search_in_memory
 __all__ = ["Undisturbed"]
 
 _TRIES = 3  # before it waits for a writer's turn
+_LATELY_S = 1.0
 
 
 class Undisturbed:
@@ -35,6 +38,12 @@ class Undisturbed:
             write_turn: is held by whoever writes.
         """
         self._name, self._now, self._write_turn = name, now, write_turn
+        self._searched_s = -math.inf  # when, on the monotonic clock
+
+    @property
+    def searched_lately(self) -> bool:
+        """Return whether there was a search within the last second."""
+        return time.monotonic() - self._searched_s < _LATELY_S
 
     def search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
@@ -65,6 +74,7 @@ class Undisturbed:
             raise self._said(error, queries) from None
 
     def _check(self, queries: Vectors) -> None:
+        self._searched_s = time.monotonic()
         sources, index = self._now()
         if queries.shape[1] != index.dimension:
             refuse_unsearchable(queries, sources.record.config, self._name)

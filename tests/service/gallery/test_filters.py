@@ -80,7 +80,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
 
 
 def passing(record: Record, document: object) -> set[str]:
-    names = record.names.of(record.passing(parse_filter(document), up_to=2**62).labels.tolist())
+    names = record.names.of(record.filters.passing(parse_filter(document), up_to=2**62).labels.tolist())
     return {item_id for item_id, _ in names.values()}
 
 

@@ -1,14 +1,20 @@
 """What passes a filter is remembered, and is right after any writes."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.gallery.collection import NewItem
 from service.gallery.embedded import EmbeddedCollection
-from service.gallery.filters import Filter, OneOf, parse_filter
+from service.gallery.filter_reads import FilterReads, Passed
+from service.gallery.filters import AllOf, AnyOf, Filter, Not, OneOf, parse_filter
 from service.gallery.label_reads import Labels
 from service.gallery.passing import Passing
+from tests.service.gallery.brute_force import DIMENSION, FILTERS, Condition, Model, bulk
 
 MakeItem = Callable[..., NewItem]
 MakeCollection = Callable[..., EmbeddedCollection]
@@ -75,3 +81,54 @@ def test_what_is_remembered_is_bounded(numbers: EmbeddedCollection) -> None:
     assert len(few._known) == 3
     assert few.memory_bytes == sum(len(key) + one.labels.nbytes for key, one in few._known.items())
     assert small.memory_bytes <= 500
+
+
+@pytest.mark.parametrize("few_rows", [0, 40, 5_000])
+def test_filters_of_parts_pass_what_their_definition_says(few_rows: int, collection: MakeCollection) -> None:
+    made = collection(dimension=DIMENSION, fields={"camera": "keyword", "day": "integer"})
+    passing = Passing(made._record, few_rows=few_rows, max_bytes=20_000)
+    state = [Model("euclidean", {}).written(bulk(1, 200))]
+    made.upsert(bulk(1, 200))
+
+    @settings(max_examples=80, deadline=None, derandomize=True)
+    @given(FILTERS, st.integers(0, 30))
+    def check(condition: Condition, change: int) -> None:
+        if change < 10:
+            items = bulk(change, 30)
+            made.upsert(items)
+            made.delete([f"b{change}"])
+            state[0] = state[0].written(items).without(lambda item: item.id == f"b{change}")
+        document, passes = condition
+        labels = passing.labels(parse_filter(document), made._index)
+        assert np.all(labels[1:] > labels[:-1])
+        names = {name for name, _ in made._record.names.of(labels.tolist()).values()}
+        assert names == {name for name, item in state[0].items.items() if passes(item)}
+        assert len(names) == len(labels)
+        assert passing.memory_bytes <= 20_000
+
+    check()
+
+
+class Counting(FilterReads):
+    """Asks, and remembers what for."""
+
+    asked: ClassVar[list[Filter]] = []
+
+    def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
+        self.asked.append(condition)
+        return super().passing(condition, up_to=up_to, after=after)
+
+
+def test_parts_that_are_known_are_not_asked_about_again(numbers: EmbeddedCollection) -> None:
+    record = numbers._record
+    record.filters = asking = Counting(record._database, record._columns)
+    passing = Passing(record, few_rows=0)
+    odd, early = parse_filter({"parity": {"ne": 0}}), parse_filter({"id": {"lt": "5"}})
+    for condition in (odd, early):
+        passing.labels(condition, numbers._index)
+    assert asking.asked == [EVEN, early]
+    either = passing.labels(AnyOf((odd, early)), numbers._index)
+    both = passing.labels(AllOf((odd, Not(early))), numbers._index)
+    assert asking.asked == [EVEN, early]
+    assert either.tolist() == [n + 1 for n in range(100) if n % 2 or str(n) < "5"]
+    assert both.tolist() == [n + 1 for n in range(100) if n % 2 and str(n) >= "5"]

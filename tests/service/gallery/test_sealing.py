@@ -12,6 +12,7 @@ from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped
+from service.gallery.index.sizes import Sizes
 from tests.service.gallery.conftest import MakeCollection
 from tests.service.gallery.index.galleries import DIMENSION, embeddings
 
@@ -189,3 +190,16 @@ def test_a_dropped_collection_does_not_come_back_by_being_sealed(tmp_path: Path)
             people._home._snapshots.new_folder()
         assert not (tmp_path / "collections" / "people").exists()
     Gallery(tmp_path).close()
+
+
+def test_much_that_is_new_is_crowded_where_it_is_searched_until_it_is_sealed(tmp_path: Path) -> None:
+    EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
+    collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=10_000))
+    collection.upsert(items(0, ROWS))
+    assert not collection.crowded()
+    answers(collection)
+    assert collection.crowded()
+    assert collection.seal()
+    answers(collection)
+    assert not collection.crowded()
+    collection.close()
