@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from service.api.gallery_schemas import FilterBody
@@ -166,6 +166,15 @@ class RerankRequest(RequestBody):
         return Rerank(self.top, self.k1, self.k2, self.weight)
 
 
+def _shareable(field: str) -> str:
+    if field == "id":
+        raise ValueError(
+            "no two items share an id, and a query by id leaves its own item out by itself; name fields of "
+            "the metadata, or identity"
+        )
+    return field
+
+
 class SearchRequest(RequestBody):
     """What to look for, and among what."""
 
@@ -197,11 +206,11 @@ class SearchRequest(RequestBody):
     exact: bool = Field(
         False, description="Compare with every item; what an index picks may miss one of a hundred."
     )
-    exclude_same: list[Annotated[str, Field(min_length=1)]] = Field(
+    exclude_same: list[Annotated[str, Field(min_length=1), AfterValidator(_shareable)]] = Field(
         [],
         max_length=16,
-        description="Fields: no item that shares all of them with the query is found; where the query has "
-        "an identity, none of that identity that shares them.",
+        description="Fields, not id: no item is found that shares all of them with the query; where it "
+        "has an identity, none of that identity that shares them.",
     )
     rerank: RerankRequest | None = Field(None, description="Not with inner_product or group_by.")
 

@@ -89,6 +89,7 @@ def test_what_is_exported_and_imported_gives_the_same_answers(
     exported = run(server, "export", f"from-{suffix}", out)
     assert exported.exit_code == 0, exported.output
     assert "2,500 items" in exported.output
+    assert "pictures" not in exported.output
     imported = run(server, "import", out, f"to-{suffix}")
     assert imported.exit_code == 0, imported.output
     there, here = (client.get(f"/v1/collections/{name}-{suffix}").json() for name in ("from", "to"))
@@ -112,6 +113,23 @@ def test_an_export_replaces_nothing_unasked_and_leaves_nothing_where_it_fails(
     assert (tmp_path / "e.safetensors").read_bytes() == before
     assert run(server, "export", "nothing", tmp_path / "n.safetensors").exit_code == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.jsonl", "e.safetensors"]
+
+
+def test_an_export_says_that_small_pictures_stay_behind(
+    server: Server, client: httpx2.Client, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    (tmp_path / "p1").mkdir()
+    for view in range(2):
+        (tmp_path / "p1" / f"{view}.png").write_bytes(picture(1, view))
+    assert run(server, "import", tmp_path / "p1", "kept", "--keep-images").exit_code == 0
+    exported = run(server, "export", "kept", tmp_path / "kept.safetensors")
+    assert exported.exit_code == 0, exported.output
+    assert "Wrote 2 items" in exported.output
+    assert "pictures of up to 2 items (keep_images) are not in it" in exported.output
+    assert run(server, "import", tmp_path / "kept.safetensors", "again").exit_code == 0
+    assert client.get("/v1/collections/again").json()["keep_images"]
+    places = [f"/v1/collections/{name}/items/0.png/image" for name in ("kept", "again")]
+    assert [client.get(place).status_code for place in places] == [200, 404]
 
 
 def test_a_folder_of_pictures_is_enrolled_and_the_report_names_what_is_not(

@@ -106,12 +106,21 @@ def export_collection(server: Server, collection: str, out: Path) -> str:
         for items, vectors in _pages(server, f"{place}/items"):
             sink.write(items, vectors)
             course.advance(len(items))
-    return f"Wrote {course.done:,} items to {' and '.join(map(str, files_of(out)))}."
+    wrote = f"Wrote {course.done:,} items to {' and '.join(map(str, files_of(out)))}."
+    return f"{wrote} {_left_behind(course.done)}" if described.get("keep_images") and course.done else wrote
 
 
 def files_of(out: Path) -> list[Path]:
     """Return the files of an export; that by which it is named is the last."""
     return [out] if out.suffix.lower() == ".parquet" else [out.with_suffix(".jsonl"), out]
+
+
+def _left_behind(items: int) -> str:
+    """Say what is not in an export where pictures are kept; which items have one, no page tells."""
+    return (
+        f"The small pictures of up to {items:,} items (keep_images) are not in it, for an item is written as "
+        "a vector or as a picture. `lookalike backup` copies them too."
+    )
 
 
 def _sink(partial: Sequence[Path], config: Mapping[str, Any], dimension: int) -> Sink:

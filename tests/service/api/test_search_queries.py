@@ -131,6 +131,7 @@ def test_matches_are_reranked_as_the_core_does(filled: TestClient, metric: str) 
         ({"queries": [{"negative": [{"id": "i1"}]}]}, "invalid-fields", "queries/0/positive"),
         ({"queries": [[1, 2, 3, 4]], "exclude_same": ["camera"]}, "invalid-fields", "/queries/0"),
         ({"queries": [{"id": "i1"}], "exclude_same": ["shoe"]}, "invalid-fields", "shoe"),
+        ({"queries": [{"id": "i1"}], "exclude_same": ["camera", "id"]}, "invalid-fields", "itself"),
         ({"queries": [{"id": "i1"}], "rerank": {"method": "other"}}, "invalid-fields", "k_reciprocal"),
         (
             {"queries": [{"id": "i1"}], "rerank": {"method": "k_reciprocal"}, "group_by": "identity"},
