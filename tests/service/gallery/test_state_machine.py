@@ -137,9 +137,12 @@ class Gallery(RuleBasedStateMachine):
 
     @rule(which=SHARES, share=SHARES, damage=st.sampled_from(["flipped", "shortened", "removed"]))
     def damage_the_snapshot(self, which: float, share: float, damage: str) -> None:
+        """Damage a file of each: after a kill there may be two that are whole, and either would do."""
         self.collection.close()
-        if files := snapshot_files(self.folder):
-            file = files[int(which * len(files))]
+        files = snapshot_files(self.folder)
+        for snapshot in {file.parent for file in files}:
+            own = [file for file in files if file.parent == snapshot]
+            file = own[int(which * len(own))]
             content = bytearray(file.read_bytes())
             at = int(share * len(content))
             content[at] ^= 4
