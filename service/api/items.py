@@ -13,6 +13,7 @@ from torch import Tensor
 from models.errors import ImageError, InputError, LowQualityError, ShapeError
 from models.faces import shortfall
 from service.api.answering import answers, respond
+from service.api.attended import deadline_of
 from service.api.faces import seen_fields
 from service.api.gallery_schemas import (
     BadItem,
@@ -46,7 +47,7 @@ from service.seen import Seen
 __all__ = ["router"]
 
 _MANY = 32  # items, of a request that gives way to searches
-_LOOK_S, _LOOKS = 0.05, 60  # three seconds: it has its turn at last, whatever keeps the others
+_LOOK_S, _MOST_S = 0.05, 3.0  # it has its turn at last, whatever keeps the others
 
 router = APIRouter(prefix="/v1/collections/{collection}/items", tags=["items"], responses=PROBLEM_RESPONSES)
 
@@ -87,7 +88,7 @@ async def upsert_items(
     Where none could be kept the answer is a problem, which has `items` too.
     """
     target = services.gallery.get(collection)
-    await _give_way(target, len(wanted.items))
+    await _give_way(request, target, len(wanted.items))
     ready = await _ready_items(request, wanted, target, services)
     vectors = [one.vector for one in ready]
     abort = wanted.on_error == "abort"
@@ -126,11 +127,12 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
     return {"deleted": deleted}
 
 
-async def _give_way(target: Collection, items: int) -> None:
-    """Let searches go before a large write, for some seconds at most, until its predecessors are sealed."""
+async def _give_way(request: Request, target: Collection, items: int) -> None:
+    """Let searches go before a large write, until its predecessors are sealed: for some seconds at most."""
     if items < _MANY:
         return
-    for _ in range(_LOOKS):
+    left_s = min(_MOST_S, deadline_of(request) - asyncio.get_running_loop().time())
+    for _ in range(int(left_s / _LOOK_S)):
         if not target.crowded():
             return
         await asyncio.sleep(_LOOK_S)

@@ -76,7 +76,7 @@ async def ask(
         as_they_are = rows.dtype == torch.float32
         return _plain(rows.numpy() if as_they_are else await services.store(lambda: rows.float().numpy()))
     if look.faces is None and not wanted.exclude_same and all(isinstance(query, list) for query in queries):
-        return _plain(await vectors_of(queries, lambda row: pointer_of("queries", row)))
+        return _plain(await vectors_of(request, queries, lambda row: pointer_of("queries", row)))
     stored: dict[str, StoredItem] = {}
     if not all(isinstance(query, (list, str, Upload)) for query in queries):  # none of which is a stored item
         stored = await services.store(lambda: stored_items(queries, target))

@@ -166,14 +166,14 @@ async def resolve(
         raise located(at(0).rpartition("/")[0], message, ShapeError)
     pictures = [sample for sample in listed if is_image(sample)]
     if not pictures and look.faces is None:
-        return torch.from_numpy(await vectors_of(listed, at))
+        return torch.from_numpy(await vectors_of(request, listed, at))
     embedded = iter(await _embed_all(request, pictures, encoder, look))
     rows = [next(embedded) if is_image(sample) else sample for sample in listed]
     errors = [(at(position), row) for position, row in enumerate(rows) if isinstance(row, ImageError)]
     if errors:
         raise images_error(errors, len(listed))
     plain = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
-    return torch.from_numpy(await vectors_of(plain, at))
+    return torch.from_numpy(await vectors_of(request, plain, at))
 
 
 async def _embed_all(

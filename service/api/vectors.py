@@ -5,9 +5,11 @@ from typing import cast
 
 import numpy as np
 from anyio import to_thread
+from fastapi import Request
 from torch import Tensor
 
 from models.errors import NonFiniteError, ShapeError
+from service.api.wire import body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Vectors
 from service.gallery.index.rounding import Floats
@@ -15,20 +17,24 @@ from service.gallery.index.rounding import Floats
 __all__ = ["located", "vectors_of"]
 
 _FEW = 2048  # numbers: a tenth of a millisecond
+_SMALL_BYTES = 64 * 1024  # of a body with as many
 _LARGEST_SQUARE = float(np.finfo(np.float32).max) ** 2  # no number is larger where their squares' sum is not
 
 
-async def vectors_of(samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
+async def vectors_of(request: Request, samples: Sequence[object], at: Callable[[int], str]) -> Vectors:
     """Return samples, none of which is a picture, as (N, D) float32; few on the event loop, many in a thread.
 
     Args:
+        request: that they came in.
         samples: lists of numbers, or tensors of them.
         at: gives the JSON pointer of the n-th sample, for errors.
 
     Raises:
         InvalidFieldsError: one is no vector, or they have different lengths or numbers beyond float32.
     """
-    few = sum(len(cast("list[object]", one)) for one in samples if hasattr(one, "__len__")) <= _FEW
+    # Of a large body a list may hold longer lists, which are counted by nobody until they are looked at.
+    few = body_bytes(request) <= _SMALL_BYTES
+    few = few and sum(len(cast("list[object]", one)) for one in samples if hasattr(one, "__len__")) <= _FEW
     return _rows(samples, at) if few else await to_thread.run_sync(_rows, samples, at)
 
 

@@ -24,7 +24,7 @@ from models.images import sniff
 from service.api.validation import validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
-__all__ = ["SAFETENSORS", "Upload", "accepts", "body", "header"]
+__all__ = ["SAFETENSORS", "Upload", "accepts", "body", "body_bytes", "header"]
 
 SAFETENSORS = "application/x-safetensors"
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
@@ -127,6 +127,12 @@ def header(request: Request, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), "")
 
 
+def body_bytes(request: Request) -> int:
+    """Return how long a request's body was; of forms and what was not read here, as if it were long."""
+    length: int = request.scope["state"].get("body_bytes", 2**63)
+    return length
+
+
 async def _whole(request: Request) -> bytes:
     """Return a request's body.
 
@@ -140,7 +146,9 @@ async def _whole(request: Request) -> bytes:
             raise ClientDisconnect
         pieces.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            request.scope["state"]["body_bytes"] = len(data)
+            return data
 
 
 def _refuse_query(request: Request) -> None:

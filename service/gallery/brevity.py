@@ -1,6 +1,8 @@
 """How long the searches of a collection take, so that brief ones are done where they arrive."""
 
+import math
 import time
+from collections.abc import Callable
 
 from service.gallery.collection import SearchOptions
 from service.gallery.searching import is_plain
@@ -24,17 +26,18 @@ class Brevity:
     Before the first none is brief, nor is any for a second after one took long that was to be brief.
     """
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing yet; the clock gives seconds."""
+        self._clock = clock
         self._seconds: float | None = None
-        self._wary_until = 0.0
+        self._wary_until = -math.inf
 
     def brief(self, options: SearchOptions) -> int:
         """Return how many queries may be searched on the event loop in one go, 0 where none may."""
         seconds = self._seconds
         if seconds is None or seconds > _BRIEF_S or not _may_be_brief(options):
             return 0
-        if self._wary_until and time.monotonic() < self._wary_until:
+        if self._clock() < self._wary_until:
             return 0
         return min(_MOST_AT_ONCE, int(_AT_ONCE_S / seconds))
 
@@ -46,10 +49,10 @@ class Brevity:
     def note_held(self, seconds: float, queries: int, *, answered: bool) -> None:
         """Take note of how long a search held the event loop, and whether memory had its answer."""
         if seconds > _LATE_S:
-            self._wary_until = time.monotonic() + _WARY_S
+            self._wary_until = self._clock() + _WARY_S
         elif not answered:
-            self._wary_until = time.monotonic() + _READ_S
-        else:
+            self._wary_until = self._clock() + _READ_S
+        if answered:
             self._learn(seconds / queries)
 
     def _learn(self, each: float) -> None:

@@ -1,6 +1,6 @@
 """Names by label in a few bytes each: those of millions of rows fit into memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from service.gallery.index.buffers import Integers
 
-__all__ = ["Name", "PackedNames"]
+__all__ = ["Name", "PackedNames", "joined", "packed"]
 
 Name: TypeAlias = tuple[str, str | None]
 
@@ -59,15 +59,24 @@ class PackedNames:
                 found[label] = _unpacked(self.text[start if position else 0 : end])
         return found
 
-    def extended(self, labels: Sequence[int], names: Iterable[Name]) -> "PackedNames":
-        """Return these and those of further labels, ascending and above all that are here."""
-        packed = [_packed(name) for name in names]
-        lengths = np.fromiter(map(len, packed), np.int64, len(packed))
-        return PackedNames(
-            np.concatenate([self.labels, np.asarray(labels, np.int64)]),
-            np.concatenate([self.ends, len(self.text) + np.cumsum(lengths)]),
-            b"".join([self.text, *packed]),
-        )
+
+def joined(parts: Sequence[PackedNames]) -> PackedNames:
+    """Return the names of several, whose labels ascend from one to the next."""
+    lengths = np.array([len(part.text) for part in parts], np.int64)
+    before = np.cumsum(lengths) - lengths
+    return PackedNames(
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.ends + start for part, start in zip(parts, before.tolist(), strict=True)]),
+        b"".join(part.text for part in parts),
+    )
+
+
+def packed(names: Mapping[int, Name]) -> PackedNames:
+    """Return names by label, packed."""
+    labels = sorted(names)
+    texts = [_packed(names[label]) for label in labels]
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return PackedNames(np.asarray(labels, np.int64), np.cumsum(lengths), b"".join(texts))
 
 
 def _packed(name: Name) -> bytes:

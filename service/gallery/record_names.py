@@ -1,6 +1,5 @@
 """The names of a record by label, remembered: a row never changes under its label."""
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
@@ -13,7 +12,7 @@ from service.gallery.damage import RESTORE
 from service.gallery.index.accelerator import Stopped
 from service.gallery.index.buffers import Integers
 from service.gallery.label_reads import json_list
-from service.gallery.packed_names import Name, PackedNames
+from service.gallery.packed_names import Name, PackedNames, joined, packed
 from service.gallery.schema import checked_name
 from service.gallery.sqlite import Database
 
@@ -67,9 +66,11 @@ class RecordNames:
                 others.append(label)
             else:
                 known[label] = name
-        if others and (packed := self._packed.find(others)):
-            self.learn(packed)
-            known |= packed
+        if others and (found := self._packed.find(others)):
+            if self._lock.acquire(blocking=False):  # the event loop asks too, and waits for nobody
+                self._lock.release()
+                self.learn(found)
+            known |= found
         return known
 
     def learn(self, names: Mapping[int, Name]) -> None:
@@ -83,9 +84,11 @@ class RecordNames:
 
     def forget(self, labels: Iterable[int]) -> None:
         """Have names at hand no more: their rows are gone. Packed ones stay, and are not asked for."""
-        with self._lock:
-            for label in labels:
-                self._names.pop(label, None)
+        gone = list(labels)
+        for at in range(0, len(gone), _READ_AT_ONCE):  # others wait for the lock
+            with self._lock:
+                for label in gone[at : at + _READ_AT_ONCE]:
+                    self._names.pop(label, None)
 
     def pack(self, up_to: int, labels: Callable[[], Integers], stop: threading.Event) -> None:
         """Pack the names of rows, where they are not; one thread does at a time.
@@ -103,17 +106,23 @@ class RecordNames:
         if up_to <= self._packed_to:
             return
         living = labels()
-        packed = self._packed if len(self._packed.labels) <= 2 * len(living) else PackedNames()
-        new = living[living > packed.last_label]
-        found: dict[int, Name] = {}
+        before = self._packed if len(self._packed.labels) <= 2 * len(living) else PackedNames()
+        new, parts = living[living > before.last_label], [before]
         for at in range(0, len(new), _READ_AT_ONCE):
             if stop.is_set():
                 raise Stopped
-            with contextlib.suppress(DamageError):
-                names = self._read(new[at : at + _READ_AT_ONCE].tolist())
-                found.update((label, names[label]) for label in sorted(names))
-        self._packed = packed.extended(list(found), found.values())
+            parts.append(packed(self._sound(new[at : at + _READ_AT_ONCE].tolist())))
+        self._packed = joined(parts)
         self._packed_to = up_to
+
+    def _sound(self, labels: list[int]) -> dict[int, Name]:
+        """Return the names of rows that have them as they were written."""
+        try:
+            return self._read(labels)
+        except DamageError:
+            if len(labels) == 1:
+                return {}
+        return {label: name for one in labels for label, name in self._sound([one]).items()}
 
     def _read(self, labels: Iterable[int]) -> dict[int, Name]:
         with self._database.reading(once=True) as connection:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -51,13 +51,17 @@ class Searcher:
     clients a search of ten costs little more than one. See docs/decisions/0018-brief-searches.md.
     """
 
-    def __init__(self, *, threads: int, most_waiting: int) -> None:
+    def __init__(
+        self, *, threads: int, most_waiting: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin.
 
         Args:
             threads: how many search at once.
             most_waiting: how many requests may wait; more are refused.
+            clock: gives seconds, by which searches are brief or not.
         """
+        self._clock = clock
         self._waiting: deque[_Request] = deque()
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
@@ -94,7 +98,7 @@ class Searcher:
             NotReadyError: it is closed.
         """
         loop = asyncio.get_running_loop()
-        brevity = self._brevity.get(collection) or self._brevity.setdefault(collection, Brevity())
+        brevity = self._brevity.get(collection) or self._brevity.setdefault(collection, Brevity(self._clock))
         request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
         if self._is_brief(request):
             if alone and loop not in self._arrived:
@@ -123,15 +127,19 @@ class Searcher:
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
-        first, began = batch[0], time.perf_counter()
+        first, began = batch[0], self._clock()
         try:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
-        first.brevity.note_held(time.perf_counter() - began, _count(batch), answered=found is not None)
-        if found is not None:
+        first.brevity.note_held(self._clock() - began, _count(batch), answered=found is not None)
+        if found is None:
+            self._hand_over(batch)
+        else:
             _settle(batch, _shared_out(found, batch))
-            return
+
+    def _hand_over(self, batch: list[_Request]) -> None:
+        """Let requests wait for a thread."""
         for request in batch:
             try:
                 self._wait(request)
@@ -141,11 +149,16 @@ class Searcher:
     def _answer_arrived(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer brief searches that arrived in one turn of the event loop; the rest in the next."""
         waiting = self._arrived[loop]
-        self._answer_here(_taken(waiting, waiting[0].brevity.brief(waiting[0].options)))
+        at_once = waiting[0].brevity.brief(waiting[0].options)  # it may have been slow meanwhile
+        batch = _taken(waiting, at_once or _MOST_QUERIES)
         if waiting:
             loop.call_soon(self._answer_arrived, loop)
         else:
             del self._arrived[loop]
+        if at_once:
+            self._answer_here(batch)
+        else:
+            self._hand_over(batch)
 
     def _wait(self, request: _Request) -> None:
         """Let a request wait for a thread."""
@@ -177,7 +190,7 @@ class Searcher:
 
     def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
-        began = time.perf_counter()
+        began = self._clock()
         first, left_out = batch[0], [one for request in batch for one in request.left_out]
         try:
             found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
@@ -185,7 +198,7 @@ class Searcher:
             if len(batch) == 1:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
-        first.brevity.note(first.options, _count(batch), time.perf_counter() - began)
+        first.brevity.note(first.options, _count(batch), self._clock() - began)
         return _shared_out(found, batch)
 
 

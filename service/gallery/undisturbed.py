@@ -38,12 +38,12 @@ class Undisturbed:
             write_turn: is held by whoever writes.
         """
         self._name, self._now, self._write_turn = name, now, write_turn
-        self._searched_s = -math.inf  # when, on the monotonic clock
+        self._last_s = self._last_but_one_s = -math.inf  # searches, on the monotonic clock
 
     @property
     def searched_lately(self) -> bool:
-        """Return whether there was a search within the last second."""
-        return time.monotonic() - self._searched_s < _LATELY_S
+        """Return whether there were two searches within the last second: a probe makes fewer."""
+        return time.monotonic() - self._last_but_one_s < _LATELY_S
 
     def search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
@@ -64,6 +64,8 @@ class Undisturbed:
                 raise StorageError(
                     f"The collection {self._name!r}: {error} It is damaged; restore a backup."
                 ) from error
+            except InputError as error:
+                raise self._said(error, queries) from None
 
     def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
         """Return what `search` does; None where the disk would have to be asked."""
@@ -74,7 +76,7 @@ class Undisturbed:
             raise self._said(error, queries) from None
 
     def _check(self, queries: Vectors) -> None:
-        self._searched_s = time.monotonic()
+        self._last_but_one_s, self._last_s = self._last_s, time.monotonic()
         sources, index = self._now()
         if queries.shape[1] != index.dimension:
             refuse_unsearchable(queries, sources.record.config, self._name)

@@ -12,7 +12,7 @@ from service.errors import DamageError
 from service.gallery.collection import NewItem, SearchOptions
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.index.accelerator import Stopped
-from service.gallery.packed_names import Name, PackedNames
+from service.gallery.packed_names import Name, PackedNames, joined, packed
 from tests.service.gallery.conftest import MakeCollection
 from tests.service.gallery.test_scrub import change
 
@@ -27,15 +27,16 @@ QUERY = np.ones((1, 2), np.float32)
     )
 )
 def test_packed_names_come_out_as_they_went_in(parts: list[dict[int, Name]]) -> None:
-    packed = PackedNames()
-    all_names: dict[int, Name] = {}
-    for number, part in enumerate(parts):
-        names = {number * 1000 + label: part[label] for label in sorted(part)}
-        packed = packed.extended(list(names), names.values())
-        all_names |= names
+    all_names = {
+        number * 1000 + label: name for number, part in enumerate(parts) for label, name in part.items()
+    }
+    numbered = [
+        {number * 1000 + label: name for label, name in part.items()} for number, part in enumerate(parts)
+    ]
+    made = joined([PackedNames(), *map(packed, numbered)])
     asked = [*range(1, 5000, 7), *all_names]
-    assert packed.find(asked) == {label: all_names[label] for label in asked if label in all_names}
-    assert packed.last_label == max(all_names, default=0)
+    assert made.find(asked) == {label: all_names[label] for label in asked if label in all_names}
+    assert made.last_label == max(all_names, default=0)
 
 
 @pytest.fixture
@@ -48,14 +49,14 @@ def opened(collection: MakeCollection) -> EmbeddedCollection:
     return collection()
 
 
-def packed(collection: EmbeddedCollection) -> None:
+def pack(collection: EmbeddedCollection) -> None:
     index = collection._index
     collection._record.names.pack(index.last_label, index.living, threading.Event())
 
 
 def test_searches_in_memory_need_names_that_are_there(opened: EmbeddedCollection) -> None:
     assert opened.search_in_memory(QUERY, PLAIN) is None
-    packed(opened)
+    pack(opened)
     found = opened.search_in_memory(QUERY, PLAIN)
     assert found == opened.search(QUERY, PLAIN)
     assert [(match.id, match.identity) for match in found[0]][:2] == [("i0", None), ("i1", "p1")]
@@ -65,7 +66,7 @@ def test_searches_in_memory_need_names_that_are_there(opened: EmbeddedCollection
 
 
 def test_what_is_written_is_remembered_at_once(opened: EmbeddedCollection) -> None:
-    packed(opened)
+    pack(opened)
     opened.upsert([NewItem("i2", "q", QUERY[0], {})])
     opened.delete(["i0"])
     found = opened.search_in_memory(QUERY, PLAIN)
@@ -80,7 +81,7 @@ def test_what_is_written_is_remembered_at_once(opened: EmbeddedCollection) -> No
 
 def test_a_damaged_name_is_not_packed_and_is_told(opened: EmbeddedCollection, tmp_path: Path) -> None:
     change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET identity = 'other' WHERE id = 'i3'")
-    packed(opened)
+    pack(opened)
     assert opened.search_in_memory(QUERY, PLAIN) is None
     with pytest.raises(DamageError, match="i3"):
         opened.search(QUERY, PLAIN)
@@ -95,10 +96,10 @@ def test_packing_can_be_stopped(opened: EmbeddedCollection) -> None:
 
 
 def test_names_of_many_rows_that_are_gone_are_let_go(opened: EmbeddedCollection) -> None:
-    packed(opened)
+    pack(opened)
     before = opened._record.names.memory_bytes
     opened.delete(["i0", "i1", "i2", "i3"])
     opened.upsert([NewItem("new", None, QUERY[0], {})])
-    packed(opened)
+    pack(opened)
     assert opened._record.names.memory_bytes < before
     assert opened.search_in_memory(QUERY, PLAIN) == opened.search(QUERY, PLAIN)
