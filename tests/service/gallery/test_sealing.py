@@ -198,6 +198,8 @@ def test_much_that_is_new_is_crowded_where_it_is_searched_until_it_is_sealed(tmp
     collection.upsert(items(0, ROWS))
     assert not collection.crowded()
     answers(collection)
+    assert not collection.crowded()  # a probe may have looked
+    answers(collection)
     assert collection.crowded()
     assert collection.seal()
     answers(collection)
