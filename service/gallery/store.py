@@ -84,9 +84,10 @@ class Record:
             yield writer
         self.names.learn(writer.named)
         self.names.forget(writer.removed)
-        if writer.forgotten:
-            with self._database.reading() as connection:
-                self.damaged = read_damaged(connection)
+        if writer.forgotten:  # not asked of the file again: it is written, and whoever wrote must hear so
+            self.damaged = {
+                label: row for label, row in self.damaged.items() if label not in writer.forgotten
+            }
 
     def labels(self) -> Labels:
         """Return the label of every row, ascending; read from an index, not from the rows.
