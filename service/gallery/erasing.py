@@ -1,12 +1,16 @@
 """Erasing: what was deleted leaves no trace in any file, now or as soon as that can be."""
 
+import logging
 import threading
 from collections.abc import Callable
 
+from service.errors import StorageError
 from service.gallery.record_writer import RecordWriter
 from service.gallery.store import Record
 
 __all__ = ["Eraser"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Eraser:
@@ -41,6 +45,14 @@ class Eraser:
         """Note, in the transaction that deletes, that it is to be erased."""
         writer.note_unwiped()
         self._wanted += 1
+
+    def wiped(self) -> bool:
+        """Do what `wipe` does; where the disk refuses say so in the log alone: the upkeep tries again."""
+        try:
+            return self.wipe()
+        except StorageError as error:
+            _logger.warning("what was erased may be in files yet, and is wiped later: %s", error)
+            return False
 
     def wipe(self) -> bool:
         """Leave nothing of what is dead in any file; return whether that could be done at once.
