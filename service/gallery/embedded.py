@@ -232,17 +232,17 @@ class EmbeddedCollection:
             Stopped: it was told to stop.
             StorageError: the disk refused; all is as it was.
         """
+        stop = stop or threading.Event()
         try:
             if self._record.log_bytes > WAL_BYTES:  # readers one after the other keep SQLite from emptying it
                 self._record.checkpoint()
-            stop = stop or threading.Event()
             with self._sealing:
                 sealed = self._seal_if_due(threads, stop, idle=idle)
             if rows := self._index.sealed:
                 self._record.names.pack(rows.last_label, rows.living, stop)
             return sealed
         finally:
-            if self._eraser.busy:
+            if self._eraser.busy and not stop.is_set():  # or the next start wipes
                 self._eraser.wipe()
 
     def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:

@@ -35,6 +35,7 @@ class Eraser:
         self._record, self._wipe_index = record, wipe_index
         self._sealing, self._write_turn = sealing, write_turn
         self._wanted = int(record.unwiped())
+        self._written_anew = 0  # what was wanted when the pages were
 
     @property
     def busy(self) -> bool:
@@ -65,11 +66,14 @@ class Eraser:
         try:
             wanted = self._wanted
             self._wipe_index()
-            if self._record.wipe():
+            if self._written_anew != wanted:  # once: each time puts a whole record into the log
+                self._record.write_anew()
+                self._written_anew = wanted
+            if self._record.checkpoint():
                 with self._write_turn:
                     if self._wanted == wanted:  # or somebody has erased something meanwhile
                         self._record.note_wiped()
-                        self._wanted = 0
+                        self._wanted = self._written_anew = 0
         finally:
             self._sealing.release()
         return not self._wanted

@@ -1,5 +1,6 @@
 """Erasing where the disk refuses, somebody reads, or the server is about to stop."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,36 @@ def test_what_is_deleted_is_answered_though_the_disk_refuses_to_erase_it(
     people.seal()
     assert not people.erasing
     assert people.erase("p-b").erased
+
+
+def test_pages_are_written_anew_once_however_often_a_reader_is_in_the_way(people: EmbeddedCollection) -> None:
+    database = people._record._database
+    with database.reading() as connection:
+        connection.execute("SELECT count(*) FROM items").fetchone()
+        assert not people.erase("p-b").erased
+        length = database.wal_bytes()
+        assert length > 0
+        people.seal()
+        assert people.erasing
+        assert database.wal_bytes() == length
+    people.seal()
+    assert not people.erasing
+    assert database.wal_bytes() > 0  # the note that it is done
+
+
+def test_nothing_is_wiped_by_who_is_told_to_stop(
+    people: EmbeddedCollection, collection: MakeCollection
+) -> None:
+    database = people._record._database
+    with database.reading() as connection:
+        connection.execute("SELECT count(*) FROM items").fetchone()
+        assert not people.erase("p-b").erased
+    stop = threading.Event()
+    stop.set()
+    people.seal(stop=stop)
+    assert people.erasing
+    people.close()
+    again = collection()
+    assert again.erasing
+    again.seal()
+    assert not again.erasing
