@@ -186,7 +186,7 @@ class EmbeddedCollection:
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, from every file too; see `Collection`."""
         deleted = 0 if name_problem(name) else self._delete(erasure(name, self._eraser), rows=1)
-        return Erased(deleted, erased=self._eraser.wipe() if deleted else True)
+        return Erased(deleted, erased=self._eraser.wiped() if deleted else not self.erasing)
 
     def merge(self, name: str, into: str) -> int:
         """Give the items of an identity to another; see `Collection`."""
@@ -232,17 +232,17 @@ class EmbeddedCollection:
             Stopped: it was told to stop.
             StorageError: the disk refused; all is as it was.
         """
+        stop = stop or threading.Event()
         try:
             if self._record.log_bytes > WAL_BYTES:  # readers one after the other keep SQLite from emptying it
                 self._record.checkpoint()
-            stop = stop or threading.Event()
             with self._sealing:
                 sealed = self._seal_if_due(threads, stop, idle=idle)
             if rows := self._index.sealed:
                 self._record.names.pack(rows.last_label, rows.living, stop)
             return sealed
         finally:
-            if self._eraser.busy:
+            if self._eraser.busy and not stop.is_set():  # or the next start wipes
                 self._eraser.wipe()
 
     def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:

@@ -1,12 +1,16 @@
 """Erasing: what was deleted leaves no trace in any file, now or as soon as that can be."""
 
+import logging
 import threading
 from collections.abc import Callable
 
+from service.errors import StorageError
 from service.gallery.record_writer import RecordWriter
 from service.gallery.store import Record
 
 __all__ = ["Eraser"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Eraser:
@@ -31,6 +35,7 @@ class Eraser:
         self._record, self._wipe_index = record, wipe_index
         self._sealing, self._write_turn = sealing, write_turn
         self._wanted = int(record.unwiped())
+        self._written_anew = 0  # what was wanted when the pages were
 
     @property
     def busy(self) -> bool:
@@ -41,6 +46,14 @@ class Eraser:
         """Note, in the transaction that deletes, that it is to be erased."""
         writer.note_unwiped()
         self._wanted += 1
+
+    def wiped(self) -> bool:
+        """Do what `wipe` does; where the disk refuses say so in the log alone: the upkeep tries again."""
+        try:
+            return self.wipe()
+        except StorageError as error:
+            _logger.warning("what was erased may be in files yet, and is wiped later: %s", error)
+            return False
 
     def wipe(self) -> bool:
         """Leave nothing of what is dead in any file; return whether that could be done at once.
@@ -53,11 +66,14 @@ class Eraser:
         try:
             wanted = self._wanted
             self._wipe_index()
-            if self._record.wipe():
+            if self._written_anew != wanted:  # once: each time puts a whole record into the log
+                self._record.write_anew()
+                self._written_anew = wanted
+            if self._record.checkpoint():
                 with self._write_turn:
                     if self._wanted == wanted:  # or somebody has erased something meanwhile
                         self._record.note_wiped()
-                        self._wanted = 0
+                        self._wanted = self._written_anew = 0
         finally:
             self._sealing.release()
         return not self._wanted

@@ -84,9 +84,10 @@ class Record:
             yield writer
         self.names.learn(writer.named)
         self.names.forget(writer.removed)
-        if writer.forgotten:
-            with self._database.reading() as connection:
-                self.damaged = read_damaged(connection)
+        if writer.forgotten:  # not asked of the file again: it is written, and whoever wrote must hear so
+            self.damaged = {
+                label: row for label, row in self.damaged.items() if label not in writer.forgotten
+            }
 
     def labels(self) -> Labels:
         """Return the label of every row, ascending; read from an index, not from the rows.
@@ -192,8 +193,8 @@ class Record:
         """Return how long SQLite's log is."""
         return self._database.wal_bytes()
 
-    def wipe(self) -> bool:
-        """Leave nothing in the files of what was deleted; return whether nobody's reading was in the way.
+    def write_anew(self) -> None:
+        """Leave nothing of what was deleted in any page; what the log has of it goes with `checkpoint`.
 
         What is deleted SQLite writes over, but where rows and entries of an index move between its pages
         copies of them stay behind: so all pages are written anew.
@@ -201,7 +202,6 @@ class Record:
         with refusals(self._database.path.parent):
             kept_file(self._database.path).unlink(missing_ok=True)
         self._database.write_anew()
-        return self._database.checkpoint()
 
     def unwiped(self) -> bool:
         """Return whether something was erased, and it is not known that the files hold nothing of it."""

@@ -171,7 +171,7 @@ def test_a_reader_keeps_it_in_the_log_until_the_next_look(collection: MakeCollec
 
 
 @pytest.mark.parametrize(
-    "at", ["", "made._eraser.wipe = die", "made._record.wipe = die", "made._home.wipe = die"]
+    "at", ["", "made._eraser.wipe = die", "made._record.write_anew = die", "made._home.wipe = die"]
 )
 def test_what_is_erased_goes_where_the_process_is_killed_at_any_step(at: str, tmp_path: Path) -> None:
     folder = tmp_path / "people"
