@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
         self._drain.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Close once the drain is over, or where a collection cannot be opened."""
+        """Close once the drain is over, or where opening the collections broke down."""
         if self._opened.done() and not self._told:
             self._told = True
             self._tell()
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
 
     def _tell(self) -> None:
         if _failed(self._opened):
-            _logger.error("Not all collections can be opened; the server stops.")
+            _logger.error("Opening the collections broke down; the server stops.")
             self.should_exit = True
         elif not self._opened.cancelled():
             _logger.info("Ready. Collections: %d.", self._opened.result())

@@ -109,13 +109,19 @@ class Backups:
         Raises:
             RequestError: the name is none.
             NotFoundError: there is no such collection.
-            ConflictError: there is such a backup, or another is being made or restored from.
+            ConflictError: there is such a backup, another is being made or restored from, or all are
+                wanted and some could not be opened.
             NotReadyError: not all collections are open yet, or the server stops.
             StorageError: the disk refused, or another server makes a backup there.
         """
         if name is not None:
             refuse_name(name, "backup")
         if collections is None:
+            if unopened := list(self._gallery.unopened()):
+                raise ConflictError(
+                    f"These collections could not be opened and would be missing: {', '.join(unopened)}. "
+                    "Mend them first, or name those to be kept in `collections`."
+                )
             collections = [collection.name for collection in self._gallery.list()]
         names = [self._gallery.get(one).name for one in dict.fromkeys(collections)]
         job = _Job(name or _name_of(datetime.now(UTC)), "made", names)

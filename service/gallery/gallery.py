@@ -85,8 +85,7 @@ class Gallery:
             self._lock_file = lock(data_dir / "lock")
         try:
             remove_leftovers(self._folder, f"{_UNFINISHED}*")
-            names = (path.name for path in self._folder.iterdir())
-            self._opening.expect(sorted(filter(NAME.fullmatch, names)))
+            self._opening.expect(sorted(filter(NAME.fullmatch, (one.name for one in self._folder.iterdir()))))
             if opened is None:
                 self._opening.run()
             self._upkeep = Upkeep(self._present, threads=faiss_threads)
@@ -151,6 +150,9 @@ class Gallery:
         try:
             collection = self._make(name, fill, work)
             with self._turn:
+                if self._closed:
+                    collection.close()
+                self._refuse_if_closed()
                 self._collections[name] = collection
         finally:
             self._coming.discard(name)
@@ -193,9 +195,8 @@ class Gallery:
     def drop(self, name: str) -> int:
         """Remove a collection and all that it holds, and return how many items that were.
 
-        Of one that could not be opened that is unknown, and 0.
-
-        Once this returns it never comes back. Whoever still uses it gets CollectionDroppedError.
+        Of one that could not be opened these are 0. Once this returns it never comes back. Whoever still uses
+        it gets CollectionDroppedError.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -224,10 +225,9 @@ class Gallery:
             stack.callback(os.close, self._lock_file)
             for collection in self._collections.values():
                 stack.callback(collection.close)
-            if self._scrubbing:
-                stack.callback(self._scrubbing.close)
-            if self._upkeep:
-                stack.callback(self._upkeep.close)
+            for background in (self._scrubbing, self._upkeep):
+                if background:
+                    stack.callback(background.close)
             self._collections.clear()
 
     def _open_and_keep(self, name: str, work: Work) -> int:

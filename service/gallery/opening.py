@@ -137,7 +137,7 @@ class Opening:
         count = len(self._waiting)
         try:
             self.run()
-            outcome.set_result(count)
+            outcome.set_result(count - len(self._failed))
         except Stopped:
             outcome.cancel()
         except Exception as error:  # handed to whoever looks at the outcome

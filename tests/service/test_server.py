@@ -9,7 +9,6 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from service.errors import StorageError
 from service.server import Server
 
 
@@ -51,9 +50,9 @@ def test_it_says_when_all_collections_are_open(caplog: pytest.LogCaptureFixture)
     assert caplog.text.count("Ready. Collections: 3.") == 1
 
 
-def test_it_stops_where_a_collection_cannot_be_opened(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_stops_where_opening_breaks_down(caplog: pytest.LogCaptureFixture) -> None:
     opened: Future[int] = Future()
-    opened.set_exception(StorageError("people is damaged"))
+    opened.set_exception(KeyError("our fault"))
     assert asyncio.run(server_of(opened).on_tick(1))
     assert "the server stops" in caplog.text
 
