@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from service.errors import DamageError
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
 from service.gallery.pictures import is_right
@@ -79,9 +80,16 @@ class Checker:
             reading.interrupt()
 
     def reindex(self) -> None:
-        """Make SQLite's indexes anew from its tables."""
+        """Make SQLite's indexes anew from its tables.
+
+        Raises:
+            DamageError: two rows have the same id.
+        """
         with self._database.writing() as connection:
-            connection.execute("REINDEX")
+            try:
+                connection.execute("REINDEX")
+            except sqlite3.IntegrityError as error:
+                raise DamageError(f"{self._database.path}: {error}.") from error
 
     def reserve_labels(self, last: int) -> None:
         """See to it that the next label is above one, which an index has: what counts them may be damaged."""

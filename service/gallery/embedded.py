@@ -34,7 +34,6 @@ from service.gallery.record_writer import RecordWriter
 from service.gallery.schema import Row
 from service.gallery.scrub import Scrub
 from service.gallery.searching import Sources
-from service.gallery.sqlite import WAL_BYTES
 from service.gallery.store import Record
 from service.gallery.undisturbed import Undisturbed
 from service.gallery.upserts import latest, prepared_rows, written
@@ -234,8 +233,7 @@ class EmbeddedCollection:
         """
         stop = stop or threading.Event()
         try:
-            if self._record.log_bytes > WAL_BYTES:  # readers one after the other keep SQLite from emptying it
-                self._record.checkpoint()
+            self._record.shorten_log()  # readers one after the other keep SQLite from emptying it
             with self._sealing:
                 sealed = self._seal_if_due(threads, stop, idle=idle)
             if rows := self._index.sealed:

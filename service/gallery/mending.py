@@ -79,10 +79,10 @@ def _made_anew(path: Path, new: Path) -> dict[int, str | None]:
             create_tables(target, config)
             copy = _Copy(source, target, config)
             copy.rows()
-            lost = {} if len(copy.labels) == expected else copy.lost()
-            if len(copy.labels) + len(lost) != expected:
+            lost = {} if copy.found == expected else copy.lost()
+            if copy.found + len(lost) != expected:
                 raise DamageError(
-                    f"{path} holds {len(copy.labels)} items that can be read, and {expected} were written. "
+                    f"{path} holds {copy.found} items that can be read, and {expected} were written. "
                     f"{restore_advice(path)}"
                 )
             copy.pictures()
@@ -108,6 +108,12 @@ class _Copy:
         self._select = f"SELECT {', '.join(columns)} FROM items"
         self._insert = f"INSERT INTO items VALUES ({', '.join('?' * len(columns))})"
         self.labels: set[int] = set()
+        self._replaced: set[int] = set()
+
+    @property
+    def found(self) -> int:
+        """Return how many rows are right, those among them that later ones of their ids replace."""
+        return len(self.labels) + len(self._replaced)
 
     def rows(self) -> None:
         """Copy all rows that can be read: up to a page that cannot, and from the end back to it."""
@@ -162,9 +168,19 @@ class _Copy:
         self._target.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", [last])
 
     def _take(self, row: Sequence[Any]) -> None:
-        if row[0] not in self.labels and schema.is_right(row):
-            self._target.execute(self._insert, row)
-            self.labels.add(row[0])
+        label = row[0]
+        if label in self.labels or label in self._replaced or not schema.is_right(row):
+            return
+        name = [schema.name_of(row)]
+        # Where the index of ids was damaged, a write did not find the row that it replaced.
+        if other := self._target.execute("SELECT label FROM items WHERE id = ?", name).fetchone():
+            self._replaced.add(min(label, *other))
+            if label < other[0]:
+                return
+            self._target.execute("DELETE FROM items WHERE id = ?", name)
+            self.labels.discard(other[0])
+        self._target.execute(self._insert, row)
+        self.labels.add(label)
 
     def _each(self, select: str, label: int, take: Callable[[Sequence[Any]], None]) -> None:
         with _damage_left_out():
@@ -182,7 +198,7 @@ class _Copy:
         """Yield label and one more column of the rows that were not copied, as far as an index is read."""
         with _damage_left_out():
             for label, value in self._source.execute(f"SELECT label, {column} FROM items INDEXED BY {index}"):
-                if label not in self.labels:
+                if label not in self.labels and label not in self._replaced:
                     yield label, value
 
     def _has(self, name: str | None) -> bool:

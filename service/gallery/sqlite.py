@@ -1,8 +1,10 @@
 """One SQLite file: one writer, pooled readers, every refusal of the disk a StorageError."""
 
 import contextlib
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,8 @@ from service.gallery.damage import restore_advice
 __all__ = ["WAL_BYTES", "Database", "connected", "is_damage", "is_refusal", "savepoint"]
 
 WAL_BYTES = 64 * 2**20  # of a log: beyond, it is emptied in the background
+_SHORTEN_MS = 50  # for which writers wait: short readings end meanwhile, and later ones leave the log alone
+_SHORTEN_EVERY_S = 5.0
 
 
 class Database:
@@ -32,6 +36,7 @@ class Database:
         self._mode = "rwc" if create else "rw"
         self._idle: list[sqlite3.Connection] = []
         self._busy = 0
+        self._shorten_next_s = -math.inf  # on the monotonic clock
         self._state: Literal["open", "closed", "dropped"] = "open"
         self._returned = threading.Condition()
         self._write_turn = threading.Lock()
@@ -89,17 +94,33 @@ class Database:
         with self._write_turn, self._refusals():
             self._open_writer().execute("VACUUM")
 
-    def checkpoint(self) -> bool:
+    def checkpoint(self, *, wait_ms: int = 1000) -> bool:
         """Bring what is in the write-ahead log into the file, and empty it; return whether that was possible.
 
-        What was deleted is then in neither, for it was written over. Waits some seconds for readers. Writers
-        wait only while what was written meanwhile is brought over.
+        What was deleted is then in neither, for it was written over. Writers wait while what was written
+        meanwhile is brought over, and for readers.
+
+        Args:
+            wait_ms: how long to wait for those who read.
         """
         with self.reading(once=True) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         with self._write_turn, self._refusals():
-            (busy, _, _) = self._open_writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            writer = self._open_writer()
+            (usual,) = writer.execute("PRAGMA busy_timeout").fetchone()
+            writer.execute(f"PRAGMA busy_timeout = {wait_ms}")
+            try:
+                (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                writer.execute(f"PRAGMA busy_timeout = {usual}")
             return not busy
+
+    def shorten_log(self) -> None:
+        """Empty the log where it is too long, unless somebody was in the way a few seconds ago."""
+        if self.wal_bytes() <= WAL_BYTES or time.monotonic() < self._shorten_next_s:
+            return
+        if not self.checkpoint(wait_ms=_SHORTEN_MS):
+            self._shorten_next_s = time.monotonic() + _SHORTEN_EVERY_S
 
     def wal_bytes(self) -> int:
         """Return how long the write-ahead log is."""

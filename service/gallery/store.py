@@ -188,10 +188,9 @@ class Record:
         """Bring all into the one file; see `Database.checkpoint`."""
         return self._database.checkpoint()
 
-    @property
-    def log_bytes(self) -> int:
-        """Return how long SQLite's log is."""
-        return self._database.wal_bytes()
+    def shorten_log(self) -> None:
+        """Empty SQLite's log where it is too long; see `Database.shorten_log`."""
+        self._database.shorten_log()
 
     def write_anew(self) -> None:
         """Leave nothing of what was deleted in any page; what the log has of it goes with `checkpoint`.
