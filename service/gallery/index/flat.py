@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.errors import LookalikeError
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers, Rows, with_room
+from service.gallery.index.locating import located
 from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
 from service.gallery.index.rounding import Floats, product_floors, square_floors
 from service.gallery.index.scanning import scan, scan_at
@@ -287,9 +288,8 @@ class FlatIndex:
         return positions
 
     def _positions(self, labels: Integers) -> Integers:
-        held = self._rows.labels[: len(self._alive)]
-        positions = np.searchsorted(held, labels)
-        if np.any(positions == len(held)) or np.any(held[positions] != labels):
+        positions = located(labels, self._rows.labels[: len(self._alive)])
+        if positions is None:
             raise StaleLabelsError("Some of these labels are not in the index.")
         return positions
 

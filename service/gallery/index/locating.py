@@ -1,0 +1,32 @@
+"""Where labels stand among others."""
+
+import numpy as np
+
+from service.gallery.index.buffers import Integers
+
+__all__ = ["located"]
+
+_SPAN = (
+    16  # times as many labels as are looked for: up to there marking them is faster than a search for each
+)
+
+
+def located(labels: Integers, held: Integers) -> Integers | None:
+    """Return (P,) the places of labels among (N,) ascending ones, or None where one is not there.
+
+    Args:
+        labels: (P,) in any order.
+        held: (N,).
+    """
+    if not len(held):
+        return None if len(labels) else np.empty(0, np.int64)
+    first, last = int(held[0]), int(held[-1])
+    if last - first < _SPAN * len(labels) and np.all(labels[1:] > labels[:-1]):
+        if labels[0] < first or labels[-1] > last:
+            return None
+        wanted = np.zeros(last - first + 1, np.bool_)
+        wanted[labels - first] = True
+        places = np.flatnonzero(wanted[held - first])
+        return places if len(places) == len(labels) else None
+    places = np.minimum(np.searchsorted(held, labels), len(held) - 1)
+    return places if np.array_equal(held[places], labels) else None
