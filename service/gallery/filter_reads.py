@@ -1,15 +1,23 @@
-"""What passes filters, read from the record."""
+"""What passes filters, and the values of declared fields, read from the record."""
 # ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from service.gallery.filter_sql import Column, filter_sql
-from service.gallery.filters import AllOf, Compare, Filter, OneOf
-from service.gallery.label_reads import Labels, json_list, labels_in, labels_of, rows_up_to
+from service.gallery.filters import Filter
+from service.gallery.label_reads import (
+    Labels,
+    Valued,
+    labels_of,
+    rows_up_to,
+    valued,
+)
 from service.gallery.sqlite import Database
 
-__all__ = ["FilterReads", "Passed"]
+__all__ = ["FilterReads", "NewValues", "Passed"]
 
 
 class Passed(NamedTuple):
@@ -17,6 +25,13 @@ class Passed(NamedTuple):
 
     labels: Labels
     rows: int
+
+
+class NewValues(NamedTuple):
+    """The labels of some rows, ascending, and of each field a value for each."""
+
+    labels: Labels
+    values: list[list[Any]]
 
 
 class FilterReads:
@@ -44,32 +59,23 @@ class FilterReads:
             labels = labels_of(connection, f"items WHERE {sql}", parameters)
             return Passed(labels[labels <= up_to], rows_up_to(connection, up_to))
 
-    def passing_among(self, condition: Filter, labels: Labels) -> Passed:
-        """Return what passes of the rows of some labels."""
-        sql, parameters = filter_sql(condition, self._columns)
+    def values(self, field: str, *, up_to: int, most_word_bytes: int) -> Valued | None:
+        """Return the values of a declared field; see `valued`."""
+        with self._database.reading() as connection:
+            return valued(connection, self._columns[field].name, up_to=up_to, most_word_bytes=most_word_bytes)
+
+    def values_after(self, fields: Iterable[str], *, after: int, up_to: int) -> NewValues:
+        """Return the values of some declared fields of the rows above one label and up to another."""
+        names = [self._columns[field].name for field in fields]
         with self._database.reading(once=True) as connection:
-            text, rows = connection.execute(
-                f"SELECT json_group_array(label) FILTER (WHERE {sql}), count(*) FROM items NOT INDEXED "
-                "WHERE label IN (SELECT value FROM json_each(?))",
-                [*parameters, json_list(labels.tolist())],
-            ).fetchone()
-        return Passed(labels_in(text), rows)
+            rows = connection.execute(
+                f"SELECT {', '.join(['label', *names])} FROM items NOT INDEXED "
+                "WHERE label > ? AND label <= ? ORDER BY label",
+                [after, up_to],
+            ).fetchall()
+        labels = np.array([row[0] for row in rows], np.int64)
+        return NewValues(labels, [[row[i] for row in rows] for i in range(1, len(names) + 1)])
 
     def has_indexes(self, fields: Iterable[str]) -> bool:
         """Return whether each of the fields has an index."""
         return all(field in self._columns for field in fields)
-
-    def passes_at_most(self, condition: Filter, most: int) -> bool:
-        """Return whether the values of one field that it asks for are those of at most so many rows.
-
-        It takes as long as counting these; so the answer is False where an index would not help.
-        """
-        parts = condition.parts if isinstance(condition, AllOf) else (condition,)
-        sought = [part.field for part in parts if isinstance(part, OneOf | Compare)]
-        if len(sought) < len(parts) or len(set(sought)) > 1 or not self.has_indexes(sought):
-            return False
-        sql, parameters = filter_sql(condition, self._columns)
-        some = f"(SELECT 1 FROM items WHERE {sql} LIMIT ?)"
-        with self._database.reading(once=True) as connection:
-            (rows,) = connection.execute(f"SELECT count(*) FROM {some}", [*parameters, most + 1]).fetchone()
-        return bool(rows <= most)

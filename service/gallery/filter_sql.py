@@ -11,7 +11,7 @@ from service.errors import FilterError
 from service.gallery.fields import FieldType, Scalar, is_number, stored_value
 from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, Order
 
-__all__ = ["Column", "filter_sql"]
+__all__ = ["Column", "filter_sql", "operand", "ordered_operand"]
 
 Parameters: TypeAlias = list[str | int | float]
 
@@ -70,23 +70,37 @@ def _chain(operator: str, parts: Sequence[Filter], columns: Mapping[str, Column]
 
 
 def _one_of(field: str, values: Sequence[Scalar], column: Column) -> tuple[str, Parameters]:
-    parameters = [_operand(field, value, column.kind) for value in values]
+    parameters = [operand(field, value, column.kind) for value in values]
     return f"({column.name} IS NOT NULL AND {column.name} IN ({_marks(values)}))", parameters
 
 
 def _order(condition: Compare, column: Column) -> tuple[str, Parameters]:
-    if column.kind == "boolean":
-        raise FilterError(f"The field {condition.field!r} is boolean and has no order; use 'eq' or 'ne'.")
-    operand = _operand(condition.field, condition.value, column.kind)
-    return f"({column.name} IS NOT NULL AND {column.name} {_SIGNS[condition.order]} ?)", [operand]
+    sign, value = _SIGNS[condition.order], ordered_operand(condition, column.kind)
+    return f"({column.name} IS NOT NULL AND {column.name} {sign} ?)", [value]
 
 
-def _operand(field: str, value: Scalar, kind: FieldType) -> str | int | float:
+def operand(field: str, value: Scalar, kind: FieldType) -> str | int | float:
+    """Return what the stored values of a declared field are compared with.
+
+    Raises:
+        FilterError: the value is of another type.
+    """
     try:
         # A whole-number field may be compared with any number: 2.5 lies between two of its values.
         return stored_value(value, "float" if kind == "integer" else kind)
     except ValueError as error:
         raise FilterError(f"The field {field!r} is declared {kind} and {error}.") from None
+
+
+def ordered_operand(condition: Compare, kind: FieldType) -> str | int | float:
+    """Return what the stored values of a declared field come before or after.
+
+    Raises:
+        FilterError: the field has no order, or the value is of another type.
+    """
+    if kind == "boolean":
+        raise FilterError(f"The field {condition.field!r} is boolean and has no order; use 'eq' or 'ne'.")
+    return operand(condition.field, condition.value, kind)
 
 
 def _member_one_of(field: str, values: Sequence[Scalar]) -> tuple[str, Parameters]:

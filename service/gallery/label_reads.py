@@ -3,13 +3,25 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-__all__ = ["Labels", "Members", "json_list", "labels_in", "labels_of", "members", "rows_up_to"]
+from service.gallery.field_values import word_bytes
+
+__all__ = [
+    "Labels",
+    "Members",
+    "Valued",
+    "json_list",
+    "labels_in",
+    "labels_of",
+    "members",
+    "rows_up_to",
+    "valued",
+]
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Parameters: TypeAlias = Sequence[str | int | float]
@@ -20,6 +32,22 @@ class Members(NamedTuple):
 
     labels: Labels
     numbers: Labels
+
+
+class Valued(NamedTuple):
+    """The (N,) labels of some rows, ascending, and what each has of a field.
+
+    Attributes:
+        labels: they.
+        values: (V,) the different ones.
+        places: (N,) of each row's value among them.
+        rows: how many rows the record says there are.
+    """
+
+    labels: Labels
+    values: list[Any]
+    places: Labels
+    rows: int
 
 
 def labels_of(connection: sqlite3.Connection, rows: str, parameters: Parameters = ()) -> Labels:
@@ -39,6 +67,26 @@ def members(connection: sqlite3.Connection, *, up_to: int) -> tuple[Members, int
     order = np.argsort(labels)
     order = order[labels[order] <= up_to]
     return Members(labels[order], numbers[order]), rows_up_to(connection, up_to)
+
+
+def valued(connection: sqlite3.Connection, column: str, *, up_to: int, most_word_bytes: int) -> Valued | None:
+    """Return the values of a column up to a label, or None where its strings take more than some bytes.
+
+    They come from the column's index, in its order, each different one once. The connection sees one commit.
+    """
+    indexed = f"items INDEXED BY items_{column}"
+    values, counts, taken = [], [], 0
+    for value, count in connection.execute(f"SELECT {column}, count(*) FROM {indexed} GROUP BY {column}"):
+        taken += word_bytes(value) if isinstance(value, str) else 0
+        if taken > most_word_bytes:
+            return None
+        values.append(value)
+        counts.append(count)
+    labels = labels_of(connection, f"(SELECT label FROM {indexed} ORDER BY {column})")
+    places = np.repeat(np.arange(len(values)), counts)
+    order = np.argsort(labels)
+    order = order[labels[order] <= up_to]
+    return Valued(labels[order], values, places[order], rows_up_to(connection, up_to))
 
 
 def rows_up_to(connection: sqlite3.Connection, up_to: int) -> int:

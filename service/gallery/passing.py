@@ -2,12 +2,13 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from service.gallery.columns import Columns
+from service.gallery.field_values import Mask
 from service.gallery.filters import AllOf, AnyOf, Filter, Not, fields_of
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
@@ -20,8 +21,6 @@ _MAX_FILTERS = 64
 _MAX_BYTES = 64 * 2**20
 _FEW_ROWS = 5_000  # beyond, more new ones are read with all others, from the indexes of the fields
 _MOST_PARTS = 16  # of a filter, that are remembered for themselves
-
-Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Passing:
     def __init__(
         self,
         record: Record,
+        columns: Columns,
         *,
         max_filters: int = _MAX_FILTERS,
         max_bytes: int = _MAX_BYTES,
@@ -58,13 +58,15 @@ class Passing:
         """Remember nothing yet.
 
         Args:
-            record: that is asked.
+            record: that is asked about other than declared fields.
+            columns: the declared ones.
             max_filters: of which the labels are remembered.
             max_bytes: that they take.
             few_rows: so many are asked about one by one.
         """
         self._record, self._max_filters, self._max_bytes = record, max_filters, max_bytes
         self._few_rows = few_rows
+        self._columns = columns
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._bytes = 0
         self._turn = threading.Lock()
@@ -98,9 +100,11 @@ class Passing:
         return now.labels
 
     def _read(self, condition: Filter, index: Index) -> _Known:
-        """Find out about all rows: by parts, or by one statement."""
+        """Find out about all rows: from memory, by parts, or by one statement."""
         up_to = index.last_label
-        if self._is_of_parts(condition):
+        if (held := self._columns.passing(condition, index)) is not None:
+            labels = held
+        elif self._is_of_parts(condition):
             living = index.living()
             labels = living[self._passes(condition, living, index)]
         else:
@@ -110,9 +114,9 @@ class Passing:
         return _Known(labels, up_to, index.version, len(index))
 
     def _is_of_parts(self, condition: Filter) -> bool:
-        """Return whether it joins what indexes answer; what is about one field, one index answers at once."""
+        """Return whether it joins what memory answers with what the index of a field does."""
         fields = list(fields_of(condition))
-        joins = isinstance(condition, Not) or len(set(fields)) > 1
+        joins = isinstance(condition, Not) or (len(set(fields)) > 1 and self._columns.of_any(condition))
         return joins and len(fields) <= _MOST_PARTS and self._record.filters.has_indexes(fields)
 
     def _passes(self, condition: Filter, living: Integers, index: Index) -> Mask:
@@ -124,20 +128,17 @@ class Passing:
             case AnyOf(parts) if self._is_of_parts(condition):
                 passes = np.any([self._passes(part, living, index) for part in parts], axis=0)
             case AllOf(parts) if self._is_of_parts(condition):
-                few = next((part for part in parts if self._are_few(part)), None)
-                if few is None:
-                    passes = np.all([self._passes(part, living, index) for part in parts], axis=0)
-                else:
-                    looked_at = self.labels(few, index)
-                    found = self._record.filters.passing_among(condition, looked_at)
-                    _refuse_others(found.rows, len(looked_at))
-                    passes = np.isin(living, found.labels, assume_unique=True)
+                passes = np.all([self._passes(part, living, index) for part in self._sorted(parts)], axis=0)
             case _:
-                passes = np.isin(living, self.labels(condition, index), assume_unique=True)
+                passes = np.zeros(len(living), np.bool_)
+                passes[np.searchsorted(living, self.labels(condition, index))] = True
         return passes
 
-    def _are_few(self, condition: Filter) -> bool:
-        return self._record.filters.passes_at_most(condition, self._few_rows)
+    def _sorted(self, parts: Sequence[Filter]) -> list[Filter]:
+        """Return parts that must all hold; those of the record are one, for which it takes the best index."""
+        asked = tuple(part for part in parts if not self._columns.of_any(part))
+        others = [part for part in parts if self._columns.of_any(part)]
+        return [*others, AllOf(asked)] if len(asked) > 1 else list(parts)
 
     def _brought_up(self, known: _Known, condition: Filter, index: Index) -> _Known:
         """Add what is new, and drop what has died since."""
@@ -147,11 +148,19 @@ class Passing:
             alive = index.holds(labels)
             labels = labels if alive.all() else labels[alive]
         if up_to > known.up_to:
-            found = self._record.filters.passing(condition, after=known.up_to, up_to=up_to)
-            _refuse_others(found.rows, new)
-            if len(found.labels):
-                labels = np.concatenate([labels, np.sort(found.labels)])
+            found = self._found_after(known.up_to, up_to, condition, index)
+            if len(found):
+                labels = np.concatenate([labels, found])
         return _Known(labels, up_to, index.version, len(index))
+
+    def _found_after(self, after: int, up_to: int, condition: Filter, index: Index) -> Integers:
+        """Return what passes of the rows above one label and up to another, ascending."""
+        held = self._columns.passing(condition, index, after=after)
+        if held is not None:
+            return held
+        found = self._record.filters.passing(condition, after=after, up_to=up_to)
+        _refuse_others(found.rows, index.living_after(after))
+        return np.sort(found.labels)
 
     def _keep(self, key: str, now: _Known) -> None:
         with self._turn:

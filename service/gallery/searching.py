@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from service.gallery.collection import Match, SearchOptions, StoredItem, Vectors
+from service.gallery.columns import Columns
 from service.gallery.filters import Filter
 from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
@@ -36,18 +37,21 @@ class Sources:
     """What a collection is searched with: its record, and what is remembered of it."""
 
     record: Record
+    columns: Columns
     passing: Passing
     groups: Groups
 
     @classmethod
     def of(cls, record: Record) -> "Sources":
         """Return a record's, with nothing remembered."""
-        return cls(record, Passing(record), Groups(record))
+        columns = Columns(record)
+        return cls(record, columns, Passing(record, columns), Groups(record))
 
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes it takes to remember that."""
-        return self.record.names.memory_bytes + self.passing.memory_bytes + self.groups.memory_bytes
+        parts = (self.record.names, self.columns, self.passing, self.groups)
+        return sum(part.memory_bytes for part in parts)
 
 
 def search(

@@ -1,0 +1,162 @@
+"""The declared fields of a collection in memory, so that filters over them ask nothing of the disk."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from service.gallery.field_values import Mask, Values, values_of
+from service.gallery.filter_sql import operand, ordered_operand
+from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, fields_of
+from service.gallery.index.buffers import Integers
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.segments import Index
+from service.gallery.store import Record
+
+__all__ = ["Columns"]
+
+_FEW_ROWS = 5_000
+_FEW = 8  # an eighth of the rows: beyond, new ones are read with all others, from the index of the field
+_MOST_WORD_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The labels of an index, ascending, and for each the values of some fields."""
+
+    labels: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+    up_to: int = 0
+    version: int = -1
+    fields: Mapping[str, Values] = field(default_factory=dict)
+
+
+class Columns:
+    """The values of the declared fields, as of the newest index that was asked about. Thread-safe.
+
+    A field is read at the first filter that needs it, and then only what is new. A number takes 8 bytes an
+    item (10 where some are beyond 2**53), a string 4 and each different one once. Strings that differ so much
+    that these take more than `most_word_bytes` are not held: hardly any filter passes many of them.
+    """
+
+    def __init__(
+        self, record: Record, *, few_rows: int = _FEW_ROWS, most_word_bytes: int = _MOST_WORD_BYTES
+    ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            record: that is read.
+            few_rows: so many new ones are read one by one, and up to an eighth of all.
+            most_word_bytes: of the different strings of a field.
+        """
+        self._record, self._few_rows, self._most_word_bytes = record, few_rows, most_word_bytes
+        self._held = _Held()
+        self._varied: frozenset[str] = frozenset()
+        self._turn = threading.Lock()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return how many bytes it takes: the labels, 8 for each item, and the fields."""
+        held = self._held
+        return held.labels.nbytes + sum(values.nbytes for values in held.fields.values())
+
+    def of_any(self, condition: Filter) -> bool:
+        """Return whether a filter asks for a field that is held, or may be."""
+        held = self._record.config.fields.keys() - self._varied
+        return not held.isdisjoint(fields_of(condition))
+
+    def passing(self, condition: Filter, index: Index, *, after: int = 0) -> Integers | None:
+        """Return (P,) the labels above one that pass, ascending, of those that an index holds.
+
+        None where the filter is about a field that is not declared, or too varied.
+
+        Raises:
+            FilterError: a field is compared with a value of another type.
+            StaleLabelsError: the record is ahead of the index, or another search's index is; take the newest.
+        """
+        wanted = set(fields_of(condition))
+        if not wanted <= self._record.config.fields.keys():
+            return None
+        held = self._at(index, wanted)
+        if held is None:
+            return None
+        start = int(np.searchsorted(held.labels, after, side="right")) if after else 0
+        fields = {name: held.fields[name].taken(slice(start, None)) for name in wanted}
+        return held.labels[start:][np.flatnonzero(self._mask(condition, fields))]  # faster than by a mask
+
+    def _mask(self, condition: Filter, fields: Mapping[str, Values]) -> Mask:
+        match condition:
+            case AllOf(parts):
+                return np.asarray(np.all([self._mask(part, fields) for part in parts], axis=0), np.bool_)
+            case AnyOf(parts):
+                return np.asarray(np.any([self._mask(part, fields) for part in parts], axis=0), np.bool_)
+            case Not(part):
+                return ~self._mask(part, fields)
+            case OneOf(name, values):
+                kind = self._record.config.fields[name]
+                return fields[name].one_of([operand(name, value, kind) for value in values])
+            case Compare(name, order):
+                kind = self._record.config.fields[name]
+                return fields[name].compared(order, ordered_operand(condition, kind))
+            case Exists(name):
+                return fields[name].present()
+
+    def _at(self, index: Index, wanted: set[str]) -> _Held | None:
+        """Return what an index holds, with some fields; None where one of them is too varied."""
+        held = self._held
+        if held.version == index.version and wanted <= held.fields.keys():
+            return held
+        with self._turn:
+            if wanted & self._varied:
+                return None
+            self._held = self._brought_up(index)
+            for name in sorted(wanted - self._held.fields.keys()):
+                values = self._read(name, index)
+                if values is None:
+                    self._varied |= {name}
+                    return None
+                self._held = replace(self._held, fields={**self._held.fields, name: values})
+            return self._held
+
+    def _read(self, name: str, index: Index) -> Values | None:
+        """Read a field of all rows; None where it is too varied."""
+        held = self._held
+        found = self._record.filters.values(name, up_to=held.up_to, most_word_bytes=self._most_word_bytes)
+        if found is None:
+            return None
+        if found.rows != len(index) or not np.array_equal(found.labels, held.labels):
+            raise StaleLabelsError(f"The record has {found.rows} of {len(index)} rows that are in the index.")
+        return values_of(found.values, self._record.config.fields[name]).taken(found.places)
+
+    def _brought_up(self, index: Index) -> _Held:
+        """Drop what has died since, and add what is new."""
+        held = self._held
+        if held.version > index.version:
+            raise StaleLabelsError("This index is older than the one that a filter was last used with.")
+        if held.version == index.version:
+            return held
+        new = index.living_after(held.up_to)
+        up_to = max(held.up_to, index.last_label)
+        if not held.fields or new > max(self._few_rows, len(index) // _FEW):
+            return _Held(index.living(), up_to, index.version)
+        labels, fields = held.labels, held.fields
+        if len(index) - new < len(labels):
+            alive = index.holds(labels)
+            labels = labels[alive]
+            fields = {name: values.taken(alive) for name, values in fields.items()}
+        if up_to > held.up_to:
+            found = self._record.filters.values_after(fields, after=held.up_to, up_to=up_to)
+            labels = np.concatenate([labels, found.labels])
+            fields = {
+                name: values.joined(more)
+                for (name, values), more in zip(fields.items(), found.values, strict=True)
+            }
+        if len(labels) != len(index):
+            raise StaleLabelsError(
+                f"The record has {len(labels)} of {len(index)} rows that are in the index."
+            )
+        return _Held(labels, up_to, index.version, self._bounded(fields))
+
+    def _bounded(self, fields: Mapping[str, Values]) -> Mapping[str, Values]:
+        """Leave out what has become too varied; dead strings count there, so it is read again, once."""
+        return {name: one for name, one in fields.items() if one.word_bytes <= self._most_word_bytes}
