@@ -24,6 +24,8 @@ def located(labels: Integers, held: Integers) -> Integers | None:
     if last - first < _SPAN * len(labels) and np.all(labels[1:] > labels[:-1]):
         if labels[0] < first or labels[-1] > last:
             return None
+        if last - first + 1 == len(held):  # none was ever taken out
+            return labels - first
         wanted = np.zeros(last - first + 1, np.bool_)
         wanted[labels - first] = True
         places = np.flatnonzero(wanted[held - first])

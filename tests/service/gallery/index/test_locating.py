@@ -23,7 +23,9 @@ def test_places_are_those_in_a_list(gap: int, count: int, ascending: bool) -> No
 @pytest.mark.parametrize("stranger", ["before", "between", "behind"])
 @pytest.mark.parametrize("count", [0, 200])
 def test_a_label_that_is_not_there_is_found_out(gap: int, stranger: str, count: int) -> None:
-    held = np.delete(10 + gap * np.arange(300), 150)
+    held = 10 + gap * np.arange(300)
+    if stranger == "between":
+        held = np.delete(held, 150)
     other = {"before": 9, "between": 10 + gap * 150, "behind": int(held[-1]) + 1}[stranger]
     assert located(np.sort(np.append(held[:count], other)), held) is None
     assert located(np.array([other]), held[:0]) is None
