@@ -111,21 +111,21 @@ class Columns:
                 return None
             self._held = self._brought_up(index)
             for name in sorted(wanted - self._held.fields.keys()):
-                values = self._read(name, index)
+                values = self._read(name)
                 if values is None:
                     self._varied |= {name}
                     return None
                 self._held = replace(self._held, fields={**self._held.fields, name: values})
             return self._held
 
-    def _read(self, name: str, index: Index) -> Values | None:
+    def _read(self, name: str) -> Values | None:
         """Read a field of all rows; None where it is too varied."""
         held = self._held
         found = self._record.filters.values(name, up_to=held.up_to, most_word_bytes=self._most_word_bytes)
         if found is None:
             return None
-        if found.rows != len(index) or not np.array_equal(found.labels, held.labels):
-            raise StaleLabelsError(f"The record has {found.rows} of {len(index)} rows that are in the index.")
+        if not np.array_equal(found.labels, held.labels):
+            raise StaleLabelsError("The record has other rows than the index.")
         return values_of(found.values, self._record.config.fields[name]).taken(found.places)
 
     def _brought_up(self, index: Index) -> _Held:

@@ -185,6 +185,8 @@ class EmbeddedCollection:
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, from every file too; see `Collection`."""
         deleted = 0 if name_problem(name) else self._delete(erasure(name, self._eraser), rows=1)
+        if deleted:
+            self._forget()
         return Erased(deleted, erased=self._eraser.wiped() if deleted else not self.erasing)
 
     def merge(self, name: str, into: str) -> int:

@@ -41,13 +41,11 @@ class Valued(NamedTuple):
         labels: they.
         values: (V,) the different ones.
         places: (N,) of each row's value among them.
-        rows: how many rows the record says there are.
     """
 
     labels: Labels
     values: list[Any]
     places: Labels
-    rows: int
 
 
 def labels_of(connection: sqlite3.Connection, rows: str, parameters: Parameters = ()) -> Labels:
@@ -86,7 +84,7 @@ def valued(connection: sqlite3.Connection, column: str, *, up_to: int, most_word
     places = np.repeat(np.arange(len(values)), counts)
     order = np.argsort(labels)
     order = order[labels[order] <= up_to]
-    return Valued(labels[order], values, places[order], rows_up_to(connection, up_to))
+    return Valued(labels[order], values, places[order])
 
 
 def rows_up_to(connection: sqlite3.Connection, up_to: int) -> int:
