@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from service.gallery.filter_sql import operand, ordered_operand
 from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, fields_of
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.locating import located
 from service.gallery.index.segments import Index
 from service.gallery.store import Record
 
@@ -65,8 +67,8 @@ class Columns:
         held = self._record.config.fields.keys() - self._varied
         return not held.isdisjoint(fields_of(condition))
 
-    def passing(self, condition: Filter, index: Index, *, after: int = 0) -> Integers | None:
-        """Return (P,) the labels above one that pass, ascending, of those that an index holds.
+    def passing(self, condition: Filter, index: Index) -> Integers | None:
+        """Return (P,) the labels that pass, ascending, of those that an index holds.
 
         None where the filter is about a field that is not declared, or too varied.
 
@@ -80,16 +82,14 @@ class Columns:
         held = self._at(index, wanted)
         if held is None:
             return None
-        start = int(np.searchsorted(held.labels, after, side="right")) if after else 0
-        fields = {name: held.fields[name].taken(slice(start, None)) for name in wanted}
-        return held.labels[start:][np.flatnonzero(self._mask(condition, fields))]  # faster than by a mask
+        return held.labels[np.flatnonzero(self._mask(condition, held.fields))]  # faster than by a mask
 
     def _mask(self, condition: Filter, fields: Mapping[str, Values]) -> Mask:
         match condition:
             case AllOf(parts):
-                return np.asarray(np.all([self._mask(part, fields) for part in parts], axis=0), np.bool_)
+                return reduce(np.logical_and, (self._mask(part, fields) for part in parts))
             case AnyOf(parts):
-                return np.asarray(np.any([self._mask(part, fields) for part in parts], axis=0), np.bool_)
+                return reduce(np.logical_or, (self._mask(part, fields) for part in parts))
             case Not(part):
                 return ~self._mask(part, fields)
             case OneOf(name, values):
@@ -139,22 +139,22 @@ class Columns:
         up_to = max(held.up_to, index.last_label)
         if not held.fields or new > max(self._few_rows, len(index) // _FEW):
             return _Held(index.living(), up_to, index.version)
-        labels, fields = held.labels, held.fields
-        if len(index) - new < len(labels):
-            alive = index.holds(labels)
-            labels = labels[alive]
-            fields = {name: values.taken(alive) for name, values in fields.items()}
+        fields = held.fields
+        labels = index.living()
+        before, after = np.split(labels, [len(labels) - new])
+        if len(before) < len(held.labels):
+            places = located(before, held.labels)
+            if places is None:
+                raise StaleLabelsError("The index has rows that the record had no more.")
+            fields = {name: values.taken(places) for name, values in fields.items()}
         if up_to > held.up_to:
             found = self._record.filters.values_after(fields, after=held.up_to, up_to=up_to)
-            labels = np.concatenate([labels, found.labels])
+            if not np.array_equal(found.labels, after):
+                raise StaleLabelsError("The record has other new rows than the index.")
             fields = {
                 name: values.joined(more)
                 for (name, values), more in zip(fields.items(), found.values, strict=True)
             }
-        if len(labels) != len(index):
-            raise StaleLabelsError(
-                f"The record has {len(labels)} of {len(index)} rows that are in the index."
-            )
         return _Held(labels, up_to, index.version, self._bounded(fields))
 
     def _bounded(self, fields: Mapping[str, Values]) -> Mapping[str, Values]:

@@ -148,19 +148,11 @@ class Passing:
             alive = index.holds(labels)
             labels = labels if alive.all() else labels[alive]
         if up_to > known.up_to:
-            found = self._found_after(known.up_to, up_to, condition, index)
-            if len(found):
-                labels = np.concatenate([labels, found])
+            found = self._record.filters.passing(condition, after=known.up_to, up_to=up_to)
+            _refuse_others(found.rows, new)
+            if len(found.labels):
+                labels = np.concatenate([labels, np.sort(found.labels)])
         return _Known(labels, up_to, index.version, len(index))
-
-    def _found_after(self, after: int, up_to: int, condition: Filter, index: Index) -> Integers:
-        """Return what passes of the rows above one label and up to another, ascending."""
-        held = self._columns.passing(condition, index, after=after)
-        if held is not None:
-            return held
-        found = self._record.filters.passing(condition, after=after, up_to=up_to)
-        _refuse_others(found.rows, index.living_after(after))
-        return np.sort(found.labels)
 
     def _keep(self, key: str, now: _Known) -> None:
         with self._turn:
