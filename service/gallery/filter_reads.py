@@ -8,13 +8,7 @@ import numpy as np
 
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
-from service.gallery.label_reads import (
-    Labels,
-    Valued,
-    labels_of,
-    rows_up_to,
-    valued,
-)
+from service.gallery.label_reads import Labels, Valued, labels_of, rows_up_to, valued
 from service.gallery.sqlite import Database
 
 __all__ = ["FilterReads", "NewValues", "Passed"]
