@@ -25,6 +25,7 @@ from service.errors import InvalidFieldsError
 from service.gallery.fields import FieldType
 
 __all__ = [
+    "NAME_IN_PATH",
     "BadItem",
     "CollectionAnswer",
     "CollectionName",
@@ -50,6 +51,15 @@ def check_name(name: str) -> str:
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+NAME_IN_PATH = {  # as `CollectionName` is described
+    "name": "collection",
+    "in": "path",
+    "required": True,
+    "description": "The collection's name.",
+    "schema": {"type": "string", "pattern": f"^{_NAME}$"},
+}
 
 
 def path_name(request: Request) -> str:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api.answering import answers, render
 from service.api.direct import DirectRoute
-from service.api.gallery_schemas import path_name
+from service.api.gallery_schemas import NAME_IN_PATH, path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
@@ -32,14 +32,6 @@ _BYTES_PER_MATCH = 600
 # Matches that are written faster than a thread is woken: with names alone, and with what may be large.
 _INLINE_NAMED, _INLINE_DESCRIBED = 640, 32
 _INLINE_QUESTIONS = 64
-
-_NAME = {
-    "name": "collection",
-    "in": "path",
-    "required": True,
-    "description": "The collection's name.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
-}
 
 _read = body(SearchRequest, image="queries")
 
@@ -84,7 +76,7 @@ router.add_api_route(
     methods=["POST"],
     response_model=SearchAnswer,
     responses=answers(SearchAnswer),
-    openapi_extra={**accepts(SearchRequest, image="queries"), "parameters": [_NAME]},
+    openapi_extra={**accepts(SearchRequest, image="queries"), "parameters": [NAME_IN_PATH]},
     route_class_override=DirectRoute,
 )
 
