@@ -42,6 +42,7 @@ from service.api import (
 )
 from service.api.direct import DirectRoutes
 from service.api.middleware import RequestMiddleware
+from service.api.options import refuse_unknown_options
 from service.api.state import Services
 from service.batch_size import BatchLimits
 from service.cpus import available_cpus
@@ -49,6 +50,7 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.backup_jobs import Backups
+from service.gallery.folders import refuse_if_in_use
 from service.gallery.gallery import Gallery
 from service.gallery.index.sizes import Sizes
 from service.gallery.searcher import Searcher
@@ -140,6 +142,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         metrics,
     )
     routes = [route for module in modules for route in module.router.routes]
+    refuse_unknown_options(routes)
     app.router.routes.extend(routes)  # of an included router each request would be matched twice
     app.add_middleware(DirectRoutes, routes=routes)
     app.add_middleware(
@@ -158,6 +161,7 @@ async def _start(
     settings: Settings, seams: _Seams, telemetry: Telemetry, stack: contextlib.AsyncExitStack
 ) -> Services:
     """Load the encoders and begin to open the gallery; the stack closes them in turn."""
+    await to_thread.run_sync(refuse_if_in_use, settings.data_dir)  # at once: the encoders take seconds
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 

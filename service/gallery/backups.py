@@ -1,6 +1,5 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -14,7 +13,7 @@ from typing import TypeAlias
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import lock, make_folder, refusals, sync_folder
+from service.gallery.folders import locked, make_folder, refusals, sync_folder
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.index.accelerator import Stopped
 from service.gallery.names import NAME, not_found
@@ -128,12 +127,11 @@ def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
     contents = read_manifest(backup).contents
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
+        _refuse_filled(data_dir)
+        _check(backup, contents, copying.go_on)
         make_folder(data_dir, sync_folder)
-        held = lock(data_dir / "lock")
-        try:
-            if folder.is_dir() and any(folder.iterdir()):
-                raise ConflictError(f"{data_dir} has collections already; restore into an empty directory.")
-            _check(backup, contents, copying.go_on)
+        with locked(data_dir):
+            _refuse_filled(data_dir)
             aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=data_dir))
             try:
                 for number, name in enumerate(contents, start=1):
@@ -150,9 +148,14 @@ def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-        finally:
-            os.close(held)
     return Kept.of(contents.values())
+
+
+def _refuse_filled(data_dir: Path) -> None:
+    """Raise ConflictError where there are collections."""
+    folder = data_dir / COLLECTIONS_FOLDER
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConflictError(f"{data_dir} has collections already; restore into an empty directory.")
 
 
 def copy_record(backup: Path, name: str, home: Path, go_on: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from service.gallery.differences import refuse_difference
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.folders import (
     Sync,
-    lock,
+    lock_data_dir,
     made_aside,
     make_folder,
     move_folder,
@@ -82,7 +82,7 @@ class Gallery:
         with refusals(data_dir):
             make_folder(self._folder, sync)
             sync(data_dir)  # also where a start before this one made it, and was killed
-            self._lock_file = lock(data_dir / "lock")
+            self._lock_file = lock_data_dir(data_dir)
         try:
             remove_leftovers(self._folder, f"{_UNFINISHED}*")
             self._opening.expect(sorted(filter(NAME.fullmatch, (one.name for one in self._folder.iterdir()))))

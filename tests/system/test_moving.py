@@ -231,5 +231,14 @@ def test_imports_that_cannot_be_say_so_in_a_sentence(
         main, ["import", str(tmp_path / "v.npy"), "three", "--url", "http://127.0.0.1:1"]
     )
     assert (absent.exit_code, "Is the server running?" in absent.output) == (1, True)
+    (tmp_path / "text.npy").write_text("id,x\n1,2\n")
+    text = run(server, "import", tmp_path / "text.npy", "three")
+    assert (text.exit_code, text.output) == (
+        1,
+        f"Error: {tmp_path / 'text.npy'} cannot be read as an array of numbers.\n",
+    )
+    np.save(tmp_path / "nan.npy", np.full((2, 3), np.nan, np.float32))
+    none = run(server, "import", tmp_path / "nan.npy", "three")
+    assert (none.exit_code, "2 of 2 items were rejected, none is written" in none.output) == (1, True)
     typo = run(server, "import", tmp_path / "v.npy", "three", "--column", "name=x")
     assert typo.exit_code == 2
