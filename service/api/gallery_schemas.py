@@ -277,6 +277,7 @@ class ItemsPage(Answer):
 
     items: list[ItemAnswer]
     cursor: str | None
+    damaged: list[str | None] = Field(description="Ids of those that cannot be read, null where it is lost.")
 
 
 class DeleteItemsRequest(RequestBody):

@@ -49,16 +49,16 @@ class Checker:
         self._database, self._config = database, config
         self._reading: sqlite3.Connection | None = None
 
-    def findings(self, pause: Callable[[], None] = lambda: None) -> Findings:
+    def findings(self, told: Callable[[Findings], None] = lambda findings: None) -> Findings:
         """Compare everything with its checksums, in pieces, and return what is not right.
 
         Args:
-            pause: called between the pieces; what it raises ends the check.
+            told: called between the pieces with what was found up to then; what it raises ends the check.
         """
         findings = Findings(structure=self.structure())
         after: int | None = 0
         while after is not None:
-            pause()
+            told(findings)
             with self._database.reading() as connection:
                 after = _check_chunk(connection, self._config, after, findings)
         return findings

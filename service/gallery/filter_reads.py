@@ -1,8 +1,10 @@
 """What passes filters, read from the record."""
 # ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import AllOf, Compare, Filter, OneOf
@@ -22,9 +24,17 @@ class Passed(NamedTuple):
 class FilterReads:
     """Asks the items of a record. A filter that compares a field with another type is a FilterError."""
 
-    def __init__(self, database: Database, columns: Mapping[str, Column]) -> None:
-        """Ask a database; `columns` are the fields that have one, and an index."""
-        self._database, self._columns = database, columns
+    def __init__(
+        self, database: Database, columns: Mapping[str, Column], left_out: Callable[[], Collection[int]]
+    ) -> None:
+        """Ask a database.
+
+        Args:
+            database: to be asked.
+            columns: the fields that have one, and an index.
+            left_out: gives the labels of the rows that pass nothing, as if they were not there.
+        """
+        self._database, self._columns, self._left_out = database, columns, left_out
 
     def passing(self, condition: Filter, *, up_to: int, after: int = 0) -> Passed:
         """Return what passes of the rows above one label and up to another.
@@ -40,9 +50,12 @@ class FilterReads:
                 within = "items NOT INDEXED WHERE label > ? AND label <= ?"
                 labels = labels_of(connection, f"{within} AND {sql}", [after, up_to, *parameters])
                 (rows,) = connection.execute(f"SELECT count(*) FROM {within}", [after, up_to]).fetchone()
-                return Passed(labels, rows)
-            labels = labels_of(connection, f"items WHERE {sql}", parameters)
-            return Passed(labels[labels <= up_to], rows_up_to(connection, up_to))
+            else:
+                labels = labels_of(connection, f"items WHERE {sql}", parameters)
+                labels, rows = labels[labels <= up_to], rows_up_to(connection, up_to)
+        if left_out := [label for label in self._left_out() if after < label <= up_to]:
+            labels, rows = labels[~np.isin(labels, left_out)], rows - len(left_out)
+        return Passed(labels, rows)
 
     def passing_among(self, condition: Filter, labels: Labels) -> Passed:
         """Return what passes of the rows of some labels."""
