@@ -1,5 +1,6 @@
 """Backups that a running server makes: one at a time, given up cleanly, and looked into beside what lives."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +64,16 @@ def ended(backups: Backups, name: str) -> Backup:
     while (backup := backups.get(name)).state == "running":
         assert time.monotonic() < deadline
     return backup
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Let no thread be started in the block: each would need more memory for its stack than there can be."""
+    usual = threading.stack_size(2**47 - 2**16)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)
 
 
 def files(folder: Path) -> list[str]:
@@ -152,9 +163,22 @@ def test_what_a_crash_left_is_removed_by_the_next(backups: Backups, slow: Slow, 
     for name in (".unfinished-server-x", ".unfinished-x"):  # the second may be a command's, which runs
         (tmp_path / "backups" / name / "collections").mkdir(parents=True)
     assert backups.list() == []
+    leftover = tmp_path / "backups" / ".unfinished-server-x"
+    with no_threads(), pytest.raises(RuntimeError, match="thread"):
+        backups.start("first")
+    assert not leftover.exists()  # in its turn, not beside one that deletes
     backups.start("first")
     ended(backups, "first")
     assert files(tmp_path / "backups") == [".unfinished-x", "first"]
+
+
+def test_one_that_no_thread_can_be_had_for_has_not_begun(backups: Backups, slow: Slow) -> None:
+    slow.go_on.set()
+    with no_threads(), pytest.raises(RuntimeError, match="thread"):
+        backups.start("first")
+    assert backups.list() == []
+    backups.start("first")
+    assert ended(backups, "first").state == "done"
 
 
 def test_one_that_fails_says_why_until_it_is_deleted(gallery: Gallery, tmp_path: Path) -> None:
