@@ -18,6 +18,7 @@ from service.api.wire import accepts, body
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
+from service.gallery.names import NAME
 from service.gallery.reranking import search_reranked
 from service.gallery.searcher import Found
 from service.gallery.searching import is_plain
@@ -36,7 +37,7 @@ _NAME = {
     "in": "path",
     "required": True,
     "description": "The collection's name.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
+    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
 }
 
 _read = body(SearchRequest, image="queries")
