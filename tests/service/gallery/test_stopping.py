@@ -123,7 +123,6 @@ def test_once_it_is_to_stop_no_collection_is_checked_any_more(people: EmbeddedCo
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
     begun = threading.Event()
-    closing = threading.Thread(target=lambda: begun.wait(PATIENCE_S) and scrubbing.close())
 
     def collections() -> Iterator[EmbeddedCollection]:
         assert begun.wait(PATIENCE_S)
@@ -132,6 +131,7 @@ def test_once_it_is_to_stop_no_collection_is_checked_any_more(people: EmbeddedCo
         yield people
 
     scrubbing = Scrubbing(collections, every_s=0)
+    closing = threading.Thread(target=scrubbing.close)
     closing.start()
     begun.set()
     closing.join(PATIENCE_S)
