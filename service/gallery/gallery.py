@@ -27,7 +27,7 @@ from service.gallery.folders import (
 from service.gallery.index.accelerator import Work
 from service.gallery.index.sizes import Sizes
 from service.gallery.names import NAME, not_found, refuse_name
-from service.gallery.opening import Opening
+from service.gallery.opening import Opening, Outcome
 from service.gallery.scrubbing import Scrubbing
 from service.gallery.upkeep import Upkeep
 
@@ -52,7 +52,7 @@ class Gallery:
         sizes: Sizes = _USUAL,
         scrub_hours: float = 24.0,
         sync: Sync = sync_folder,
-        opened: "Future[int] | None" = None,
+        opened: "Future[Outcome] | None" = None,
     ) -> None:
         """Open every collection, or begin to; one that cannot be is logged, and its error is its answer.
 
@@ -62,7 +62,7 @@ class Gallery:
             sizes: what counts as many.
             scrub_hours: from one check of a collection's checksums to the next; 0 for none.
             sync: puts a folder's entries on the disk; tests let it fail.
-            opened: where given, they are opened in a thread; its result is how many.
+            opened: where given, they are opened in a thread; its result is what came of it.
 
         Raises:
             StorageError: another process uses the directory, or the disk refused it.
