@@ -86,7 +86,7 @@ def test_others_are_made_and_dropped_meanwhile(opening: tuple[Gallery, "Future[O
     made, created = gallery.create("boats", CONFIG)
     assert created
     made.upsert(ITEMS)
-    assert gallery.get("boats").get("1") is not None
+    assert [one.id for one in gallery.get("boats").page(limit=5).items] == ["0", "1", "2"]
     assert gallery.drop("cars") == 3
     with pytest.raises(NotFoundError):
         gallery.get("cars")
@@ -112,6 +112,7 @@ def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
         closing.start()
         assert not opened.done()
     closing.join(PATIENCE_S)
+    assert not closing.is_alive()
     with pytest.raises(CancelledError):
         opened.result(0)
     with pytest.raises(NotReadyError, match="closed"):
