@@ -53,6 +53,7 @@ from service.gallery.backup_jobs import Backups
 from service.gallery.folders import refuse_if_in_use
 from service.gallery.gallery import Gallery
 from service.gallery.index.sizes import Sizes
+from service.gallery.opening import Outcome
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
 from service.settings import Settings
@@ -92,7 +93,7 @@ class _Seams:
 
     load: LoadEncoder | None
     resolve: LookUp
-    opened: "Future[int]"
+    opened: "Future[Outcome]"
 
 
 def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
@@ -124,7 +125,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
-    app.state.opened = Future[int]()  # of how many collections are open at the start, once all are
+    app.state.opened = Future[Outcome]()  # of opening the collections at the start
     modules = (
         embeddings,
         search,

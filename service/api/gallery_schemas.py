@@ -1,6 +1,5 @@
 """Requests and answers about collections and items."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, Requ
 from service.api.validation import sentence_of
 from service.errors import InvalidFieldsError
 from service.gallery.fields import FieldType
+from service.gallery.names import NAME
 
 __all__ = [
     "NAME_IN_PATH",
@@ -45,12 +45,9 @@ __all__ = [
 
 def check_name(name: str) -> str:
     """Return the name, or raise ValueError where no collection or backup can have it."""
-    if not re.fullmatch(_NAME, name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no name; use 1 to 64 letters, digits, '_', '.' or '-'")
     return name
-
-
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
 NAME_IN_PATH = {  # as `CollectionName` is described
@@ -58,7 +55,7 @@ NAME_IN_PATH = {  # as `CollectionName` is described
     "in": "path",
     "required": True,
     "description": "The collection's name.",
-    "schema": {"type": "string", "pattern": f"^{_NAME}$"},
+    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
 }
 
 
@@ -76,7 +73,7 @@ def path_name(request: Request) -> str:
 
 CollectionName = Annotated[
     str,
-    Path(description="The collection's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    Path(description="The collection's name.", json_schema_extra={"pattern": f"^{NAME.pattern}$"}),
     AfterValidator(check_name),
 ]
 FilterBody = Annotated[

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import locked, make_folder, refusals, sync_folder
+from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.index.accelerator import Stopped
 from service.gallery.names import NAME, not_found
@@ -60,11 +60,13 @@ class Copying:
         told: called before each collection.
         go_on: called often; whatever it raises, Stopped say, ends it, and nothing is left.
         unfinished: with what the name of a folder begins in which a backup is being made.
+        sync: puts the entries of the folder on the disk in which it then gets its place; tests let it fail.
     """
 
     told: Told
     go_on: Callable[[], None] = lambda: None
     unfinished: str = ".unfinished-"
+    sync: Sync = sync_folder
 
 
 def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str] | None = None) -> Kept:
@@ -103,8 +105,7 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
                 if content is not None:
                     contents[name] = content
             write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
-            aside.rename(out)
-            sync_folder(out.parent)
+            move_folder(aside, out, within=out.parent, sync=copying.sync)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -142,9 +143,8 @@ def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
                 sync_folder(aside)
                 if folder.is_dir():
                     folder.rmdir()
-                aside.rename(folder)
-                folder.chmod(0o755)
-                sync_folder(data_dir)
+                aside.chmod(0o755)
+                move_folder(aside, folder, within=data_dir, sync=copying.sync)
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
@@ -190,6 +190,7 @@ def _back_up_one(source: Path, home: Path, go_on: Callable[[], None]) -> Content
         return None
     size, sha256 = described(home / RECORD_FILE, go_on)
     sync_folder(home)
+    sync_folder(home.parent)
     return Content(items, size, sha256)
 
 

@@ -153,9 +153,7 @@ class EmbeddedCollection:
         with_vector: bool = False,
     ) -> Page:
         """Return up to `limit` items after `cursor`; see `Collection`."""
-        found, damaged = page(
-            self._record, limit=limit, identity=identity, cursor=cursor, with_vector=with_vector
-        )
+        found, damaged = page(self._record, limit, identity, cursor, with_vector=with_vector)
         self._leave_out(damaged)
         return found
 

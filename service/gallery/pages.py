@@ -10,7 +10,7 @@ __all__ = ["page"]
 
 
 def page(
-    record: Record, *, limit: int, identity: str | None, cursor: str | None, with_vector: bool
+    record: Record, limit: int, identity: str | None, cursor: str | None, *, with_vector: bool
 ) -> tuple[Page, DamagedRows]:
     """Return up to `limit` items after `cursor`, and the rows among them that are found damaged now.
 

@@ -4,7 +4,7 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,19 @@ class RecordWriter:
         self.named: dict[int, Name] = {}
         self.forgotten: set[int] = set()
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Return a block that is undone alone where it raises."""
-        return savepoint(self._connection)
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Give a block that is undone alone where it raises, and with it what was noted of it."""
+        removed, named, forgotten = len(self.removed), len(self.named), set(self.forgotten)
+        try:
+            with savepoint(self._connection):
+                yield
+        except BaseException:
+            del self.removed[removed:]
+            for label in list(self.named)[named:]:  # each under a new label, so the last ones came last
+                del self.named[label]
+            self.forgotten = forgotten
+            raise
 
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
         """Write rows of distinct ids, each under a new label, in place of those that have these ids."""

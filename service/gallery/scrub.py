@@ -71,10 +71,6 @@ class Scrub:
             problem=problem,
         )
 
-    def interrupt(self) -> None:
-        """End a check that was told to stop, soon."""
-        self._record.checker.interrupt()
-
     def run(self, stop: threading.Event) -> None:
         """Compare all with its checksums, in small pieces; SQLite's indexes are mended.
 
@@ -82,14 +78,18 @@ class Scrub:
             Stopped: it was told to stop.
             StorageError: the disk refused.
         """
-        checker = self._record.checker
+
+        def go_on() -> None:
+            if stop.is_set():
+                raise Stopped
+
         try:
-            findings = checker.findings(self._pacer(stop))
+            findings = self._record.checker.findings(go_on, self._pacer(stop))
             self._rows = findings.rows
         except DamageError as error:
             self._record.refuse_if_closed()
             findings = Findings(structure=[str(error)])
-        if findings.structure and not findings.damaged and self._indexes_mended(findings):
+        if findings.structure and not findings.damaged and self._indexes_mended(findings, go_on):
             self._mended()
         if not findings.sound:
             _logger.error(
@@ -101,11 +101,11 @@ class Scrub:
             self._leave_out({label: (name, None) for label, name in findings.damaged.items()})
         self._findings, self.checked_s = findings, time.time()
 
-    def _indexes_mended(self, findings: Findings) -> bool:
+    def _indexes_mended(self, findings: Findings, go_on: Callable[[], None]) -> bool:
         """Make SQLite's indexes anew, from rows that are right, and return whether that was all there was."""
         try:
-            self._record.checker.reindex()
-            findings.structure[:] = self._record.checker.structure()
+            self._record.checker.reindex(go_on)
+            findings.structure[:] = self._record.checker.structure(go_on)
         except DamageError:
             return False
         if findings.structure:

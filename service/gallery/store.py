@@ -238,7 +238,6 @@ class Record:
 
     def close(self, *, dropped: bool = False) -> None:
         """Wait for whoever is reading or writing, and close; `dropped` says why to those who come later."""
-        self.checker.interrupt()
         self._database.close(dropped=dropped)
 
     def refuse_if_closed(self) -> None:
