@@ -24,6 +24,7 @@ from models.images import Resize
 
 __all__ = [
     "FORMAT",
+    "NAME",
     "REPORT_NAMES",
     "Architecture",
     "Channels",
@@ -43,8 +44,11 @@ ReportName = Literal["evaluation.json", "report.html"]
 REPORT_NAMES: tuple[ReportName, ...] = get_args(ReportName)
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # an encoder's
+
+
 def _a_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+    if not NAME.fullmatch(name):
         raise ValueError(
             "an encoder cannot be called so: a letter from A to Z or a digit comes first, and letters, "
             "digits, . _ and - may follow, 64 in all"

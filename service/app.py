@@ -42,6 +42,7 @@ from service.api import (
 )
 from service.api.direct import DirectRoutes
 from service.api.middleware import RequestMiddleware
+from service.api.options import refuse_unknown_options
 from service.api.state import Services
 from service.batch_size import BatchLimits
 from service.cpus import available_cpus
@@ -49,8 +50,10 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.backup_jobs import Backups
+from service.gallery.folders import refuse_if_in_use
 from service.gallery.gallery import Gallery
 from service.gallery.index.sizes import Sizes
+from service.gallery.opening import Outcome
 from service.gallery.searcher import Searcher
 from service.memory import granted_bytes
 from service.settings import Settings
@@ -90,7 +93,7 @@ class _Seams:
 
     load: LoadEncoder | None
     resolve: LookUp
-    opened: "Future[int]"
+    opened: "Future[Outcome]"
 
 
 def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: LookUp = look_up) -> FastAPI:
@@ -122,7 +125,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.drain = threading.Event()  # set from a signal's handler
-    app.state.opened = Future[int]()  # of how many collections are open at the start, once all are
+    app.state.opened = Future[Outcome]()  # of opening the collections at the start
     modules = (
         embeddings,
         search,
@@ -140,6 +143,7 @@ def create_app(settings: Settings, *, load: LoadEncoder | None = None, resolve: 
         metrics,
     )
     routes = [route for module in modules for route in module.router.routes]
+    refuse_unknown_options(routes)
     app.router.routes.extend(routes)  # of an included router each request would be matched twice
     app.add_middleware(DirectRoutes, routes=routes)
     app.add_middleware(
@@ -158,6 +162,7 @@ async def _start(
     settings: Settings, seams: _Seams, telemetry: Telemetry, stack: contextlib.AsyncExitStack
 ) -> Services:
     """Load the encoders and begin to open the gallery; the stack closes them in turn."""
+    await to_thread.run_sync(refuse_if_in_use, settings.data_dir)  # at once: the encoders take seconds
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 

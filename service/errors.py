@@ -24,6 +24,7 @@ models.errors.LookalikeError
     ├── DeadlineError                 the client's deadline passed before the answer was there
     ├── StorageError                  the disk refused or holds something damaged
     │   └── DamageError               a file holds what was not written
+    │       └── DamagedItemError      an item of it
     └── UrlError                      a picture's URL that gives none; an ImageError too
 """
 
@@ -37,6 +38,7 @@ __all__ = [
     "CollectionDroppedError",
     "ConflictError",
     "DamageError",
+    "DamagedItemError",
     "DeadlineError",
     "DimensionMismatchError",
     "EncoderFailedError",
@@ -181,6 +183,14 @@ class StorageError(ServiceError):
 
 class DamageError(StorageError):
     """A file holds what was not written, or no longer what was."""
+
+
+class DamagedItemError(DamageError):
+    """An item is not as it was written; with its label, and its id where that is known."""
+
+    def __init__(self, message: str, *, label: int, item_id: str | None) -> None:
+        super().__init__(message)
+        self.label, self.item_id = label, item_id
 
 
 class UrlError(ServiceError, ImageError):

@@ -16,6 +16,7 @@ import uvicorn
 
 from service.app import create_app
 from service.connections import BoundedProtocol
+from service.gallery.opening import Outcome
 from service.settings import Settings
 
 __all__ = ["Server", "run"]
@@ -62,17 +63,18 @@ class Server(uvicorn.Server):
     """Stops in two steps at SIGTERM: it says at once that it is not ready, and closes after the drain.
 
     A load balancer looks at readiness every few seconds, and sends requests until it has: these are answered.
-    A second signal ends the drain. It says when all collections are open, and ends where one cannot be.
+    A second signal ends the drain. It says when all collections are open and which could not be, and
+    ends where that breaks down.
 
     Args:
         config: uvicorn's.
         drain: is set when the drain begins.
         drain_s: how long it takes.
-        opened: how many collections were opened, once they are.
+        opened: what came of opening the collections, once they are.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, drain: threading.Event, drain_s: float, opened: "Future[int]"
+        self, config: uvicorn.Config, *, drain: threading.Event, drain_s: float, opened: "Future[Outcome]"
     ) -> None:
         super().__init__(config)
         self._drain, self._drain_s = drain, drain_s
@@ -110,10 +112,10 @@ class Server(uvicorn.Server):
             _logger.error("Opening the collections broke down; the server stops.")
             self.should_exit = True
         elif not self._opened.cancelled():
-            _logger.info("Ready. Collections: %d.", self._opened.result())
+            _logger.info("Ready. Collections: %s.", self._opened.result())
 
 
-def _failed(opened: "Future[int]") -> bool:
+def _failed(opened: "Future[Outcome]") -> bool:
     return opened.done() and not opened.cancelled() and opened.exception() is not None
 
 

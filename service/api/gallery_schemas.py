@@ -1,6 +1,5 @@
 """Requests and answers about collections and items."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -23,8 +22,10 @@ from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, Requ
 from service.api.validation import sentence_of
 from service.errors import InvalidFieldsError
 from service.gallery.fields import FieldType
+from service.gallery.names import NAME
 
 __all__ = [
+    "NAME_IN_PATH",
     "BadItem",
     "CollectionAnswer",
     "CollectionName",
@@ -44,12 +45,18 @@ __all__ = [
 
 def check_name(name: str) -> str:
     """Return the name, or raise ValueError where no collection or backup can have it."""
-    if not re.fullmatch(_NAME, name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no name; use 1 to 64 letters, digits, '_', '.' or '-'")
     return name
 
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+NAME_IN_PATH = {  # as `CollectionName` is described
+    "name": "collection",
+    "in": "path",
+    "required": True,
+    "description": "The collection's name.",
+    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+}
 
 
 def path_name(request: Request) -> str:
@@ -66,7 +73,7 @@ def path_name(request: Request) -> str:
 
 CollectionName = Annotated[
     str,
-    Path(description="The collection's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    Path(description="The collection's name.", json_schema_extra={"pattern": f"^{NAME.pattern}$"}),
     AfterValidator(check_name),
 ]
 FilterBody = Annotated[
@@ -267,6 +274,7 @@ class ItemsPage(Answer):
 
     items: list[ItemAnswer]
     cursor: str | None
+    damaged: list[str | None] = Field(description="Ids of those that cannot be read, null where it is lost.")
 
 
 class DeleteItemsRequest(RequestBody):

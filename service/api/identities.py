@@ -104,10 +104,14 @@ async def merge_identity(
     wanted: Annotated[MergeRequest, Depends(body(MergeRequest))],
     services: ServicesDep,
 ) -> dict[str, Any]:
-    """Give all items of an identity to another, which need not be there yet; done again it gives none."""
+    """Give all items of an identity to another, which need not be there; then there is no such identity."""
 
     def merge() -> int:
-        return services.gallery.get(collection).merge(identity, wanted.into)
+        target = services.gallery.get(collection)
+        merged = target.merge(identity, wanted.into)
+        if not merged and target.identity(identity) is None:
+            raise _no_identity(collection, identity)
+        return merged
 
     return {"identity": wanted.into, "merged": await services.store(merge)}
 

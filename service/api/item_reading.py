@@ -29,7 +29,7 @@ async def list_items(
     cursor: Annotated[str | None, Query(description="The last page's cursor.")] = None,
     include: Include = None,
 ) -> Response:
-    """List items in the order of writing, page by page."""
+    """List items in the order of writing, page by page; those that cannot be read are named."""
 
     def page() -> Response:
         found = services.gallery.get(collection).page(
@@ -38,7 +38,8 @@ async def list_items(
             cursor=cursor or None,
             with_vector=include == "vector",
         )
-        return render(request, {"items": [_item(one) for one in found.items], "cursor": found.cursor})
+        answer = {"items": [_item(one) for one in found.items], "cursor": found.cursor}
+        return render(request, {**answer, "damaged": [*found.damaged]})
 
     return await services.store(page)
 

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from models.errors import ImageError, InputError, LowQualityError, ShapeError
 from models.faces import shortfall
-from service.api.answering import answers, respond
+from service.api.answering import answers, render, respond
 from service.api.attended import deadline_of
+from service.api.direct import DirectRoute
 from service.api.faces import seen_fields
 from service.api.gallery_schemas import (
+    NAME_IN_PATH,
     BadItem,
     CollectionName,
     DeletedAnswer,
@@ -23,14 +25,15 @@ from service.api.gallery_schemas import (
     ItemBody,
     ItemsAnswer,
     ItemsRequest,
+    path_name,
 )
 from service.api.item_reading import ItemId, no_item
 from service.api.item_rows import VectorRow
 from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.samples import see_all
-from service.api.state import Services, ServicesDep
+from service.api.state import Services, ServicesDep, services_of
 from service.api.validation import pointer_of
-from service.api.wire import accepts, body
+from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import (
     ANOTHER_REJECTED,
@@ -46,8 +49,11 @@ from service.seen import Seen
 
 __all__ = ["router"]
 
-_MANY = 32  # items, of a request that gives way to searches
+_FEW = 32  # items: more give way to searches; so few, if small, are read and tallied on the event loop
+_SMALL_BYTES = 64 * 1024  # of their body
 _LOOK_S, _MOST_S = 0.05, 3.0  # it has its turn at last, whatever keeps the others
+
+_read = body(ItemsRequest, image="image")
 
 router = APIRouter(prefix="/v1/collections/{collection}/items", tags=["items"], responses=PROBLEM_RESPONSES)
 
@@ -70,24 +76,16 @@ class _Ready:
     seen: dict[str, Any] = field(default_factory=dict)
 
 
-@router.post(
-    "",
-    response_model=ItemsAnswer,
-    responses=answers(ItemsAnswer),
-    openapi_extra=accepts(ItemsRequest, image="image"),
-)
-async def upsert_items(
-    request: Request,
-    collection: CollectionName,
-    wanted: Annotated[ItemsRequest, Depends(body(ItemsRequest, image="image"))],
-    services: ServicesDep,
-) -> Response:
+async def upsert_items(request: Request) -> Response:
     """Enrol items by id. When this has answered, they are durable and searchable.
 
     A bad item is rejected with its reason, and the good ones are kept (`on_error: abort` keeps none).
     Where none could be kept the answer is a problem, which has `items` too.
     """
-    target = services.gallery.get(collection)
+    services = services_of(request)
+    name = path_name(request)
+    wanted = await _read(request)
+    target = services.gallery.get(name)
     await _give_way(request, target, len(wanted.items))
     ready = await _ready_items(request, wanted, target, services)
     vectors = [one.vector for one in ready]
@@ -98,7 +96,20 @@ async def upsert_items(
         written = await services.store(lambda: _write(target, wanted.items, ready, all_or_none=abort))
     if all(one.status == "rejected" for one in written):
         return problem_of(request, _rejection(written, vectors), extensions=_tally(written, ready))
+    if len(written) <= _FEW:
+        return render(request, _tally(written, ready))
     return await respond(request, _tally(written, ready))
+
+
+router.add_api_route(
+    "",
+    upsert_items,
+    methods=["POST"],
+    response_model=ItemsAnswer,
+    responses=answers(ItemsAnswer),
+    openapi_extra={**accepts(ItemsRequest, image="image"), "parameters": [NAME_IN_PATH]},
+    route_class_override=DirectRoute,
+)
 
 
 @router.post("/delete", response_model=DeletedAnswer, openapi_extra=accepts(DeleteItemsRequest))
@@ -129,7 +140,7 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 async def _give_way(request: Request, target: Collection, items: int) -> None:
     """Let searches go before a large write, until its predecessors are sealed: for some seconds at most."""
-    if items < _MANY:
+    if items < _FEW:
         return
     left_s = min(_MOST_S, deadline_of(request) - asyncio.get_running_loop().time())
     for _ in range(int(left_s / _LOOK_S)):
@@ -145,7 +156,8 @@ async def _ready_items(
     items: Sequence[ItemBody | VectorRow | BadItem] = wanted.items
     limits = target.config.quality
     pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
-    ready = await services.store(lambda: [_ready(item) for item in items])
+    few = len(items) <= _FEW and body_bytes(request) <= _SMALL_BYTES
+    ready = [*map(_ready, items)] if few else await services.store(lambda: [*map(_ready, items)])
     if not pictures and wanted.faces is None:
         return [_Ready(one) for one in ready if one is not None]
     encoder = services.encoder_of(target)

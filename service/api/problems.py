@@ -59,6 +59,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     service.DeadlineError: (504, "deadline-passed", "The deadline passed"),
     service.NotReadyError: (503, "not-ready", "The service is not ready"),
     service.StorageError: (503, "storage", "The storage failed"),
+    service.DamageError: (500, "damaged", "What is stored is damaged"),
     Exception: (500, "internal", "Something broke inside"),
 }
 
@@ -150,6 +151,8 @@ def problem_of(request: Request, error: Exception, *, extensions: dict[str, Any]
     headers = {}
     if isinstance(error, (service.OverloadedError, service.NotReadyError, service.StorageError)):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, service.DamageError):  # which will be there the next time too
+        del headers["Retry-After"]
     if isinstance(error, service.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"
     members: dict[str, Any] = {

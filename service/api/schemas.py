@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from models.faces import FaceChoice
-from models.manifest import Name
+from models.manifest import NAME, Name
 from service.api.samples import Sample
 
 __all__ = [
@@ -64,9 +64,7 @@ Words = Annotated[list[Word], BeforeValidator(lambda given: [given] if isinstanc
 
 EncoderName = Annotated[
     Name,
-    Path(
-        description="The encoder's name.", json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"}
-    ),
+    Path(description="The encoder's name.", json_schema_extra={"pattern": f"^{NAME.pattern}$"}),
 ]
 
 

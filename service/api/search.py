@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api.answering import answers, render
 from service.api.direct import DirectRoute
-from service.api.gallery_schemas import path_name
+from service.api.gallery_schemas import NAME_IN_PATH, path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
@@ -29,15 +29,9 @@ __all__ = ["router"]
 # which may be large, is not counted.
 _BYTES_PER_MATCH = 600
 
-_INLINE_QUESTIONS, _INLINE_MATCHES = 8, 256  # as few are written faster than a thread is woken
-
-_NAME = {
-    "name": "collection",
-    "in": "path",
-    "required": True,
-    "description": "The collection's name.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
-}
+# Matches that are written faster than a thread is woken: with names alone, and with what may be large.
+_INLINE_NAMED, _INLINE_DESCRIBED = 640, 32
+_INLINE_QUESTIONS = 64
 
 _read = body(SearchRequest, image="queries")
 
@@ -68,7 +62,8 @@ async def search(request: Request) -> Response:
             matches * match_bytes, "Send fewer queries at once or ask for a smaller k"
         )
     found, rerank_ms = await _find(request, target, asked, options, wanted)
-    if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= _INLINE_MATCHES:
+    inline = _INLINE_NAMED if is_plain(options) else _INLINE_DESCRIBED
+    if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= inline:
         return render(request, _answer(target, asked, found, options, rerank_ms))
     return await to_thread.run_sync(
         lambda: render(request, _answer(target, asked, found, options, rerank_ms))
@@ -81,7 +76,7 @@ router.add_api_route(
     methods=["POST"],
     response_model=SearchAnswer,
     responses=answers(SearchAnswer),
-    openapi_extra={**accepts(SearchRequest, image="queries"), "parameters": [_NAME]},
+    openapi_extra={**accepts(SearchRequest, image="queries"), "parameters": [NAME_IN_PATH]},
     route_class_override=DirectRoute,
 )
 
@@ -145,10 +140,7 @@ def _answer(
 
 
 def _named_matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    return [
-        {"id": item_id, "identity": identity, "distance": distance}
-        for item_id, identity, distance, *_ in matches
-    ]
+    return [{"id": match[0], "identity": match[1], "distance": match[2]} for match in matches]
 
 
 def _described_matches(matches: Sequence[Match]) -> list[dict[str, Any]]:

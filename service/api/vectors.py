@@ -62,7 +62,10 @@ def _with_large_ones(array: Floats, at: Callable[[int], str]) -> Vectors:
     with np.errstate(over="ignore"):
         rows: Vectors = array.astype(np.float32)
     if (too_large := (np.isinf(rows) & np.isfinite(array)).any(axis=1)).any():
-        message = "It has a number beyond 3.4e38, the largest of float32. Scale it, or send float64 tensors."
+        message = (
+            "It has a number beyond 3.4e38, the largest of float32, in which vectors are kept and searched. "
+            "Scale it; distances and losses also take float64 tensors."
+        )
         raise located(at(int(np.argmax(too_large))), message, NonFiniteError)
     return rows
 

@@ -133,9 +133,14 @@ class Backups:
                     f"There is a backup {job.name!r} already; use another name, or delete it."
                 )
             held = lock(self._folder / ".lock")
+            try:
+                remove_leftovers(self._folder, f"{_UNFINISHED}*")  # not what `delete` moves now
+                threading.Thread(target=self._run, args=[job, held], name="backup", daemon=True).start()
+            except BaseException:
+                os.close(held)
+                raise
             self._failed.pop(job.name, None)
             self._job = job
-        threading.Thread(target=self._run, args=[job, held], name="backup", daemon=True).start()
         return job.state()
 
     def get(self, name: str) -> Backup:
@@ -219,10 +224,9 @@ class Backups:
             job.ended.wait()
 
     def _run(self, job: _Job, held: int) -> None:
-        stand_back(threading.get_native_id(), _STEPS_BACK)
         problem: str | None = None
         try:
-            remove_leftovers(self._folder, f"{_UNFINISHED}*")
+            stand_back(threading.get_native_id(), _STEPS_BACK)
             copying = Copying(job.note, job.go_on, _UNFINISHED)
             kept = self._make(self._data_dir, self._folder / job.name, copying, names=job.names)
             _logger.info("backup %s: %d collections, %d items", job.name, kept.collections, kept.items)

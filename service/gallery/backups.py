@@ -1,6 +1,5 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -14,7 +13,7 @@ from typing import TypeAlias
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import lock, make_folder, refusals, sync_folder
+from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.index.accelerator import Stopped
 from service.gallery.names import NAME, not_found
@@ -61,11 +60,13 @@ class Copying:
         told: called before each collection.
         go_on: called often; whatever it raises, Stopped say, ends it, and nothing is left.
         unfinished: with what the name of a folder begins in which a backup is being made.
+        sync: puts the entries of the folder on the disk in which it then gets its place; tests let it fail.
     """
 
     told: Told
     go_on: Callable[[], None] = lambda: None
     unfinished: str = ".unfinished-"
+    sync: Sync = sync_folder
 
 
 def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str] | None = None) -> Kept:
@@ -104,8 +105,7 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
                 if content is not None:
                     contents[name] = content
             write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
-            aside.rename(out)
-            sync_folder(out.parent)
+            move_folder(aside, out, within=out.parent, sync=copying.sync)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -128,12 +128,11 @@ def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
     contents = read_manifest(backup).contents
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
+        _refuse_filled(data_dir)
+        _check(backup, contents, copying.go_on)
         make_folder(data_dir, sync_folder)
-        held = lock(data_dir / "lock")
-        try:
-            if folder.is_dir() and any(folder.iterdir()):
-                raise ConflictError(f"{data_dir} has collections already; restore into an empty directory.")
-            _check(backup, contents, copying.go_on)
+        with locked(data_dir):
+            _refuse_filled(data_dir)
             aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=data_dir))
             try:
                 for number, name in enumerate(contents, start=1):
@@ -144,15 +143,19 @@ def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
                 sync_folder(aside)
                 if folder.is_dir():
                     folder.rmdir()
-                aside.rename(folder)
-                folder.chmod(0o755)
-                sync_folder(data_dir)
+                aside.chmod(0o755)
+                move_folder(aside, folder, within=data_dir, sync=copying.sync)
             except BaseException:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
-        finally:
-            os.close(held)
     return Kept.of(contents.values())
+
+
+def _refuse_filled(data_dir: Path) -> None:
+    """Raise ConflictError where there are collections."""
+    folder = data_dir / COLLECTIONS_FOLDER
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConflictError(f"{data_dir} has collections already; restore into an empty directory.")
 
 
 def copy_record(backup: Path, name: str, home: Path, go_on: Callable[[], None]) -> None:
@@ -187,6 +190,7 @@ def _back_up_one(source: Path, home: Path, go_on: Callable[[], None]) -> Content
         return None
     size, sha256 = described(home / RECORD_FILE, go_on)
     sync_folder(home)
+    sync_folder(home.parent)
     return Content(items, size, sha256)
 
 

@@ -11,6 +11,7 @@ from service.gallery import schema
 from service.gallery.collection import CollectionConfig
 from service.gallery.pictures import is_right
 from service.gallery.sqlite import Database
+from service.gallery.stoppable import stoppable
 
 __all__ = ["Checker", "Findings"]
 
@@ -47,45 +48,47 @@ class Checker:
 
     def __init__(self, database: Database, config: CollectionConfig) -> None:
         self._database, self._config = database, config
-        self._reading: sqlite3.Connection | None = None
 
-    def findings(self, pause: Callable[[], None] = lambda: None) -> Findings:
+    def findings(self, go_on: Callable[[], None], told: Callable[[Findings], None] | None = None) -> Findings:
         """Compare everything with its checksums, in pieces, and return what is not right.
 
         Args:
-            pause: called between the pieces; what it raises ends the check.
+            go_on: called often; what it raises ends the check, and so does closing the record.
+            told: called between the pieces, in its place, with what was found up to then; likewise.
         """
-        findings = Findings(structure=self.structure())
+        findings = Findings(structure=self.structure(go_on))
         after: int | None = 0
         while after is not None:
-            pause()
+            if told is None:
+                go_on()
+            else:
+                told(findings)
             with self._database.reading() as connection:
                 after = _check_chunk(connection, self._config, after, findings)
         return findings
 
-    def structure(self) -> list[str]:
-        """Return what SQLite finds wrong: in its trees, and between tables and indexes. Reads all pages."""
-        with self._database.reading(once=True) as connection:
-            self._reading = connection
-            try:
-                rows = connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})").fetchall()
-            finally:
-                self._reading = None
+    def structure(self, go_on: Callable[[], None]) -> list[str]:
+        """Return what SQLite finds wrong: in its trees, and between tables and indexes. Reads all pages.
+
+        What `go_on` raises ends it.
+        """
+
+        def go_on_while_open() -> None:
+            go_on()
+            self._database.refuse_if_closed()  # who closes it waits for whoever reads
+
+        with self._database.reading(once=True) as connection, stoppable(go_on_while_open, connection):
+            rows = connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})").fetchall()
         found = [row[0] for row in rows]
         return [] if found == ["ok"] else found
 
-    def interrupt(self) -> None:
-        """End the longest piece of a check that is under way."""
-        if reading := self._reading:
-            reading.interrupt()
-
-    def reindex(self) -> None:
-        """Make SQLite's indexes anew from its tables.
+    def reindex(self, go_on: Callable[[], None]) -> None:
+        """Make SQLite's indexes anew from its tables; what `go_on` raises ends that, and undoes it.
 
         Raises:
             DamageError: two rows have the same id.
         """
-        with self._database.writing() as connection:
+        with self._database.writing() as connection, stoppable(go_on, connection):
             try:
                 connection.execute("REINDEX")
             except sqlite3.IntegrityError as error:

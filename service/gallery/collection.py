@@ -130,10 +130,11 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some items in the order of writing, and the cursor of the next page (None at the end)."""
+    """Items in the order of writing, the next page's cursor, and ids of damaged ones among them, if known."""
 
     items: list[StoredItem]
     cursor: str | None
+    damaged: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from service.errors import DamageError
+from service.errors import DamagedItemError
 
 __all__ = [
     "RESTORE",
@@ -12,7 +12,6 @@ __all__ = [
     "damaged_item",
     "kept_file",
     "refuse_damaged",
-    "refuse_damaged_between",
     "restore_advice",
 ]
 
@@ -34,29 +33,18 @@ def restore_advice(path: Path) -> str:
     )
 
 
-def damaged_item(path: Path, item_id: str | None, label: int) -> DamageError:
+def damaged_item(path: Path, item_id: str | None, label: int) -> DamagedItemError:
     """Return the error of a request that needs a damaged row."""
     named = "an item whose id is lost" if item_id is None else f"the item {item_id!r}"
-    return DamageError(
-        f"{path}: {named} (label {label}) is damaged; delete it and enrol it again, or {RESTORE}."
+    return DamagedItemError(
+        f"{path}: {named} (label {label}) is damaged; delete it and enrol it again, or {RESTORE}.",
+        label=label,
+        item_id=item_id,
     )
 
 
 def refuse_damaged(path: Path, damaged: DamagedRows, ids: Collection[str]) -> None:
-    """Raise DamageError where one of these ids is a damaged row's."""
+    """Raise DamagedItemError where one of these ids is a damaged row's."""
     for label, (item_id, _) in damaged.items():
         if item_id in ids:
-            raise damaged_item(path, item_id, label)
-
-
-def refuse_damaged_between(
-    path: Path, damaged: DamagedRows, after: int, last: int | None, identity: str | None
-) -> None:
-    """Raise DamageError where a damaged row belongs between two labels, and to an identity if given."""
-    for label, (item_id, whose) in damaged.items():
-        if (
-            after < label
-            and (last is None or label < last)
-            and (identity is None or whose in (None, identity))
-        ):
             raise damaged_item(path, item_id, label)

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from service.errors import RequestError
 from service.gallery.collection import (
     CollectionConfig,
@@ -16,7 +18,7 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.commits import Change, Commits, Operation, merged
-from service.gallery.cursors import label_of
+from service.gallery.damage import DamagedRows
 from service.gallery.drawing import drawn
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter
@@ -30,8 +32,8 @@ from service.gallery.items import name_problem
 from service.gallery.opened import opened
 from service.gallery.operations import deletion, deletion_where, erasure, merge, replacement
 from service.gallery.options import LeftOut
+from service.gallery.pages import page
 from service.gallery.record_writer import RecordWriter
-from service.gallery.schema import Row
 from service.gallery.scrub import Scrub
 from service.gallery.searching import Sources
 from service.gallery.store import Record
@@ -85,10 +87,10 @@ class EmbeddedCollection:
             work,
         )
         self._record, self._home, self._index = parts.record, parts.home, parts.index
-        self.scrub = Scrub(self._record, folder / RECORD_FILE, parts.findings, self._forget)
+        self.scrub = Scrub(self._record, folder / RECORD_FILE, parts.findings, self._forget, self._leave_out)
         self._sources = Sources.of(self._record)
         self._undisturbed = Undisturbed(
-            self.name, lambda: (self._sources, self._index), write_turn=self._write_turn
+            self.name, lambda: (self._sources, self._index), self._write_turn, leave_out=self._leave_out
         )
         try:
             self._eraser = Eraser(
@@ -122,16 +124,17 @@ class EmbeddedCollection:
         """Write items by id, in order; see `Collection`."""
         prepared = prepared_rows(items, self.config, all_or_none=all_or_none)
         rows = latest(prepared)
-        return written(prepared, self._replace(rows) if rows else set())
+        change = self._write(replacement(rows), rows=len(rows)) if rows else Change(())
+        return written(prepared, set(change.before))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; see `Collection`."""
         possible = {item_id for item_id in ids if name_problem(item_id) is None}
-        return self._delete(deletion(possible), rows=len(possible))
+        return self._write(deletion(possible), rows=len(possible)).deleted
 
     def delete_where(self, condition: Filter) -> int:
         """Delete the items that pass the filter; see `Collection`."""
-        return self._delete(deletion_where(condition), rows=1)
+        return self._write(deletion_where(condition)).deleted
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
@@ -150,12 +153,9 @@ class EmbeddedCollection:
         with_vector: bool = False,
     ) -> Page:
         """Return up to `limit` items after `cursor`; see `Collection`."""
-        after = 0 if cursor is None else label_of(cursor)
-        if identity is not None and name_problem(identity):
-            return Page([], None)
-        rows = self._record.after(after, limit=limit + 1, identity=identity, with_vector=with_vector)
-        more = len(rows) > limit
-        return Page([item for _, item in rows[:limit]], str(rows[limit - 1][0]) if more else None)
+        found, damaged = page(self._record, limit, identity, cursor, with_vector=with_vector)
+        self._leave_out(damaged)
+        return found
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
@@ -184,7 +184,7 @@ class EmbeddedCollection:
 
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, from every file too; see `Collection`."""
-        deleted = 0 if name_problem(name) else self._delete(erasure(name, self._eraser), rows=1)
+        deleted = 0 if name_problem(name) else self._write(erasure(name, self._eraser)).deleted
         if deleted:
             self._forget()
         return Erased(deleted, erased=self._eraser.wiped() if deleted else not self.erasing)
@@ -195,13 +195,11 @@ class EmbeddedCollection:
             raise RequestError(f"The identity {problem}.")
         if name == into or name_problem(name):
             return 0
-        change = self._commits.write(merge(name, into, self.config), rows=1)
-        self._noted()
-        return len(change.labels)
+        return len(self._write(merge(name, into, self.config)).labels)
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random; see `Collection`."""
-        return drawn(self._record, self._index.living(), count, seed=seed)
+        return self._undisturbed.past_damage(lambda: drawn(self._record, self._index, count, seed=seed))
 
     def stats(self) -> CollectionStats:
         """Return how it stands."""
@@ -271,20 +269,24 @@ class EmbeddedCollection:
             self._record.close(dropped=True)
             return len(self._index)
 
-    def _replace(self, rows: Sequence[Row]) -> set[str]:
-        """Write rows and return the ids that were there before."""
-        change = self._commits.write(replacement(rows), rows=len(rows))
+    def _write(self, operation: Operation, *, rows: int = 1) -> Change:
+        change = self._commits.write(operation, rows=rows)
         self._noted()
-        return set(change.before)
-
-    def _delete(self, delete: Operation, *, rows: int) -> int:
-        change = self._commits.write(delete, rows=rows)
-        self._noted()
-        return change.deleted
+        return change
 
     def _forget(self) -> None:
         """Ask the record again for what was remembered of it."""
         self._sources = Sources.of(self._record)
+
+    def _leave_out(self, rows: DamagedRows) -> bool:
+        """Go past rows that are damaged from now on, and return whether there was one that was not known."""
+        with self._write_turn:
+            labels = np.array(sorted(rows.keys() - self._record.damaged.keys()), np.int64)
+            labels = labels[self._index.holds(labels)]
+            if found := labels.tolist():
+                self._record.leave_out({label: rows[label] for label in found})
+                self._index = self._index.without(labels)
+        return bool(found)
 
     def _wipe_index(self) -> None:
         with refusals(self._folder), self._write_turn:

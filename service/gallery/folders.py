@@ -16,15 +16,20 @@ __all__ = [
     "Sync",
     "bytes_in",
     "lock",
+    "lock_data_dir",
+    "locked",
     "made_aside",
     "make_folder",
     "move_folder",
     "refusals",
+    "refuse_if_in_use",
     "remove_leftovers",
     "sync_folder",
 ]
 
 Sync: TypeAlias = Callable[[Path], None]
+
+_LOCK = "lock"  # the name of a data directory's
 
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +116,41 @@ def refusals(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{folder}: {error.strerror or error}. Check the disk and its permissions, then try again."
         ) from error
+
+
+def refuse_if_in_use(data_dir: Path) -> None:
+    """Raise what opening a gallery would, where another process has one in this directory.
+
+    Raises:
+        StorageError: one has.
+    """
+    if (data_dir / _LOCK).exists():
+        with refusals(data_dir):
+            os.close(lock_data_dir(data_dir))
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the lock of a directory; where the block fails, the file is there after only if it was before.
+
+    Raises:
+        StorageError: another process holds it.
+    """
+    new = not (data_dir / _LOCK).exists()
+    held = lock_data_dir(data_dir)
+    try:
+        yield
+    except BaseException:
+        if new:
+            (data_dir / _LOCK).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(held)
+
+
+def lock_data_dir(data_dir: Path) -> int:
+    """Lock a data directory; see `lock`."""
+    return lock(data_dir / _LOCK)
 
 
 def lock(path: Path) -> int:

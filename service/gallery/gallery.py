@@ -5,10 +5,9 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from service.errors import ConflictError, NotReadyError, StorageError
@@ -17,7 +16,7 @@ from service.gallery.differences import refuse_difference
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.folders import (
     Sync,
-    lock,
+    lock_data_dir,
     made_aside,
     make_folder,
     move_folder,
@@ -28,7 +27,7 @@ from service.gallery.folders import (
 from service.gallery.index.accelerator import Work
 from service.gallery.index.sizes import Sizes
 from service.gallery.names import NAME, not_found, refuse_name
-from service.gallery.opening import Opening
+from service.gallery.opening import Opening, Outcome
 from service.gallery.scrubbing import Scrubbing
 from service.gallery.upkeep import Upkeep
 
@@ -53,7 +52,7 @@ class Gallery:
         sizes: Sizes = _USUAL,
         scrub_hours: float = 24.0,
         sync: Sync = sync_folder,
-        opened: "Future[int] | None" = None,
+        opened: "Future[Outcome] | None" = None,
     ) -> None:
         """Open every collection, or begin to; one that cannot be is logged, and its error is its answer.
 
@@ -63,7 +62,7 @@ class Gallery:
             sizes: what counts as many.
             scrub_hours: from one check of a collection's checksums to the next; 0 for none.
             sync: puts a folder's entries on the disk; tests let it fail.
-            opened: where given, they are opened in a thread; its result is how many.
+            opened: where given, they are opened in a thread; its result is what came of it.
 
         Raises:
             StorageError: another process uses the directory, or the disk refused it.
@@ -82,16 +81,18 @@ class Gallery:
         with refusals(data_dir):
             make_folder(self._folder, sync)
             sync(data_dir)  # also where a start before this one made it, and was killed
-            self._lock_file = lock(data_dir / "lock")
+            self._lock_file = lock_data_dir(data_dir)
         try:
             remove_leftovers(self._folder, f"{_UNFINISHED}*")
             self._opening.expect(sorted(filter(NAME.fullmatch, (one.name for one in self._folder.iterdir()))))
             if opened is None:
                 self._opening.run()
-            self._upkeep = Upkeep(self._present, threads=faiss_threads)
+            self._upkeep = Upkeep(lambda: list(self._collections.values()), threads=faiss_threads)
             self._upkeep.written()
             if scrub_hours:
-                self._scrubbing = Scrubbing(self._present, every_s=3600 * scrub_hours)
+                self._scrubbing = Scrubbing(
+                    lambda: list(self._collections.values()), every_s=3600 * scrub_hours
+                )
             if opened is not None:
                 self._opening.start(opened)
         except BaseException:
@@ -101,9 +102,7 @@ class Gallery:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def create(self, name: str, config: CollectionConfig) -> tuple[Collection, bool]:
@@ -122,9 +121,8 @@ class Gallery:
             if existing is not None:
                 refuse_difference(existing, config)
                 return existing, False
-            collection = self._collections[name] = self._make(
-                name, lambda folder: EmbeddedCollection.create(folder, config)
-            )
+            with self._made(name, lambda folder: EmbeddedCollection.create(folder, config)) as collection:
+                self._collections[name] = collection
             return collection, True
 
     def adopt(self, name: str, fill: Callable[[Path], None], work: Work) -> Collection:
@@ -139,7 +137,7 @@ class Gallery:
             RequestError: the name is none that a collection can have.
             ConflictError: there is a collection of that name.
             StorageError: the record is damaged, or the disk refused; there is no new collection.
-            Stopped: likewise.
+            Stopped, NotReadyError: it was told to stop, the gallery is closed; likewise.
         """
         refuse_name(name, "collection")
         with self._turn:
@@ -148,10 +146,7 @@ class Gallery:
                 raise ConflictError(f"There is a collection {name!r} already; use another name.")
             self._coming.add(name)
         try:
-            collection = self._make(name, fill, work)
-            with self._turn:
-                if self._closed:
-                    collection.close()
+            with self._made(name, fill, work) as collection, self._turn:
                 self._refuse_if_closed()
                 self._collections[name] = collection
         finally:
@@ -205,6 +200,7 @@ class Gallery:
             StorageError: the disk refused; the collection is there as before.
         """
         with contextlib.ExitStack() as afterwards, self._turn, refusals(self._folder):
+            self._refuse_if_closed()
             collection = None if name in self._opening.failed else self._get(name)
             aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
             # Others need not wait for this, and what stays is removed at the next start.
@@ -258,21 +254,25 @@ class Gallery:
             work=work,
         )
 
-    def _present(self) -> Iterable[EmbeddedCollection]:
-        """Return the collections that there are now."""
-        return list(self._collections.values())
-
     def _note_write(self) -> None:
         if self._upkeep:
             self._upkeep.written()
 
-    def _make(self, name: str, fill: Callable[[Path], None], work: Work | None = None) -> EmbeddedCollection:
-        """Make a collection aside, move it to its name whole, and open it; what fails leaves nothing."""
+    @contextlib.contextmanager
+    def _made(
+        self, name: str, fill: Callable[[Path], None], work: Work | None = None
+    ) -> Iterator[EmbeddedCollection]:
+        """Make one aside, move it to its name, and open it; what fails, in the block too, leaves nothing."""
         with (
             refusals(self._folder),
             made_aside(self._folder / name, fill, prefix=_UNFINISHED, sync=self._sync),
         ):
-            return self._open(name, work)
+            collection = self._open(name, work)
+            try:
+                yield collection
+            except BaseException:
+                collection.close()
+                raise
 
     def _move_out(self, collection: EmbeddedCollection, aside: Path) -> int:
         """Close a collection, move its folder aside, and return its items; what fails opens it again."""

@@ -72,7 +72,9 @@ def _vector(vector: Vectors, config: CollectionConfig) -> Vectors:
         shape = " x ".join(map(str, vector.shape))
         raise ItemRejectedError(f"The vector has {shape} numbers; this collection takes {config.dimension}.")
     if not np.isfinite(vector).all():
-        raise ItemRejectedError("The vector holds NaN or infinity; every number must be finite.")
+        raise ItemRejectedError(
+            "The vector holds NaN, infinity or a number beyond 3.4e38, the largest of float32."
+        )
     if config.metric == "cosine" and not vector.any():
         raise ItemRejectedError("The vector is zero and has no direction, which cosine needs.")
     return vector

@@ -18,16 +18,21 @@ from service.gallery.folders import refusals, sync_folder
 from service.gallery.pictures import is_right
 from service.gallery.record_meta import count_of, create_tables, read_config, read_damaged
 from service.gallery.sqlite import connected, is_damage, is_refusal
+from service.gallery.stoppable import stoppable
 
 __all__ = ["mend"]
 
 _logger = logging.getLogger(__name__)
 
 
-def mend(path: Path) -> None:
+def mend(path: Path, go_on: Callable[[], None]) -> None:
     """Make a record anew, in place, of what is right of it; nobody may have it open.
 
     Rows that are not as they were written are left out, and named in the new one. Labels stay: snapshots fit.
+
+    Args:
+        path: of the record.
+        go_on: called often; whatever it raises, Stopped say, ends it, and the file stays as it is.
 
     Raises:
         DamageError: not even their names can be read, or the configuration; the file stays as it is.
@@ -38,7 +43,7 @@ def mend(path: Path) -> None:
         for file in (new, *_logs(new)):
             file.unlink(missing_ok=True)
         try:
-            lost = _made_anew(path, new)
+            lost = _made_anew(path, new, go_on)
             if any(file.exists() and file.stat().st_size for file in _logs(path)[:1]):
                 raise DamageError(f"{path}: its log cannot be brought in. {restore_advice(path)}")
             if lost:
@@ -65,29 +70,15 @@ def mend(path: Path) -> None:
         _logger.warning("%s was damaged, and is made anew of its rows; no item was lost.", path)
 
 
-def _made_anew(path: Path, new: Path) -> dict[int, str | None]:
+def _made_anew(path: Path, new: Path, go_on: Callable[[], None]) -> dict[int, str | None]:
     """Write the new file and return the ids of what is lost, by label."""
     with (
         contextlib.closing(connected(path, "rw")) as source,
         contextlib.closing(connected(new, "rwc")) as target,
     ):
         try:
-            source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            config = read_config(source, path)
-            expected = count_of(source)
-            target.execute("BEGIN")
-            create_tables(target, config)
-            copy = _Copy(source, target, config)
-            copy.rows()
-            lost = {} if copy.found == expected else copy.lost()
-            if copy.found + len(lost) != expected:
-                raise DamageError(
-                    f"{path} holds {copy.found} items that can be read, and {expected} were written. "
-                    f"{restore_advice(path)}"
-                )
-            copy.pictures()
-            copy.rest(lost)
-            target.execute("COMMIT")
+            with stoppable(go_on, source, target):
+                lost = _copied(source, target, path, go_on)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if isinstance(error, sqlite3.Error) and is_refusal(error) and not is_damage(error):
                 raise StorageError(f"{path}: {error}. Check the disk, then start again.") from error
@@ -97,13 +88,40 @@ def _made_anew(path: Path, new: Path) -> dict[int, str | None]:
     return {label: name for label, (name, _) in lost.items()}
 
 
+def _copied(
+    source: sqlite3.Connection, target: sqlite3.Connection, path: Path, go_on: Callable[[], None]
+) -> dict[int, tuple[str | None, str | None]]:
+    """Copy what is right, and return id and identity of what is lost, by label."""
+    source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    config = read_config(source, path)
+    expected = count_of(source)
+    target.execute("BEGIN")
+    create_tables(target, config)
+    copy = _Copy(source, target, config, go_on)
+    copy.rows()
+    lost = {} if copy.found == expected else copy.lost()
+    if copy.found + len(lost) != expected:
+        raise DamageError(
+            f"{path} holds {copy.found} items that can be read, and {expected} were written. "
+            f"{restore_advice(path)}"
+        )
+    copy.pictures()
+    copy.rest(lost)
+    target.execute("COMMIT")
+    return lost
+
+
 class _Copy:
     """Copies what is right of a record."""
 
     def __init__(
-        self, source: sqlite3.Connection, target: sqlite3.Connection, config: CollectionConfig
+        self,
+        source: sqlite3.Connection,
+        target: sqlite3.Connection,
+        config: CollectionConfig,
+        go_on: Callable[[], None],
     ) -> None:
-        self._source, self._target, self._config = source, target, config
+        self._source, self._target, self._config, self._go_on = source, target, config, go_on
         columns = schema.all_columns(schema.field_columns(config))
         self._select = f"SELECT {', '.join(columns)} FROM items"
         self._insert = f"INSERT INTO items VALUES ({', '.join('?' * len(columns))})"
@@ -191,6 +209,7 @@ class _Copy:
         for order in ("ASC", "DESC"):
             with _damage_left_out():
                 for row in self._source.execute(f"{select} ORDER BY label {order}"):
+                    self._go_on()
                     take(row)
                 return
 

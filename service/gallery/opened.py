@@ -48,7 +48,7 @@ def opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: W
     try:
         return _opened(path, home_of, work)
     except DamageError:
-        mend(path)
+        mend(path, work.go_on if work else _go_on)
         return _opened(path, home_of, work)
 
 
@@ -64,7 +64,7 @@ def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: 
         findings = None
         with refusals(path.parent):
             if path.stat().st_size <= _CHECKED_BYTES or _mark(path).exists():
-                findings = record.checker.findings()
+                findings = record.checker.findings(work.go_on if work else _go_on)
                 if not findings.sound:
                     raise DamageError(f"{path} is damaged.")
             home = home_of(record.config)
@@ -75,6 +75,10 @@ def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: 
     except BaseException:
         record.close()
         raise
+
+
+def _go_on() -> None:
+    """Let it go on; nobody may stop it."""
 
 
 def _mark(path: Path) -> Path:

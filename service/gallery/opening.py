@@ -11,7 +11,7 @@ from models.errors import LookalikeError
 from service.errors import OpeningError, StorageError
 from service.gallery.index.accelerator import Stopped, Work
 
-__all__ = ["Opening", "Progress"]
+__all__ = ["Opening", "Outcome", "Progress"]
 
 _TOLD_EVERY_S = 10.0
 _OURS = "The fault is ours, and the log has it."
@@ -43,6 +43,18 @@ class Progress:
             f"{self.rows_read:,} of {self.rows:,} rows are read" if self.rows else "its snapshot is checked"
         )
         return f"{self.opened} of {self.collections} collections are open, and of {self.collection!r} {step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many collections were opened, and the names of those that could not be."""
+
+    opened: int
+    failed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as what stands behind "Collections: "."""
+        return f"{self.opened}; not opened: {', '.join(self.failed)}" if self.failed else f"{self.opened}"
 
 
 class Opening:
@@ -122,8 +134,8 @@ class Opening:
                 _logger.info("opened %s: %d items in %.1f s", place, items, time.monotonic() - began)
             del self._waiting[name]
 
-    def start(self, outcome: "Future[int]") -> None:
-        """Open all in a thread; the outcome is how many there were, or cancelled by `stop`."""
+    def start(self, outcome: "Future[Outcome]") -> None:
+        """Open all in a thread; what came of it is the outcome's, which `stop` cancels."""
         self._thread = threading.Thread(target=self._run, args=[outcome], name="gallery-opening", daemon=True)
         self._thread.start()
 
@@ -133,11 +145,12 @@ class Opening:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, outcome: "Future[int]") -> None:
+    def _run(self, outcome: "Future[Outcome]") -> None:
         count = len(self._waiting)
         try:
             self.run()
-            outcome.set_result(count - len(self._failed))
+            failed = tuple(self._failed)  # of which some may be dropped already
+            outcome.set_result(Outcome(count - len(failed), failed))
         except Stopped:
             outcome.cancel()
         except Exception as error:  # handed to whoever looks at the outcome

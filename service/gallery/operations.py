@@ -1,6 +1,6 @@
 """What is done to a record in a commit: each an operation, and the change of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -27,25 +27,40 @@ def replacement(rows: Sequence[Row]) -> Operation:
 
 def deletion(ids: Collection[str]) -> Operation:
     """Return what deletes the rows of some ids, damaged ones too."""
-    return lambda writer: Change(writer.delete(ids), forgotten=writer.forget(ids=ids))
+
+    def delete(writer: RecordWriter) -> list[int]:
+        writer.forget(ids=ids)
+        return writer.delete(ids)
+
+    return lambda writer: _deleted(writer, delete)
 
 
 def deletion_where(condition: Filter) -> Operation:
     """Return what deletes the rows that pass."""
-    return lambda writer: Change(writer.delete_where(condition))
+    return lambda writer: _deleted(writer, lambda writer: writer.delete_where(condition))
 
 
 def erasure(name: str, eraser: Eraser) -> Operation:
     """Return what deletes the rows of an identity, and notes that the files are to hold nothing of them."""
 
+    def delete(writer: RecordWriter) -> list[int]:
+        writer.forget(identity=name)
+        return writer.delete_where(OneOf("identity", (name,)))
+
     def erase(writer: RecordWriter) -> Change:
-        labels = writer.delete_where(OneOf("identity", (name,)))
-        change = Change(labels, forgotten=writer.forget(identity=name))
+        change = _deleted(writer, delete)
         if change.deleted:
             eraser.begin(writer)
         return change
 
     return erase
+
+
+def _deleted(writer: RecordWriter, delete: Callable[[RecordWriter], list[int]]) -> Change:
+    """Return the change of a deletion, with how many damaged rows it did away with."""
+    before = len(writer.forgotten)
+    labels = delete(writer)
+    return Change(labels, forgotten=len(writer.forgotten) - before)
 
 
 def merge(name: str, into: str, config: CollectionConfig) -> Operation:

@@ -4,7 +4,7 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +47,26 @@ class RecordWriter:
         self.named: dict[int, Name] = {}
         self.forgotten: set[int] = set()
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Return a block that is undone alone where it raises."""
-        return savepoint(self._connection)
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Give a block that is undone alone where it raises, and with it what was noted of it."""
+        removed, named, forgotten = len(self.removed), len(self.named), set(self.forgotten)
+        try:
+            with savepoint(self._connection):
+                yield
+        except BaseException:
+            del self.removed[removed:]
+            for label in list(self.named)[named:]:  # each under a new label, so the last ones came last
+                del self.named[label]
+            self.forgotten = forgotten
+            raise
 
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
         """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
-        before = self._labels([row.id for row in rows])
+        there = self._labels([row.id for row in rows])
         self.forget(ids={row.id for row in rows})
-        self._delete(before.values())
+        held = {*self._delete(there.values())}
+        before = {item_id: label for item_id, label in there.items() if label in held}
         (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         labels = list(range(last + 1, last + 1 + len(rows)))
         created_us = time.time_ns() // 1000
@@ -74,18 +85,14 @@ class RecordWriter:
         return Replaced(labels, before)
 
     def delete(self, ids: Iterable[str]) -> list[int]:
-        """Delete the rows of these ids and return the labels they had."""
-        labels = list(self._labels(ids).values())
-        self._delete(labels)
-        return labels
+        """Delete the rows of these ids and return the labels they had, but those of damaged ones."""
+        return self._delete(self._labels(ids).values())
 
     def delete_where(self, condition: Filter) -> list[int]:
-        """Delete the rows that pass and return the labels they had."""
+        """Delete the rows that pass and return the labels they had, but those of damaged ones."""
         sql, parameters = filter_sql(condition, self._columns)
         rows = self._connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
-        labels = [label for (label,) in rows]
-        self._delete(labels)
-        return labels
+        return self._delete([label for (label,) in rows])
 
     def forget(self, *, ids: Collection[str] = (), identity: str | None = None) -> int:
         """Forget the damaged rows of some ids, or of an identity, and return how many there were."""
@@ -125,10 +132,14 @@ class RecordWriter:
             )
         )
 
-    def _delete(self, labels: Collection[int]) -> None:
+    def _delete(self, labels: Collection[int]) -> list[int]:
+        """Delete rows and return their labels, but those of damaged ones, which are forgotten."""
         self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
-        self.removed += labels
+        held = [label for label in labels if label not in self._damaged]
+        self.forgotten |= self._damaged.keys() & labels
+        self.removed += held
         self._count(-len(labels))
+        return held
 
     def _count(self, change: int) -> None:
         self._connection.execute("UPDATE meta SET value = value + ? WHERE key = 'items'", [change])

@@ -9,7 +9,7 @@ from typing import Literal
 
 from service.errors import DamageError
 from service.gallery.checking import Findings
-from service.gallery.damage import RESTORE
+from service.gallery.damage import RESTORE, DamagedRows
 from service.gallery.index.accelerator import Stopped
 from service.gallery.indexing import Integrity
 from service.gallery.opened import ask_for_check
@@ -27,7 +27,12 @@ class Scrub:
     """Checks a record while it is read and written, and remembers what was found."""
 
     def __init__(
-        self, record: Record, path: Path, findings: Findings | None, mended: Callable[[], None]
+        self,
+        record: Record,
+        path: Path,
+        findings: Findings | None,
+        mended: Callable[[], None],
+        leave_out: Callable[[DamagedRows], bool],
     ) -> None:
         """Begin.
 
@@ -36,17 +41,21 @@ class Scrub:
             path: of it.
             findings: of the check when it was opened, if there was one.
             mended: called where SQLite's indexes were wrong, and so may be what was read from them.
+            leave_out: goes past damaged rows from then on.
         """
-        self._record, self._path, self._mended = record, path, mended
-        self._findings = findings
+        self._record, self._path, self._mended, self._leave_out = record, path, mended, leave_out
+        self._findings, self._rows = findings, findings.rows if findings else 0
         self.checked_s = time.time() if findings else None
 
     @property
     def integrity(self) -> Integrity:
         """Return how the record stands."""
         findings = self._findings or Findings()
-        lost = {label: name or "" for label, (name, _) in self._record.damaged.items()}
-        damaged = {**lost, **findings.damaged, **findings.pictures}
+        present = self._record.present(findings.pictures) if findings.pictures else set()
+        damaged: dict[int, str | None] = {
+            label: name for label, name in findings.pictures.items() if label in present
+        }
+        damaged |= {label: name for label, (name, _) in self._record.damaged.items()}
         state: Literal["unchecked", "ok", "damaged"] = "ok" if self._findings else "unchecked"
         problem = None
         if findings.structure:
@@ -54,17 +63,13 @@ class Scrub:
         elif damaged:
             problem = f"Delete the damaged items or enrol them again; or {RESTORE}."
         return Integrity(
-            state="damaged" if damaged or not findings.sound else state,
+            state="damaged" if damaged or findings.structure else state,
             checked_s=self.checked_s,
-            rows_checked=findings.rows,
-            damaged=tuple(name for _, name in sorted(damaged.items()))[:_NAMED],
+            rows_checked=self._rows,
+            damaged=tuple(name for _, name in sorted(damaged.items()) if name is not None)[:_NAMED],
             damaged_items=len(damaged),
             problem=problem,
         )
-
-    def interrupt(self) -> None:
-        """End a check that was told to stop, soon."""
-        self._record.checker.interrupt()
 
     def run(self, stop: threading.Event) -> None:
         """Compare all with its checksums, in small pieces; SQLite's indexes are mended.
@@ -73,28 +78,34 @@ class Scrub:
             Stopped: it was told to stop.
             StorageError: the disk refused.
         """
-        checker = self._record.checker
+
+        def go_on() -> None:
+            if stop.is_set():
+                raise Stopped
+
         try:
-            findings = checker.findings(_pacer(stop))
+            findings = self._record.checker.findings(go_on, self._pacer(stop))
+            self._rows = findings.rows
         except DamageError as error:
             self._record.refuse_if_closed()
             findings = Findings(structure=[str(error)])
-        if findings.structure and not findings.damaged and self._indexes_mended(findings):
+        if findings.structure and not findings.damaged and self._indexes_mended(findings, go_on):
             self._mended()
         if not findings.sound:
             _logger.error(
-                "%s is damaged: %s. The next start of the server mends it.",
+                "%s is damaged: %s. Damaged items are left out, and the next start of the server mends it.",
                 self._path,
                 "; ".join([*map(repr, findings.damaged.values()), *findings.structure][:_NAMED]),
             )
             ask_for_check(self._path)
+            self._leave_out({label: (name, None) for label, name in findings.damaged.items()})
         self._findings, self.checked_s = findings, time.time()
 
-    def _indexes_mended(self, findings: Findings) -> bool:
+    def _indexes_mended(self, findings: Findings, go_on: Callable[[], None]) -> bool:
         """Make SQLite's indexes anew, from rows that are right, and return whether that was all there was."""
         try:
-            self._record.checker.reindex()
-            findings.structure[:] = self._record.checker.structure()
+            self._record.checker.reindex(go_on)
+            findings.structure[:] = self._record.checker.structure(go_on)
         except DamageError:
             return False
         if findings.structure:
@@ -102,15 +113,18 @@ class Scrub:
         _logger.warning("%s: its indexes were damaged, and are made anew; no item was.", self._path)
         return True
 
+    def _pacer(self, stop: threading.Event) -> Callable[[Findings], None]:
+        """Return what waits between two readings, longer than they took; it raises Stopped where told to."""
+        began, known = time.monotonic(), 0
 
-def _pacer(stop: threading.Event) -> Callable[[], None]:
-    """Return what waits between two readings, longer than they took; it raises Stopped where told to stop."""
-    began = time.monotonic()
+        def pause(findings: Findings) -> None:
+            nonlocal began, known
+            self._rows = findings.rows
+            if len(findings.damaged) > known:  # not when all is read, which takes hours
+                known = len(findings.damaged)
+                self._leave_out({label: (name, None) for label, name in findings.damaged.items()})
+            if stop.wait(_PAUSES * (time.monotonic() - began)):
+                raise Stopped
+            began = time.monotonic()
 
-    def pause() -> None:
-        nonlocal began
-        if stop.wait(_PAUSES * (time.monotonic() - began)):
-            raise Stopped
-        began = time.monotonic()
-
-    return pause
+        return pause

@@ -31,15 +31,12 @@ class Scrubbing:
         """
         self._collections, self._every_s = collections, every_s
         self._stop = threading.Event()
-        self._checked: EmbeddedCollection | None = None
         self._thread = threading.Thread(target=self._live, name="gallery-scrub", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and wait for that."""
+        """Stop, and wait until what is being checked was given up: a moment."""
         self._stop.set()
-        if checked := self._checked:
-            checked.scrub.interrupt()
         self._thread.join()
 
     def _live(self) -> None:
@@ -47,12 +44,13 @@ class Scrubbing:
         while not self._stop.is_set():
             for collection in self._collections():
                 last = collection.scrub.checked_s
+                if self._stop.is_set():
+                    return
                 if last is None or time.time() - last >= self._every_s:
                     self._check(collection)
             self._stop.wait(_LOOKS_EVERY_S)
 
     def _check(self, collection: EmbeddedCollection) -> None:
-        self._checked = collection
         try:
             with contextlib.suppress(Stopped, CollectionDroppedError, NotReadyError):
                 collection.scrub.run(self._stop)
@@ -60,5 +58,3 @@ class Scrubbing:
             _logger.warning("%s could not be checked: %s", collection.name, error)
         except Exception:  # the others are checked all the same
             _logger.exception("%s could not be checked.", collection.name)
-        finally:
-            self._checked = None

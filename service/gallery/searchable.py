@@ -22,7 +22,7 @@ def refuse_unsearchable(queries: Vectors, config: CollectionConfig, name: str) -
     if not finite.all():
         row = int(np.argmin(finite))
         raise NonFiniteError(
-            f"Query {row} holds NaN or infinity; every number must be finite.",
+            f"Query {row} holds NaN, infinity or a number beyond 3.4e38, the largest of float32.",
             argument="queries",
             row=row,
         )

@@ -183,7 +183,7 @@ class _Search:
             fetch,
             max_distance=self._options.max_distance,
             allowed=allowed,
-            exact=self._options.exact,
+            exact=self._options.exact or self._options.group_by is not None,
         )
         self._learn_names({label for hit in hits for label in hit.labels.tolist()})
         return hits

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from service.errors import DamageError
+from service.errors import DamagedItemError, DamageError
 from service.gallery import schema
 from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
-from service.gallery.damage import RESTORE, kept_file, refuse_damaged, refuse_damaged_between
+from service.gallery.damage import RESTORE, DamagedRows, damaged_item, kept_file, refuse_damaged
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_reads import FilterReads
 from service.gallery.filter_sql import Column
@@ -51,11 +51,12 @@ class Record:
         try:
             with self._database.reading() as connection:
                 self.config = read_config(connection, path)
-                self.damaged = read_damaged(connection)
+                self.damaged: DamagedRows = read_damaged(connection)
+            self._left_out: frozenset[int] = frozenset()
             self.checker = Checker(self._database, self.config)
             self._fields = schema.field_columns(self.config)
             self._columns = {**_BUILT_IN_COLUMNS, **self._fields}
-            self.filters = FilterReads(self._database, self._columns)
+            self.filters = FilterReads(self._database, self._columns, lambda: self._left_out)
             self._select = f"SELECT {', '.join(schema.all_columns(self._fields))} FROM items"
         except BaseException:
             self._database.close()
@@ -88,6 +89,21 @@ class Record:
             self.damaged = {
                 label: row for label, row in self.damaged.items() if label not in writer.forgotten
             }
+            self._left_out -= writer.forgotten
+
+    def leave_out(self, rows: DamagedRows) -> None:
+        """Count rows as damaged that are still there: what is asked for from now on goes past them.
+
+        They stay as they are in the file, which is mended at the next start; one writer's turn at a time.
+        """
+        self.damaged = {**self.damaged, **rows}
+        self._left_out |= rows.keys()
+
+    def present(self, labels: Iterable[int]) -> set[int]:
+        """Return which of some labels there are rows of."""
+        with self._database.reading() as connection:
+            among = "items WHERE label IN (SELECT value FROM json_each(?))"
+            return {*labels_of(connection, among, [json_list(labels)]).tolist()}
 
     def labels(self) -> Labels:
         """Return the label of every row, ascending; read from an index, not from the rows.
@@ -122,7 +138,11 @@ class Record:
     def members(self, *, up_to: int) -> tuple[Members, int]:
         """Return who belongs together up to a label, and how many rows there are; see `members`."""
         with self._database.reading() as connection:
-            return members(connection, up_to=up_to)
+            found, rows = members(connection, up_to=up_to)
+        if left_out := self._left_out:
+            kept = ~np.isin(found.labels, [*left_out])
+            found = Members(found.labels[kept], found.numbers[kept])
+        return found, rows - sum(label <= up_to for label in left_out)
 
     def labels_named(self, ids: Iterable[str]) -> Labels:
         """Return the labels of the rows of some ids, in no order."""
@@ -140,10 +160,10 @@ class Record:
             return {row[0]: self._item(row, with_vector=with_vector) for row in rows}
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
-        """Return one item, or None; DamageError where it is damaged."""
+        """Return one item, or None; DamagedItemError where it is damaged."""
         with self._database.reading() as connection:
             row = connection.execute(f"{self._select} WHERE id = ?", [item_id]).fetchone()
-        if row is None:
+        if row is None or row[0] in self._left_out:
             refuse_damaged(self._database.path, self.damaged, {item_id})
         return None if row is None else self._item(row, with_vector=with_vector)
 
@@ -157,11 +177,10 @@ class Record:
 
     def after(
         self, label: int, *, limit: int, identity: str | None, with_vector: bool = False
-    ) -> list[tuple[int, StoredItem]]:
+    ) -> list[tuple[int, StoredItem | DamagedItemError]]:
         """Return up to `limit` items written after a label, of one identity where it is given.
 
-        Raises:
-            DamageError: one of them is damaged.
+        One that is damaged is its error.
         """
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
@@ -169,10 +188,15 @@ class Record:
                 f"{self._select} WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
                 {"label": label, "identity": identity, "limit": limit},
             )
-            found = [(row[0], self._item(row, with_vector=with_vector)) for row in rows]
-        last = found[-1][0] if len(found) == limit else None
-        refuse_damaged_between(self._database.path, self.damaged, label, last, identity)
-        return found
+            return [
+                (
+                    row[0],
+                    self._item(row, with_vector=with_vector)
+                    if schema.is_right(row)
+                    else damaged_item(self._database.path, schema.name_of(row), row[0]),
+                )
+                for row in rows
+            ]
 
     def identities(self, *, after: str, limit: int) -> list[Identity]:
         """Return up to `limit` identities after a name, in the order of their names."""
@@ -214,7 +238,6 @@ class Record:
 
     def close(self, *, dropped: bool = False) -> None:
         """Wait for whoever is reading or writing, and close; `dropped` says why to those who come later."""
-        self.checker.interrupt()
         self._database.close(dropped=dropped)
 
     def refuse_if_closed(self) -> None:

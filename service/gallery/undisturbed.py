@@ -4,10 +4,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from models.errors import InputError
-from service.errors import StorageError
+from service.errors import DamagedItemError, DamageError
 from service.gallery.collection import Match, SearchOptions, Vectors
+from service.gallery.damage import DamagedRows
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.segments import Index
 from service.gallery.options import LeftOut
@@ -18,6 +20,9 @@ __all__ = ["Undisturbed"]
 
 _TRIES = 3  # before it waits for a writer's turn
 _LATELY_S = 1.0
+_MOST_DAMAGED = 100  # found by one read, one after the other
+
+Result = TypeVar("Result")
 
 
 class Undisturbed:
@@ -28,7 +33,12 @@ class Undisturbed:
     """
 
     def __init__(
-        self, name: str, now: Callable[[], tuple[Sources, Index]], *, write_turn: threading.Lock
+        self,
+        name: str,
+        now: Callable[[], tuple[Sources, Index]],
+        write_turn: threading.Lock,
+        *,
+        leave_out: Callable[[DamagedRows], bool],
     ) -> None:
         """Begin.
 
@@ -36,8 +46,10 @@ class Undisturbed:
             name: of the collection.
             now: gives what is searched.
             write_turn: is held by whoever writes.
+            leave_out: goes past damaged rows from then on, and returns whether one was not known.
         """
         self._name, self._now, self._write_turn = name, now, write_turn
+        self._leave_out = leave_out
         self._last_s = self._last_but_one_s = -math.inf  # searches, on the monotonic clock
 
     @property
@@ -50,6 +62,25 @@ class Undisturbed:
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
         self._check(queries)
+        return self.past_damage(lambda: self._search(queries, options, left_out))
+
+    def past_damage(self, read: Callable[[], Result]) -> Result:
+        """Return what a read gives, without the items that it finds damaged.
+
+        Raises:
+            DamageError: more are damaged than can be gone past.
+        """
+        for _ in range(_MOST_DAMAGED):
+            try:
+                return read()
+            except DamagedItemError as error:
+                if not self._leave_out({error.label: (error.item_id, None)}):
+                    raise
+        return read()
+
+    def _search(
+        self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
+    ) -> list[list[Match]]:
         for _ in range(_TRIES):
             try:
                 return search(*self._now(), queries, options, left_out)
@@ -61,7 +92,7 @@ class Undisturbed:
             try:
                 return search(*self._now(), queries, options, left_out)
             except StaleLabelsError as error:  # nobody writes now: rows are missing
-                raise StorageError(
+                raise DamageError(
                     f"The collection {self._name!r}: {error} It is damaged; restore a backup."
                 ) from error
             except InputError as error:

@@ -9,10 +9,11 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from service.gallery.opening import Outcome
 from service.server import Server
 
 
-def server_of(opened: "Future[int]") -> Server:
+def server_of(opened: "Future[Outcome]") -> Server:
     config = uvicorn.Config(Starlette(), port=0, log_config=None)
     return Server(config, drain=threading.Event(), drain_s=0.0, opened=opened)
 
@@ -38,20 +39,30 @@ def test_what_is_there_after_the_start_is_left_alone_by_the_garbage_collector() 
         gc.unfreeze()
 
 
-def test_it_says_when_all_collections_are_open(caplog: pytest.LogCaptureFixture) -> None:
-    opened: Future[int] = Future()
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome(3), "Ready. Collections: 3."),
+        (Outcome(2, ("people",)), "Ready. Collections: 2; not opened: people."),
+        (Outcome(0, ("cars", "people")), "Ready. Collections: 0; not opened: cars, people."),
+    ],
+)
+def test_it_says_when_all_collections_are_open(
+    caplog: pytest.LogCaptureFixture, outcome: Outcome, words: str
+) -> None:
+    opened: Future[Outcome] = Future()
     server = server_of(opened)
     caplog.set_level("INFO", "lookalike")
     asyncio.run(server.on_tick(1))
     assert "Ready" not in caplog.text
-    opened.set_result(3)
+    opened.set_result(outcome)
     for counter in range(2):
         assert not asyncio.run(server.on_tick(counter))
-    assert caplog.text.count("Ready. Collections: 3.") == 1
+    assert caplog.messages == [words]
 
 
 def test_it_stops_where_opening_breaks_down(caplog: pytest.LogCaptureFixture) -> None:
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     opened.set_exception(KeyError("our fault"))
     assert asyncio.run(server_of(opened).on_tick(1))
     assert "the server stops" in caplog.text
@@ -60,7 +71,7 @@ def test_it_stops_where_opening_breaks_down(caplog: pytest.LogCaptureFixture) ->
 def test_one_that_is_stopped_while_it_opens_is_not_ready_and_has_not_failed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     opened.cancel()
     caplog.set_level("INFO", "lookalike")
     assert not asyncio.run(server_of(opened).on_tick(1))

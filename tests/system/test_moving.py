@@ -1,8 +1,11 @@
 """Import and export against a real server: round trips, rejections, interruptions."""
 
+import contextlib
 import csv
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -113,6 +116,27 @@ def test_an_export_replaces_nothing_unasked_and_leaves_nothing_where_it_fails(
     assert (tmp_path / "e.safetensors").read_bytes() == before
     assert run(server, "export", "nothing", tmp_path / "n.safetensors").exit_code == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.jsonl", "e.safetensors"]
+
+
+def test_an_export_names_the_damaged_and_has_the_others(
+    server: Server, client: httpx2.Client, tmp_path: Path
+) -> None:
+    client.put("/v1/collections/broken", json={"dimension": 2}).raise_for_status()
+    items = [{"id": name, "vector": [1, n]} for n, name in enumerate("abc")]
+    client.post("/v1/collections/broken/items", json={"items": items}).raise_for_status()
+    record = sqlite3.connect(server.data_dir / "collections" / "broken" / "record.sqlite3")
+    with contextlib.closing(record), record:
+        record.execute("UPDATE items SET metadata = '[]' WHERE id = 'b'")
+    exported = run(server, "export", "broken", tmp_path / "out.safetensors")
+    assert exported.exit_code == 1
+    assert "1 damaged items are not in it ('b')" in exported.output
+    assert "Wrote 2 items" in exported.output
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["a", "c"]
+    refused = client.get("/v1/collections/broken/items/b")
+    assert (refused.status_code, refused.json()["type"]) == (500, "/problems/damaged")
+    assert "retry-after" not in refused.headers
+    assert client.get("/v1/collections/broken/items").json()["damaged"] == ["b"]
 
 
 def test_an_export_says_that_small_pictures_stay_behind(
@@ -231,5 +255,14 @@ def test_imports_that_cannot_be_say_so_in_a_sentence(
         main, ["import", str(tmp_path / "v.npy"), "three", "--url", "http://127.0.0.1:1"]
     )
     assert (absent.exit_code, "Is the server running?" in absent.output) == (1, True)
+    (tmp_path / "text.npy").write_text("id,x\n1,2\n")
+    text = run(server, "import", tmp_path / "text.npy", "three")
+    assert (text.exit_code, text.output) == (
+        1,
+        f"Error: {tmp_path / 'text.npy'} cannot be read as an array of numbers.\n",
+    )
+    np.save(tmp_path / "nan.npy", np.full((2, 3), np.nan, np.float32))
+    none = run(server, "import", tmp_path / "nan.npy", "three")
+    assert (none.exit_code, "2 of 2 items were rejected, none is written" in none.output) == (1, True)
     typo = run(server, "import", tmp_path / "v.npy", "three", "--column", "name=x")
     assert typo.exit_code == 2

@@ -80,7 +80,9 @@ def open_arrays(path: Path, labels: str | None) -> Arrays:
     try:
         arrays = _open_safetensors(path) if path.suffix.lower() == ".safetensors" else _open_numpy(path)
     except _BROKEN as error:
-        raise click.ClickException(f"{path} cannot be read as an array of numbers ({error}).") from error
+        # Of a file of another kind NumPy says how to unpickle it, which nobody should do to others' files.
+        why = "" if "pickle" in str(error) else f" ({error})"
+        raise click.ClickException(f"{path} cannot be read as an array of numbers{why}.") from error
     if labels is not None:
         from service.cli.arrays import read_labels  # noqa: PLC0415 - it comes with torch
         from service.cli.tables import Layout  # noqa: PLC0415 - with numpy alone, but with the former

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
 import click
@@ -23,6 +23,7 @@ __all__ = ["SUFFIXES", "export_collection", "files_of"]
 SUFFIXES = (".safetensors", ".parquet")
 
 _PAGE_ITEMS = 1000
+_NAMED = 20  # damaged items
 _HEAD_BYTES = 64 * 1024  # of the .safetensors, whose number of rows is known at its end; blank where not used
 _CONFIG = ("metric", "fields", "quality", "keep_images")
 
@@ -98,21 +99,35 @@ def export_collection(server: Server, collection: str, out: Path) -> str:
     config |= {"encoder": described["encoder"]} if described["encoder"] else {}
     config["index"] = {"type": described["index"]["type"]}
     course = Course("export", described["items"])
+    damaged: list[str | None] = []
     with (
         _whole(files_of(out)) as partial,
         course,
         contextlib.closing(_sink(partial, config, described["dimension"])) as sink,
     ):
-        for items, vectors in _pages(server, f"{place}/items"):
-            sink.write(items, vectors)
-            course.advance(len(items))
+        for one in _pages(server, f"{place}/items"):
+            damaged += one.damaged
+            if one.items:
+                sink.write(one.items, one.vectors)
+                course.advance(len(one.items))
     wrote = f"Wrote {course.done:,} items to {' and '.join(map(str, files_of(out)))}."
+    if damaged:
+        raise click.ClickException(f"{_unread(damaged)} {wrote}")
     return f"{wrote} {_left_behind(course.done)}" if described.get("keep_images") and course.done else wrote
 
 
 def files_of(out: Path) -> list[Path]:
     """Return the files of an export; that by which it is named is the last."""
     return [out] if out.suffix.lower() == ".parquet" else [out.with_suffix(".jsonl"), out]
+
+
+def _unread(damaged: Sequence[str | None]) -> str:
+    """Say which items are in no export."""
+    named = ", ".join(repr(one) for one in damaged[:_NAMED] if one is not None) or "their ids are lost"
+    return (
+        f"{len(damaged):,} damaged items are not in it ({named}): delete them and enrol them again, or "
+        "restore a backup."
+    )
 
 
 def _left_behind(items: int) -> str:
@@ -150,24 +165,30 @@ def _whole(files: Sequence[Path]) -> Iterator[list[Path]]:
             path.unlink(missing_ok=True)
 
 
-def _pages(server: Server, place: str) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
+class _Page(NamedTuple):
+    items: list[dict[str, Any]]
+    vectors: Vectors
+    cursor: str | None
+    damaged: list[str | None]
+
+
+def _pages(server: Server, place: str) -> Iterator[_Page]:
     """Yield the pages of a collection; the next is fetched while one is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="export") as pool:
         try:
             coming = pool.submit(_page, server, place, "")
             while True:
-                items, vectors, cursor = coming.result()
-                if cursor is not None:
-                    coming = pool.submit(_page, server, place, cursor)
-                if items:
-                    yield items, vectors
-                if cursor is None:
+                page = coming.result()
+                if page.cursor is not None:
+                    coming = pool.submit(_page, server, place, page.cursor)
+                yield page
+                if page.cursor is None:
                     return
         finally:
             server.stop()
 
 
-def _page(server: Server, place: str, cursor: str) -> tuple[list[dict[str, Any]], Vectors, str | None]:
+def _page(server: Server, place: str, cursor: str) -> _Page:
     query = urlencode({"include": "vector", "limit": _PAGE_ITEMS, **({"cursor": cursor} if cursor else {})})
     answer = server.ask("GET", f"{place}?{query}", headers={"Accept": SAFETENSORS})
     if answer.status != 200:
@@ -177,7 +198,6 @@ def _page(server: Server, place: str, cursor: str) -> tuple[list[dict[str, Any]]
         header = json.loads(answer.content[8 : 8 + int.from_bytes(answer.content[:8], "little")])
         page = json.loads(header["__metadata__"]["json"])
         vectors = tensors.get("vector", np.empty((0, 0), dtype=np.float32))
-        items, following = page["items"], page["cursor"]
+        return _Page(page["items"], vectors, page["cursor"], page["damaged"])
     except (SafetensorError, ValueError, KeyError) as error:
         raise click.ClickException(f"{server.url} answers otherwise than a Lookalike server.") from error
-    return items, vectors, following

@@ -85,8 +85,9 @@ def import_source(source: Source, options: ImportOptions) -> str:
         if not report.count:
             journal.forget()  # the next import begins anew
     if report.count:
+        others = "the others are written" if report.count < course.done else "none is written"
         raise click.ClickException(
-            f"{report.count:,} of {course.done:,} items were rejected, the others are written. {report.path} "
+            f"{report.count:,} of {course.done:,} items were rejected, {others}. {report.path} "
             f"has each and why; the first is {report.first}"
         )
     return f"{options.collection!r} has all {course.done:,} items."

@@ -20,6 +20,7 @@ _BUSY = (429, 502, 503, 504)
 _LONGEST_WAIT_S = 60.0
 _FIRST_WAIT_S = 0.5
 _TIMEOUT = {"connect": 10.0, "read": 300.0, "write": 300.0, "pool": 300.0}
+_SLOW = httpcore2.ReadTimeout  # of a server that is there
 _GONE = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 
 
@@ -100,7 +101,7 @@ class Server:
                 answer, wanted_s = self._once(method, path, content, headers or {})
             except _GONE as error:
                 reason, wanted_s = f"does not answer ({str(error) or type(error).__name__})", None
-                if not self._reached:
+                if not self._reached and not isinstance(error, _SLOW):
                     raise click.ClickException(f"{self.url} {reason}. Is the server running?") from error
             else:
                 self._reached = True

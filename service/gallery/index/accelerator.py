@@ -95,6 +95,15 @@ class Accelerator:
         self._index.search_c(len(queries), pointers[0], fetch, *pointers[1:], parameters)
         return positions
 
+    def grown(self, vectors: Vectors, work: "Work") -> "Accelerator":
+        """Return it over all of (N, D) rows, the first of which it has; it is not to be used any more.
+
+        Raises:
+            Stopped: it was told to stop.
+        """
+        _add(self._index, vectors, len(vectors), work)
+        return Accelerator(self.plan, len(vectors), self.effort, self.threads, self._index, self._storage)
+
     def with_effort(self, effort: Mapping[int, int]) -> "Accelerator":
         """Return it with another effort."""
         return Accelerator(self.plan, self.rows, dict(effort), self.threads, self._index, self._storage)
@@ -165,15 +174,22 @@ class Work:
 
 
 def build(
-    vectors: Vectors, metric: CollectionMetric, plan: Plan, work: Work, *, grown_from: "Saved | None" = None
+    vectors: Vectors,
+    metric: CollectionMetric,
+    plan: Plan,
+    work: Work,
+    *,
+    first: int,
+    grown_from: "Saved | None" = None,
 ) -> Accelerator:
-    """Build it over rows, without a useful effort yet.
+    """Build it over the first rows, without a useful effort yet; `grown` adds the others.
 
     Args:
         vectors: (N, D) contiguous float32.
         metric: how they are compared.
         plan: what to build.
         work: how.
+        first: how many rows; all where it is grown from more.
         grown_from: files of one of the same structure, whose rows are the first of these.
 
     Raises:
@@ -188,11 +204,17 @@ def build(
         if plan.rows_apart:
             storage = _faiss.read_index(str(grown_from.vectors))  # into memory, where it can grow
             index.storage, index.own_fields = storage, False
-    for at in range(index.ntotal, len(vectors), _CHUNK_ROWS):
+    _add(index, vectors, first, work)
+    return Accelerator(plan, index.ntotal, {}, work.threads, index, storage)
+
+
+def _add(index: Any, vectors: Vectors, up_to: int, work: Work) -> None:
+    """Add rows that it does not have yet."""
+    _faiss.omp_set_num_threads(work.threads)
+    for at in range(index.ntotal, up_to, _CHUNK_ROWS):
         work.go_on()
-        index.add(vectors[at : at + _CHUNK_ROWS])
-        work.told(min(at + _CHUNK_ROWS, len(vectors)), len(vectors))
-    return Accelerator(plan, len(vectors), {}, work.threads, index, storage)
+        index.add(vectors[at : min(at + _CHUNK_ROWS, up_to)])
+        work.told(index.ntotal, len(vectors))
 
 
 def write_vectors(path: Path, vectors: Vectors, metric: CollectionMetric) -> None:

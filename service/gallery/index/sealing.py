@@ -16,13 +16,14 @@ from service.gallery.index.plan import Plan
 from service.gallery.index.segments import Index, Sealed
 from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
-from service.gallery.index.tuning import tuned
+from service.gallery.index.tuning import trial_rows, tuned
 
 __all__ = ["due", "seal"]
 
 _DEAD_SHARE = 0.2  # of the sealed rows: from here on they are made anew
 _AGAIN = 2.0  # codes and lists are learnt anew from so many times as many rows
-_TUNED_AGAIN = 1.5
+_TUNED_AGAIN = 1.5  # the effort is, too
+_TRIED_WITH = 100  # rows at least, so that chance does not tune it
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
 _NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
@@ -92,11 +93,17 @@ def seal(
         write_vectors(made / "vectors.faiss", rows.vectors, index.metric)
         work.go_on()
         effort: Mapping[int, int] = {}
-        known = old if old and old.effort and total < _TUNED_AGAIN * old.tuned_rows else None
+        new = total - (index.sealed.rows.rows if old and index.sealed else 0)
+        known = old if old and _still_tuned(old, total, new) else None
+        if not known and new < _TRIED_WITH:  # too few of them to try it with: it is built anew
+            old = None
         if plan.approximate:
-            fast = build(rows.vectors, index.metric, plan, work, grown_from=old.files if old else None)
-            fast.save(made / "accelerator.faiss")
+            first = total if known else trial_rows(total)
+            fast = build(
+                rows.vectors, index.metric, plan, work, first=first, grown_from=old.files if old else None
+            )
             effort = known.effort if known else _effort(fast, rows, index, work)
+            fast.grown(rows.vectors, work).save(made / "accelerator.faiss")
         trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
         facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time())
         kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
@@ -106,9 +113,17 @@ def seal(
     return snapshots.load(kept.folder, threads=index.threads)
 
 
+def _still_tuned(old: Snapshot, rows: int, new: int) -> bool:
+    """Return whether its effort will do for so many rows, of which some are new."""
+    grown = rows / old.tuned_rows
+    return bool(old.effort) and (grown < _TUNED_AGAIN or (new < _TRIED_WITH and grown < _AGAIN))
+
+
 def _effort(fast: Accelerator, rows: _Rows, index: Index, work: Work) -> Mapping[int, int]:
-    flat = FlatIndex.over(rows.labels, rows.vectors, index.metric, threads=work.threads)
-    return tuned(fast, flat, work).effort
+    """Return the effort that it needs to find the neighbours of the rows that it does not have yet."""
+    there = fast.rows
+    flat = FlatIndex.over(rows.labels[:there], rows.vectors[:there], index.metric, threads=work.threads)
+    return tuned(fast, flat, rows.vectors[there:], work).effort
 
 
 def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:

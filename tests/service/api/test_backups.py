@@ -58,7 +58,7 @@ def test_one_is_made_listed_restored_from_and_deleted(client: TestClient, operat
     told = done(client, path)
     assert (told["state"], told["collections_done"], told["items"], told["problem"]) == ("done", 2, 6, None)
     assert [(one["name"], one["items"]) for one in told["contents"]] == [("cars", 3), ("people", 3)]
-    assert sum(one["bytes"] for one in told["contents"]) == told["bytes"]
+    assert sum(one["bytes"] for one in told["contents"]) == told["bytes"] > 0
     assert client.get("/v1/backups").json() == {"backups": [{**told, "contents": None}]}
     assert (operated.data_dir / "backups" / told["name"] / "manifest.json").is_file()
 

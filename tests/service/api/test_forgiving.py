@@ -34,6 +34,29 @@ def test_an_option_of_a_picture_that_is_unknown_or_said_twice_is_refused(
     assert (answer.status_code, words in answer.json()["detail"]) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "query", "words"),
+    [
+        ("GET", "/v1/collections", "limitt=5", "limitt: There is no such option here"),
+        ("GET", "/v1/collections/c/items", "limit=5&limitt=5", "there are cursor, identity, include, limit"),
+        ("GET", "/v1/collections/c", "a", "it takes none"),
+        ("DELETE", "/v1/collections/c", "dry_run=true", "dry_run"),
+    ],
+)
+def test_an_option_that_a_route_does_not_have_is_refused(
+    client: TestClient, method: str, path: str, query: str, words: str
+) -> None:
+    client.put("/v1/collections/c", json={"dimension": 4}).raise_for_status()
+    answer = client.request(method, f"{path}?{query}")
+    assert_problem(answer, 422, "invalid-fields", words)
+    assert answer.json()["errors"][0]["pointer"].startswith("/query/")
+    assert client.get("/v1/collections/c").status_code == 200
+
+
+def test_a_probe_may_add_what_it_likes(client: TestClient) -> None:
+    assert client.get("/health/live?t=1").status_code == 200
+
+
 def test_options_in_the_query_string_of_another_body_are_not_overlooked(
     stateless: TestClient, picture: Draw
 ) -> None:

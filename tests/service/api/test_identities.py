@@ -43,7 +43,7 @@ def test_two_that_are_one_are_merged(filled: TestClient) -> None:
     assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 3}
     assert filled.get(f"{IDENTITIES}/a").json()["items"] == 6
     assert filled.get("/v1/collections/c/items/b1").json()["identity"] == "a"
-    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 0}
+    assert_problem(filled.post(merge, json={"into": "a"}), 404, "not-found", "no identity 'b'")
     same = filled.post(f"{IDENTITIES}/a/merge", json={"into": "a"})
     assert same.json() == {"identity": "a", "merged": 0}
     assert_problem(filled.post(f"{IDENTITIES}/a/merge", json={"into": "x/y"}), 400, "bad-request", "identity")

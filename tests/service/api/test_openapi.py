@@ -88,7 +88,8 @@ def run_examples(client: TestClient) -> None:
         schema = document["components"]["schemas"][with_body[method, path].rpartition("/")[2]]
         assert schema.get("examples"), (method, path)
         for example in schema["examples"]:
-            answer = client.request(method, re.sub(r"{\w+}", "example", path), json=example)
+            place = re.sub(r"{\w+}", "example", path.replace("{identity}", "a"))  # which an example enrolled
+            answer = client.request(method, place, json=example)
             assert answer.is_success, (method, path, answer.text)
             if path == "/v1/backups":  # which goes on in the background
                 assert until_kept(client, answer.headers["location"]) == "done"

@@ -29,8 +29,12 @@ class SlowSnapshot:
         self.let_go()
 
     def let_go(self) -> None:
-        """Let it be read now; returns once somebody reads it."""
+        """Let it be read now, by whoever waits for it, and by who comes later."""
         if self._slow:
             self._slow = False
-            with self._manifest.open("wb") as file:
-                file.write(b"{")
+            pipe = os.open(self._manifest, os.O_RDWR)  # which waits for nobody
+            later = self._manifest.with_name("later")
+            later.write_bytes(b"{")
+            later.replace(self._manifest)
+            os.write(pipe, b"{")
+            os.close(pipe)

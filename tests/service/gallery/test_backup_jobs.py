@@ -1,8 +1,11 @@
 """Backups that a running server makes: one at a time, given up cleanly, and looked into beside what lives."""
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +68,22 @@ def ended(backups: Backups, name: str) -> Backup:
     return backup
 
 
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Let no thread be started in the block: each would need more memory for its stack than there can be."""
+    usual = threading.stack_size(2**47 - 2**16)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def test_it_says_how_far_it_is_and_what_it_has(backups: Backups, slow: Slow, tmp_path: Path) -> None:
+    before = datetime.now(UTC)
     begun = backups.start("first")
     assert (begun.state, begun.collections, begun.kept) == ("running", 2, Kept(0, 0, 0))
     assert slow.arrived.wait(PATIENCE_S)
@@ -84,9 +98,9 @@ def test_it_says_how_far_it_is_and_what_it_has(backups: Backups, slow: Slow, tmp
     slow.go_on.set()
     done = ended(backups, "first")
     assert (done.state, done.kept.collections, done.kept.items) == ("done", 2, 10)
-    assert done.began
-    assert done.made
-    assert done.made >= done.began
+    assert done.began is not None
+    assert done.made is not None
+    assert before <= done.began <= done.made <= datetime.now(UTC)
     assert {name: content.items for name, content in done.contents.items()} == {"cars": 5, "people": 5}
     assert done.kept.bytes == sum(content.bytes for content in done.contents.values()) > 0
 
@@ -128,7 +142,9 @@ def test_another_server_that_makes_one_there_is_not_disturbed(backups: Backups, 
     with pytest.raises(StorageError, match="in use by another server"):
         backups.start("first")
     assert half.is_dir()
-    assert held
+    os.close(held)
+    assert backups.start("first").state == "running"
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("how", ["close", "delete"])
@@ -152,9 +168,22 @@ def test_what_a_crash_left_is_removed_by_the_next(backups: Backups, slow: Slow, 
     for name in (".unfinished-server-x", ".unfinished-x"):  # the second may be a command's, which runs
         (tmp_path / "backups" / name / "collections").mkdir(parents=True)
     assert backups.list() == []
+    leftover = tmp_path / "backups" / ".unfinished-server-x"
+    with no_threads(), pytest.raises(RuntimeError, match="thread"):
+        backups.start("first")
+    assert not leftover.exists()  # in its turn, not beside one that deletes
     backups.start("first")
     ended(backups, "first")
     assert files(tmp_path / "backups") == [".unfinished-x", "first"]
+
+
+def test_one_that_no_thread_can_be_had_for_has_not_begun(backups: Backups, slow: Slow) -> None:
+    slow.go_on.set()
+    with no_threads(), pytest.raises(RuntimeError, match="thread"):
+        backups.start("first")
+    assert backups.list() == []
+    backups.start("first")
+    assert ended(backups, "first").state == "done"
 
 
 def test_one_that_fails_says_why_until_it_is_deleted(gallery: Gallery, tmp_path: Path) -> None:

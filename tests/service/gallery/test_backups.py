@@ -1,5 +1,6 @@
 """Backups: of one moment while it is written to, checked, and put back whole or not at all."""
 
+import errno
 import shutil
 import threading
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_a_damaged_backup_is_refused_by_name_and_nothing_is_restored(data_dir: P
     record.write_bytes(data)
     with pytest.raises(StorageError, match="damaged or missing: cars"):
         restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
-    assert not (tmp_path / "new" / "collections").exists()
+    assert not (tmp_path / "new").exists()
     (tmp_path / "backup" / "manifest.json").write_text("{")
     with pytest.raises(StorageError, match=r"manifest\.json is damaged"):
         restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
@@ -125,7 +126,7 @@ def test_one_that_is_stopped_at_any_moment_leaves_nothing(data_dir: Path, tmp_pa
         with pytest.raises(Stopped):
             restore(tmp_path / "whole", tmp_path / "new", stopping(min(moment, 3))[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new", "whole"]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+    assert not any((tmp_path / "new").iterdir())
 
 
 def test_what_is_deleted_meanwhile_is_left_out(data_dir: Path, tmp_path: Path) -> None:
@@ -160,6 +161,22 @@ def test_another_collection_that_gets_the_name_meanwhile_loses_nothing(
         shutil.copytree(data_dir / "collections", tmp_path / "crashed" / "collections")
     with Gallery(tmp_path / "crashed") as crashed:
         assert crashed.get("people").stats().items == 20
+
+
+def test_one_that_does_not_reach_the_disk_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    refused = Copying(quiet, sync=refuse)
+    with pytest.raises(StorageError, match="No space left"):
+        back_up(data_dir, tmp_path / "backup", refused)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    back_up(data_dir, tmp_path / "backup", QUIETLY)
+    with pytest.raises(StorageError, match="No space left"):
+        restore(tmp_path / "backup", tmp_path / "new", refused)
+    assert not any((tmp_path / "new").iterdir())
+    restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
+    assert (tmp_path / "new" / "collections").stat().st_mode & 0o777 == 0o755
 
 
 def test_nothing_is_written_over(data_dir: Path, tmp_path: Path) -> None:

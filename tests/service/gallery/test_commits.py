@@ -14,14 +14,19 @@ from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.commits import Change, Commits, Operation, merged
 from service.gallery.items import prepare
 from service.gallery.record_writer import RecordWriter
+from service.gallery.schema import Row
 from service.gallery.store import Record
 from tests.service.gallery.conftest import MakeCollection, MakeItem
 
 CONFIG = CollectionConfig(dimension=2, metric="euclidean")
 
 
+def row(item_id: str) -> Row:
+    return prepare(NewItem(item_id, None, np.ones(2, np.float32), {}), CONFIG)
+
+
 def put(*item_ids: str) -> Operation:
-    rows = [prepare(NewItem(name, None, np.ones(2, np.float32), {}), CONFIG) for name in item_ids]
+    rows = [row(name) for name in item_ids]
 
     def write(writer: RecordWriter) -> Change:
         replaced = writer.replace(rows)
@@ -30,9 +35,9 @@ def put(*item_ids: str) -> Operation:
     return write
 
 
-def put_and_fail(item_id: str, error: Exception) -> Operation:
+def put_and_fail(item_id: str, error: Exception, *others: str) -> Operation:
     def write(writer: RecordWriter) -> Change:
-        put(item_id)(writer)
+        put(item_id, *others)(writer)
         raise error
 
     return write
@@ -109,6 +114,19 @@ def test_one_that_fails_fails_alone(record: Record, error: Exception) -> None:
     assert b.result().labels == [3]
     assert record.get("x") is None
     assert [labels.tolist() for labels, _ in record.scan()] == [[1, 2, 3]]
+
+
+def test_what_one_noted_that_fails_is_forgotten(record: Record) -> None:
+    with record.writing() as writer:
+        writer.replace([row("a")])
+        with writer.alone():
+            writer.replace([row("b")])
+        noted = list(writer.removed), dict(writer.named), set(writer.forgotten)
+        writer._damaged = {9: ("c", None)}
+        with pytest.raises(ValueError, match="no"), writer.alone():
+            put_and_fail("a", ValueError("no"), "c")(writer)
+        assert (writer.removed, writer.named, writer.forgotten) == noted
+        assert writer.named == {1: ("a", None), 2: ("b", None)}
 
 
 def test_where_the_commit_fails_none_is_written_and_all_hear_of_it(record: Record) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import StorageError
+from service.errors import NotReadyError, StorageError
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.folders import sync_folder
 from service.gallery.gallery import Gallery
+from service.gallery.index.accelerator import Work
 
 CONFIG = CollectionConfig(dimension=2, metric="cosine")
 
@@ -141,3 +142,28 @@ def test_every_folder_that_is_made_is_synced_into_its_parent(tmp_path: Path) -> 
         sync.synced.clear()
         gallery.drop("people")
         assert sync.synced == [data_dir / "collections"]
+
+
+def test_what_is_adopted_while_the_gallery_closes_leaves_nothing(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+
+    def fill(folder: Path) -> None:
+        EmbeddedCollection.create(folder, CONFIG)
+        gallery.close()
+
+    with pytest.raises(NotReadyError, match="closed"):
+        gallery.adopt("people", fill, Work(1, threading.Event(), lambda done, total: None))
+    assert list((tmp_path / "collections").iterdir()) == []
+    with Gallery(tmp_path) as again:
+        assert again.list() == []
+
+
+def test_a_closed_gallery_drops_nothing(tmp_path: Path) -> None:
+    record = tmp_path / "collections" / "people" / "record.sqlite3"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"no database" * 1000)
+    with Gallery(tmp_path) as gallery:
+        assert list(gallery.unopened()) == ["people"]
+    with pytest.raises(NotReadyError, match="closed"):
+        gallery.drop("people")
+    assert record.exists()

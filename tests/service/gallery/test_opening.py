@@ -15,7 +15,7 @@ from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped, Work
-from service.gallery.opening import Opening
+from service.gallery.opening import Opening, Outcome
 from tests.service.gallery.slow_disk import SlowSnapshot
 
 CONFIG = CollectionConfig(dimension=2, metric="euclidean", index_type="flat")
@@ -33,9 +33,9 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opening(data_dir: Path) -> Iterator[tuple[Gallery, "Future[int]"]]:
+def opening(data_dir: Path) -> Iterator[tuple[Gallery, "Future[Outcome]"]]:
     """A gallery of which `cars` is open, or about to be, and `people` waits for the disk."""
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     slow = SlowSnapshot(data_dir, "people")
     with Gallery(data_dir, opened=opened) as gallery, slow:
         wait_for_people(gallery)
@@ -54,7 +54,7 @@ def wait_for_people(gallery: Gallery) -> None:
 
 
 def test_what_is_open_answers_and_what_is_not_says_how_far_that_is(
-    opening: tuple[Gallery, "Future[int]"],
+    opening: tuple[Gallery, "Future[Outcome]"],
 ) -> None:
     gallery, opened = opening
     found = gallery.get("cars").search(np.array([[2, 1]], np.float32), SearchOptions(k=1))
@@ -81,29 +81,29 @@ def test_what_is_open_answers_and_what_is_not_says_how_far_that_is(
     assert not opened.done()
 
 
-def test_others_are_made_and_dropped_meanwhile(opening: tuple[Gallery, "Future[int]"]) -> None:
+def test_others_are_made_and_dropped_meanwhile(opening: tuple[Gallery, "Future[Outcome]"]) -> None:
     gallery, _ = opening
     made, created = gallery.create("boats", CONFIG)
     assert created
     made.upsert(ITEMS)
-    assert gallery.get("boats").get("1") is not None
+    assert [one.id for one in gallery.get("boats").page(limit=5).items] == ["0", "1", "2"]
     assert gallery.drop("cars") == 3
     with pytest.raises(NotFoundError):
         gallery.get("cars")
 
 
 def test_in_the_end_all_are_open(data_dir: Path) -> None:
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     slow = SlowSnapshot(data_dir, "people")
     with Gallery(data_dir, opened=opened) as gallery:
         slow.let_go()
-        assert opened.result(PATIENCE_S) == 3
+        assert opened.result(PATIENCE_S) == Outcome(3)
         gallery.refuse_while_opening()
         assert [one.stats().items for one in gallery.list()] == [3, 3, 3]
 
 
 def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     slow = SlowSnapshot(data_dir, "people")
     gallery = Gallery(data_dir, opened=opened)
     with slow:
@@ -112,6 +112,7 @@ def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
         closing.start()
         assert not opened.done()
     closing.join(PATIENCE_S)
+    assert not closing.is_alive()
     with pytest.raises(CancelledError):
         opened.result(0)
     with pytest.raises(NotReadyError, match="closed"):
@@ -123,9 +124,9 @@ def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
 def test_one_that_is_damaged_is_told_of(data_dir: Path) -> None:
     record = data_dir / "collections" / "people" / "record.sqlite3"
     record.write_bytes(b"\0" * record.stat().st_size)
-    opened: Future[int] = Future()
+    opened: Future[Outcome] = Future()
     with Gallery(data_dir, opened=opened) as gallery:
-        assert opened.result(PATIENCE_S) == 2
+        assert opened.result(PATIENCE_S) == Outcome(2, ("people",))
         assert gallery.get("cars").stats().items == gallery.get("trees").stats().items == 3
         for use in (gallery.get, lambda name: gallery.create(name, CONFIG)):
             with pytest.raises(StorageError, match=r"people/record\.sqlite3.*backup"):
@@ -203,7 +204,7 @@ def test_a_fault_of_ours_is_not_repeated_to_clients(caplog: pytest.LogCaptureFix
     def open_one(name: str, work: Work) -> int:
         raise RuntimeError("secret")
 
-    opening, outcome = Opening(open_one, threads=1), Future[int]()
+    opening, outcome = Opening(open_one, threads=1), Future[Outcome]()
     opening.expect(["a"])
     opening.start(outcome)
     with pytest.raises(RuntimeError):

@@ -124,7 +124,7 @@ class Counting(FilterReads):
 
 def test_parts_that_are_known_are_not_asked_about_again(numbers: EmbeddedCollection) -> None:
     record = numbers._record
-    record.filters = asking = Counting(record._database, record._columns)
+    record.filters = asking = Counting(record._database, record._columns, tuple)
     passing = Passing(record, Columns(record), few_rows=0)
     odd, early = parse_filter({"parity": {"ne": 0}}), parse_filter({"id": {"lt": "5"}})
     for condition in (odd, early):

@@ -240,6 +240,7 @@ class Gallery(RuleBasedStateMachine):
             (index.chosen, index.quantization) == ("flat", "none")
             or options.exact
             or options.max_distance is not None
+            or options.group_by is not None
             or (options.filter is not None and passing <= SIZES.scanned_rows)
         )
         Gallery.proposed += not exact and options.k <= passing // 10

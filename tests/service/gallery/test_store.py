@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import StorageError
+from service.errors import DamagedItemError, StorageError
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.items import prepare
 from service.gallery.schema import Row
@@ -183,12 +183,13 @@ def test_a_damaged_row_is_named_by_whoever_reads_it_and_the_others_are_read(
     damaged: list[Callable[[], object]] = [
         lambda: record.get("b"),
         lambda: record.items([label_a, label_b]),
-        lambda: record.after(0, limit=10, identity=None),
     ]
     for read in damaged:
         with pytest.raises(StorageError, match=r"item 'b'.*damaged.*delete it.*backup"):
             read()
     assert record.get("a") is not None
     assert record.items([label_a, label_c]).keys() == {label_a, label_c}
-    assert [label for label, _ in record.after(label_b, limit=10, identity=None)] == [label_c]
+    listed = record.after(0, limit=10, identity=None)
+    assert [label for label, _ in listed] == [label_a, label_b, label_c]
+    assert [label for label, one in listed if isinstance(one, DamagedItemError)] == [label_b]
     record.close()

@@ -120,7 +120,7 @@ def test_labels_that_it_does_not_hold_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", KINDS, ids=lambda options: "-".join(map(str, options.values())))
 def test_what_grew_is_as_good_as_what_is_built_at_once(options: dict[str, Any], tmp_path: Path) -> None:
-    vectors, queries = embeddings(ROWS, seed=1), embeddings(50, seed=2)
+    vectors, queries = embeddings(ROWS, seed=1), embeddings(500, seed=2)
     snapshots = snapshots_in(tmp_path, "euclidean")
     half = ROWS // 2
     index, before = sealed(filled("euclidean", vectors[:half]), snapshots, **options)

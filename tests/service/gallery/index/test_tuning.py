@@ -1,0 +1,55 @@
+"""How widely is searched: enough for queries that are in no index, and found again as it grows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.gallery.index.segments import Index
+from service.gallery.index.tuning import RECALL, trial_rows
+from tests.service.gallery.index.galleries import embeddings, filled, plan, sealed, snapshots_in
+
+KINDS = ["hnsw", "ivf"]
+SLACK = 0.01  # two samples of 300 queries
+
+
+@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize("quantization", ["none", "sq8"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_queries_that_it_never_saw_find_what_was_promised(
+    tmp_path: Path, kind: str, quantization: str, k: int
+) -> None:
+    index = filled("euclidean", embeddings(3_000, seed=1))
+    fast, snapshot = sealed(index, snapshots_in(tmp_path, "euclidean"), kind, quantization=quantization)
+    queries = embeddings(300, seed=2)
+    found, exact = fast.search(queries, k), index.search(queries, k)
+    hits = [len(np.intersect1d(one.labels, right.labels)) for one, right in zip(found, exact, strict=True)]
+    assert sum(hits) / (k * len(queries)) >= RECALL - SLACK
+    assert snapshot.effort[10] < 512  # and it is not as wide as can be
+
+
+def test_the_rows_that_it_is_tried_with_are_a_tenth_and_at_least_one() -> None:
+    assert [rows - trial_rows(rows) for rows in (2, 10, 11, 1_000)] == [1, 1, 2, 100]
+
+
+def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_new(tmp_path: Path) -> None:
+    vectors, snapshots = embeddings(2_600, seed=1), snapshots_in(tmp_path, "euclidean")
+
+    def more(index: Index, up_to: int) -> Index:
+        labels = np.arange(index.last_label + 1, up_to + 1)
+        return index.changed(removed=[], labels=labels, vectors=vectors[index.last_label : up_to])
+
+    index, snapshot = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw")
+    tuned = []
+    for up_to in (1_700, 1_790, 1_810, 2_350, 2_450, 2_600):
+        index = more(index, up_to)
+        index, snapshot = sealed(index, snapshots, "hnsw", snapshot)
+        tuned.append(snapshot.tuned_rows)
+    # 1,810 is half as many again, but only 20 are new.
+    assert tuned == [1_200, 1_200, 1_200, 2_350, 2_350, 2_350]
+    small, before = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw")
+    for up_to in (1_790, 1_880, 1_970, 2_060, 2_150, 2_240, 2_330, 2_390, 2_410):
+        small, before = sealed(more(small, up_to), snapshots, "hnsw", before)
+    assert before.tuned_rows == 2_410  # twice as many, 20 new ones at the end
+    assert len(small.search(vectors[:1], 5)[0].labels) == 5
+    assert plan(small, "hnsw").approximate
