@@ -138,6 +138,11 @@ class RecordNames:
             loaded: list[list[Any]] = orjson.loads(rows)
         except ValueError as error:  # a name is no text any more
             if len(wanted) == 1:
-                raise damaged_item(path, None, wanted[0]) from error
+                raise damaged_item(path, self._what_is_left_of_id(wanted[0]), wanted[0]) from error
             return {label: name for one in wanted for label, name in self._read([one]).items()}
         return {row[0]: checked_name(path, *row) for row in loaded}
+
+    def _what_is_left_of_id(self, label: int) -> str | None:
+        with self._database.reading(once=True) as connection:
+            row = connection.execute("SELECT id FROM items WHERE label = ?", [label]).fetchone()
+        return None if row is None else str(row[0]).encode(errors="replace").decode()
