@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from service.errors import DamageError
-from service.gallery.damage import RESTORE
+from service.gallery.damage import damaged_item
 from service.gallery.index.accelerator import Stopped
 from service.gallery.index.buffers import Integers
 from service.gallery.label_reads import json_list
@@ -125,16 +125,24 @@ class RecordNames:
         return {label: name for one in labels for label, name in self._sound([one]).items()}
 
     def _read(self, labels: Iterable[int]) -> dict[int, Name]:
+        wanted = list(labels)
         with self._database.reading(once=True) as connection:
             # One row in all: for each row that is stepped to, the interpreter may change hands.
             (rows,) = connection.execute(
                 "SELECT json_group_array(json_array(label, name_checksum, id, identity)) FROM items "
                 "WHERE label IN (SELECT value FROM json_each(?))",
-                [json_list(labels)],
+                [json_list(wanted)],
             ).fetchone()
         path = self._database.path
         try:
             loaded: list[list[Any]] = orjson.loads(rows)
         except ValueError as error:  # a name is no text any more
-            raise DamageError(f"{path}: the names of some items are damaged; {RESTORE}.") from error
+            if len(wanted) == 1:
+                raise damaged_item(path, self._what_is_left_of_id(wanted[0]), wanted[0]) from error
+            return {label: name for one in wanted for label, name in self._read([one]).items()}
         return {row[0]: checked_name(path, *row) for row in loaded}
+
+    def _what_is_left_of_id(self, label: int) -> str | None:
+        with self._database.reading(once=True) as connection:
+            row = connection.execute("SELECT id FROM items WHERE label = ?", [label]).fetchone()
+        return None if row is None else str(row[0]).encode(errors="replace").decode()

@@ -138,8 +138,8 @@ def is_right(values: Sequence[Any]) -> bool:
 
 
 def name_of(values: Sequence[Any]) -> str:
-    """Return the id of a whole row, which may be damaged."""
-    return str(values[1 + _CHECKSUMS])
+    """Return the id of a whole row, which may be damaged: what is no text in it is "?"."""
+    return str(values[1 + _CHECKSUMS]).encode(errors="replace").decode()
 
 
 def checked_name(

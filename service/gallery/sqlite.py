@@ -213,6 +213,8 @@ class Database:
                 ) from error
             if not is_refusal(error):
                 raise
+            if self._mode == "rw" and _is_missing(self.path):
+                raise StorageError(f"{self.path} is missing. {restore_advice(self.path)}") from error
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
 
 
@@ -264,6 +266,14 @@ def _rolled_back(connection: sqlite3.Connection) -> bool:
 def _kind(error: sqlite3.Error) -> str:
     """Return the primary code of SQLite, without its prefix: "FULL", "IOERR"; "ERROR" is a bad statement."""
     return str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def _advice(error: sqlite3.Error) -> str:

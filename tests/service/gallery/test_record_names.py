@@ -87,6 +87,16 @@ def test_a_damaged_name_is_not_packed_and_is_told(opened: EmbeddedCollection, tm
     assert opened.stats().integrity.damaged == ("i3",)
 
 
+def test_a_name_that_is_no_text_any_more_is_told_with_its_label_and_as_text(
+    opened: EmbeddedCollection, tmp_path: Path
+) -> None:
+    change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET id = CAST(x'6933E2' AS TEXT) WHERE id = 'i3'")
+    with pytest.raises(DamageError, match=r"'i3\?' \(label 4\).*delete it"):
+        opened._record.names.of(range(1, 6))
+    opened.scrub.run(threading.Event())
+    assert opened.stats().integrity.damaged == ("i3?",)
+
+
 def test_packing_can_be_stopped(opened: EmbeddedCollection) -> None:
     stop = threading.Event()
     stop.set()

@@ -135,7 +135,7 @@ def test_file_that_is_not_a_database_is_refused(path: Path) -> None:
 
 
 def test_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="Check that the file is there"):
+    with pytest.raises(StorageError, match=r"is missing\. .*backup in its place.*lookalike restore"):
         Record(tmp_path / "record.sqlite3")
     assert list(tmp_path.iterdir()) == []
 
