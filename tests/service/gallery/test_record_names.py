@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.errors import DamageError
 from service.gallery.collection import NewItem, SearchOptions
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.index.accelerator import Stopped
