@@ -226,7 +226,7 @@ class ItemsRequest(RequestBody):
     def _from_columns(cls, fields: Any) -> Any:
         """Take a form's columns (image files, with id, identity and metadata beside them) and tensors.
 
-        The answer of a page of items is such a body too: its cursor says nothing here.
+        The answer of a page of items is such a body too: its cursor, and what is damaged, say nothing here.
         """
         if not isinstance(fields, dict):
             return fields
@@ -235,7 +235,8 @@ class ItemsRequest(RequestBody):
         if "image" in columns:
             return {**rest, "items": rows_of_form(columns)}
         if isinstance(fields.get("vector"), Tensor):
-            others = {name: value for name, value in rest.items() if name not in ("vector", "cursor")}
+            beside = ("vector", "cursor", "damaged")
+            others = {name: value for name, value in rest.items() if name not in beside}
             return {**others, "items": rows_of_tensor(fields["vector"], fields.get("items"), columns)}
         return fields
 

@@ -20,7 +20,7 @@ from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.filters import parse_filter
 
-PLACES = int(os.environ.get("FLIP_PLACES", "60"))
+PLACES = int(os.environ.get("FLIP_PLACES", "40"))
 PAGE_BYTES = 4096
 ITEMS, DIMENSION = 1_150, 24
 CONFIG = CollectionConfig(
