@@ -31,6 +31,7 @@ _TRAINING_ROWS_PER_LIST = 50
 _TIES = 4  # rows that float32 cannot tell apart
 _SPARE = 32
 _FEW_QUERIES = 16
+_CHANCE = 1.5
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
 
@@ -74,7 +75,9 @@ class Accelerator:
         """
         coded = self.plan.quantization == "sq8"
         fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _TIES)
-        wide = min(self.rows, int(max(self._wide(k), fetch) / share) + 1)
+        # So many of the nearest are met before k of them are some that count, and chance has its part.
+        met = k if share == 1 else int(_CHANCE * k / share)
+        wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
         selector = (
             None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
         )
@@ -83,7 +86,7 @@ class Accelerator:
         if self.plan.kind == "hnsw":
             parameters = _parameters("SearchParametersHNSW", selector, efSearch=wide)
         elif self.plan.kind == "ivf":
-            lists = min(int(self._wide(k) / share) + 1, self._index.nlist)
+            lists = min(self._wide(met), self._index.nlist)
             parameters = _parameters("SearchParametersIVF", selector, nprobe=lists)
         else:
             fetch = min(self.rows, max(fetch, self._wide(k)))

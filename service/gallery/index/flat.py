@@ -255,13 +255,13 @@ class FlatIndex:
 
         Dead rows are found too, and left out here; so some more are fetched, in proportion to the dead.
         """
-        vectors, product = self.vectors, self.metric == "inner_product"
+        vectors, threads, product = self.vectors, self._threads, self.metric == "inner_product"
         if among is None:
             if (size := len(vectors)) > self._living:  # a selector takes several times as long
                 fetch = min(size, fetch * size // self._living + _SPARE_CANDIDATES)
-            positions, scores = scan(queries, vectors, fetch, product=product, threads=self._threads)
+            positions, scores = scan(queries, vectors, fetch, product=product, threads=threads)
         else:
-            positions, scores = scan_at(queries, vectors, among, fetch, product=product)
+            positions, scores = scan_at(queries, vectors, among, fetch, product=product, threads=threads)
         worst = scores.astype(np.float64)
         if self.metric == "inner_product":
             floors = product_floors(squares(queries), worst, self._longest, queries.shape[1])

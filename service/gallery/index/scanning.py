@@ -10,6 +10,8 @@ from service.gallery.index.buffers import Integers
 
 __all__ = ["scan", "scan_at"]
 
+_SHARED_ROWS = 4_000  # fewer are measured before a team of threads has met
+
 _faiss: Any = faiss  # its stubs lack some of it
 
 
@@ -42,7 +44,7 @@ def scan(
 
 
 def scan_at(
-    queries: Vectors, vectors: Vectors, among: Integers, fetch: int, *, product: bool
+    queries: Vectors, vectors: Vectors, among: Integers, fetch: int, *, product: bool, threads: int
 ) -> tuple[Integers, Vectors]:
     """Return the nearest of the rows at some positions, and the worst score among them.
 
@@ -54,6 +56,7 @@ def scan_at(
         among: (P,) positions.
         fetch: how many, at most P.
         product: compare inner products, not squared distances.
+        threads: that FAISS may use.
 
     Returns:
         (Q, F) positions and (Q,) scores.
@@ -62,9 +65,16 @@ def scan_at(
     worst = np.empty(len(queries), np.float32)
     scores = np.empty(len(among), np.float32)
     score = _faiss.fvec_inner_products_by_idx if product else _faiss.fvec_L2sqr_by_idx
-    for i in range(len(queries)):
-        rows = [faiss.swig_ptr(one) for one in (scores, queries[i], vectors, among)]
-        score(*rows, queries.shape[1], 1, len(among))
+    parts = threads if len(among) >= _SHARED_ROWS else 1
+    each, dimension = len(among) // parts, queries.shape[1]
+    faiss.omp_set_num_threads(parts)
+    for i, query in enumerate(queries):
+        # Threads share out queries, not rows: so the same query comes several times, each with its own rows.
+        asked = np.tile(query, (parts, 1))
+        for at, number, rows in ((0, parts, each), (parts * each, 1, len(among) - parts * each)):
+            if rows:
+                pointers = [faiss.swig_ptr(one) for one in (scores[at:], asked, vectors, among[at:])]
+                score(*pointers, dimension, number, rows)
         nearest = np.argpartition(-scores if product else scores, fetch - 1)[:fetch]
         positions[i], worst[i] = among[nearest], scores[nearest[-1]]
     return positions, worst
