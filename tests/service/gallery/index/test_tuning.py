@@ -55,14 +55,16 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
     assert plan(small, "hnsw").approximate
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
-@pytest.mark.parametrize("kind", KINDS)
-def test_among_those_that_pass_a_filter_as_many_are_found(tmp_path: Path, kind: str, share: float) -> None:
+@pytest.mark.parametrize("share", [0.1, 0.25])
+@pytest.mark.parametrize(("kind", "options"), [("hnsw", {"m": 8, "ef_construction": 16}), ("ivf", {})])
+def test_among_those_that_pass_a_filter_as_many_are_found(
+    tmp_path: Path, kind: str, options: dict[str, int], share: float
+) -> None:
     index = filled("euclidean", embeddings(4_000, seed=1), scanned_rows=100)
-    fast, _ = sealed(index, snapshots_in(tmp_path, "euclidean"), kind)
+    fast, _ = sealed(index, snapshots_in(tmp_path, "euclidean"), kind, **options)
     allowed = 1 + np.flatnonzero(np.random.default_rng(3).random(4_000) < share)
     queries = embeddings(300, seed=2)
     found = fast.search(queries, 10, allowed=allowed)
     exact = index.search(queries, 10, allowed=allowed)
     hits = [len(np.intersect1d(one.labels, right.labels)) for one, right in zip(found, exact, strict=True)]
-    assert sum(hits) / (10 * len(queries)) >= RECALL - SLACK
+    assert sum(hits) / (10 * len(queries)) >= RECALL
