@@ -1,6 +1,7 @@
 """How widely is searched: enough for queries that are in no index, and found again as it grows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
 @pytest.mark.parametrize("share", [0.1, 0.25])
 @pytest.mark.parametrize(("kind", "options"), [("hnsw", {"m": 8, "ef_construction": 16}), ("ivf", {})])
 def test_among_those_that_pass_a_filter_as_many_are_found(
-    tmp_path: Path, kind: str, options: dict[str, int], share: float
+    tmp_path: Path, kind: str, options: dict[str, Any], share: float
 ) -> None:
     index = filled("euclidean", embeddings(4_000, seed=1), scanned_rows=100)
     fast, _ = sealed(index, snapshots_in(tmp_path, "euclidean"), kind, **options)
