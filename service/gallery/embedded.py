@@ -207,15 +207,9 @@ class EmbeddedCollection:
         with refusals(self._folder):
             disk_bytes = bytes_in(self._folder)
         self._record.refuse_if_closed()  # asked last: up to here its files were its own
-        memory_bytes = index.memory_bytes + self._sources.memory_bytes
-        return CollectionStats(
-            len(index),
-            disk_bytes,
-            memory_bytes,
-            self._home.stats(index),
-            self.scrub.integrity,
-            erasing=self.erasing,
-        )
+        memory = index.memory_bytes + self._sources.memory_bytes
+        standing, integrity = self._home.stats(index), self.scrub.integrity
+        return CollectionStats(len(index), disk_bytes, memory, standing, integrity, erasing=self.erasing)
 
     def seal(self, *, threads: int = 1, stop: threading.Event | None = None, idle: bool = False) -> bool:
         """Write a snapshot if it is time, search by it from then on, and return whether it was.
@@ -280,6 +274,8 @@ class EmbeddedCollection:
 
     def _leave_out(self, rows: DamagedRows) -> bool:
         """Go past rows that are damaged from now on, and return whether there was one that was not known."""
+        if not rows:
+            return False  # as a rule; who reads waits for no writer
         with self._write_turn:
             labels = np.array(sorted(rows.keys() - self._record.damaged.keys()), np.int64)
             labels = labels[self._index.holds(labels)]

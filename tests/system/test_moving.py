@@ -129,7 +129,7 @@ def test_an_export_names_the_damaged_and_has_the_others(
         record.execute("UPDATE items SET metadata = '[]' WHERE id = 'b'")
     exported = run(server, "export", "broken", tmp_path / "out.safetensors")
     assert exported.exit_code == 1
-    assert "1 damaged items are not in it ('b')" in exported.output
+    assert "Damaged, and not in it: 1 ('b')." in exported.output
     assert "Wrote 2 items" in exported.output
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["a", "c"]

@@ -125,7 +125,7 @@ def _unread(damaged: Sequence[str | None]) -> str:
     """Say which items are in no export."""
     named = ", ".join(repr(one) for one in damaged[:_NAMED] if one is not None) or "their ids are lost"
     return (
-        f"{len(damaged):,} damaged items are not in it ({named}): delete them and enrol them again, or "
+        f"Damaged, and not in it: {len(damaged):,} ({named}). Delete such items and enrol them again, or "
         "restore a backup."
     )
 

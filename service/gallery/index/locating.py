@@ -6,9 +6,8 @@ from service.gallery.index.buffers import Integers
 
 __all__ = ["located"]
 
-_SPAN = (
-    16  # times as many labels as are looked for: up to there marking them is faster than a search for each
-)
+# Among so many times as many labels as are looked for, marking them is faster than a search for each.
+_SPAN = 16
 
 
 def located(labels: Integers, held: Integers) -> Integers | None:

@@ -23,8 +23,8 @@ _STEPS = {
 
 
 def trial_rows(rows: int) -> int:
-    """Return how many of the first rows to build it over before it is tried with others."""
-    return rows - -(-rows // _ASKING)
+    """Return how many of the first rows to build it over before it is tried with others: one at least."""
+    return max(1, rows - -(-rows // _ASKING))
 
 
 def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work) -> Accelerator:
@@ -37,7 +37,7 @@ def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work
     Args:
         accelerator: over rows.
         rows: the same.
-        others: (M, D) rows of the same collection, M >= 1.
+        others: (M, D) rows of the same collection; where there are none, the only row has to do.
         work: may be told to stop.
 
     Raises:
@@ -45,6 +45,7 @@ def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work
     """
     if accelerator.plan.effort is not None:
         return accelerator.with_effort({_NEIGHBOURS[0]: accelerator.plan.effort})
+    others = others if len(others) else rows.vectors
     random = np.random.default_rng(1)  # alike at every build
     chosen = random.choice(len(others), min(_QUERIES, len(others)), replace=False)
     queries = np.ascontiguousarray(others[np.sort(chosen)])

@@ -13,22 +13,15 @@ from service.errors import FilterError
 from service.gallery.collection import NewItem
 from service.gallery.columns import Columns
 from service.gallery.embedded import EmbeddedCollection
-from service.gallery.fields import FieldType
 from service.gallery.filter_reads import Passed
 from service.gallery.filters import Filter, parse_filter
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.passing import Passing
 from tests.service.gallery.test_field_values import REAL, WHOLE, WORDS
+from tests.service.gallery.test_filters import DECLARED
 
 MakeItem = Callable[..., NewItem]
 MakeCollection = Callable[..., EmbeddedCollection]
-DECLARED: dict[str, FieldType] = {
-    "word": "keyword",
-    "whole": "integer",
-    "real": "float",
-    "flag": "boolean",
-    "time": "datetime",
-}
 VALUES: dict[str, list[Any]] = {
     "word": WORDS,
     "whole": WHOLE,

@@ -34,6 +34,15 @@ def test_the_rows_that_it_is_tried_with_are_a_tenth_and_at_least_one() -> None:
     assert [rows - trial_rows(rows) for rows in (2, 10, 11, 1_000)] == [1, 1, 2, 100]
 
 
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_left_of_many_can_be_sealed(tmp_path: Path, kind: str, rows: int) -> None:
+    index = filled("euclidean", embeddings(rows, seed=1))
+    fast, _ = sealed(index, snapshots_in(tmp_path, "euclidean"), kind)
+    (hits,) = fast.search(embeddings(1, seed=2), 5)
+    assert len(hits.labels) == min(rows, 5)
+
+
 def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_new(tmp_path: Path) -> None:
     vectors, snapshots = embeddings(2_600, seed=1), snapshots_in(tmp_path, "euclidean")
 
