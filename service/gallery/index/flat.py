@@ -20,7 +20,7 @@ from service.gallery.index.buffers import Integers, Rows, with_room
 from service.gallery.index.locating import located
 from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
 from service.gallery.index.rounding import Floats, product_floors, square_floors
-from service.gallery.index.scanning import scan, scan_at
+from service.gallery.index.scanning import Some, scan, scan_at
 
 __all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
 
@@ -173,23 +173,22 @@ class FlatIndex:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
-        return self.search_at(
-            queries, k, None if allowed is None else self.positions_of(allowed), max_distance=max_distance
-        )
+        some = None if allowed is None else Some(self.positions_of(allowed))
+        return self.search_at(queries, k, some, max_distance=max_distance)
 
     def search_at(
-        self, queries: Vectors, k: int, among: Integers | None, *, max_distance: float | None = None
+        self, queries: Vectors, k: int, among: Some | None, *, max_distance: float | None = None
     ) -> list[Hits]:
-        """Return each query's k nearest of the rows at some positions, exactly; see `search`.
+        """Return each query's k nearest of some rows, exactly; see `search`.
 
         Args:
             queries: (Q, D) finite.
             k: how many.
-            among: (P,) what `positions_of` returned; None for all that are not removed.
+            among: at what `positions_of` returned; None for all that are not removed.
             max_distance: only rows at most this far.
         """
         queries = self.measure.prepared(queries)
-        candidates = self._living if among is None else len(among)
+        candidates = self._living if among is None else len(among.positions)
         k = min(k, candidates)
         limit = math.inf if max_distance is None else max_distance
         if k == 0:
@@ -207,13 +206,11 @@ class FlatIndex:
                     found[i] = hits
             pending = [i for i in pending if i not in found]
             fetch *= _WIDENING
-        everyone = among
-        if everyone is None:
-            everyone = np.flatnonzero(self._alive) if pending else np.empty(0, np.int64)
+        if pending:
+            everyone = np.flatnonzero(self._alive) if among is None else among.positions
         for i in pending:
-            found[i] = self._nearest(
-                everyone, self.measure.scan(queries[i], self._rows.vectors, everyone), k, limit
-            )
+            distances = self.measure.scan(queries[i], self._rows.vectors, everyone)
+            found[i] = self._nearest(everyone, distances, k, limit)
         return [found[i] for i in range(len(queries))]
 
     def measured(self, queries: Vectors, positions: Integers, k: int) -> list[Hits]:
@@ -248,9 +245,7 @@ class FlatIndex:
             Hits(one[:count], far[:count]) for one, far, count in zip(labels, nearest, counts, strict=True)
         )
 
-    def _propose(
-        self, queries: Vectors, fetch: int, among: Integers | None
-    ) -> Iterator[tuple[Integers, float]]:
+    def _propose(self, queries: Vectors, fetch: int, among: Some | None) -> Iterator[tuple[Integers, float]]:
         """Yield per query the positions that FAISS finds nearest, and a floor under all other distances.
 
         Dead rows are found too, and left out here; so some more are fetched, in proportion to the dead.

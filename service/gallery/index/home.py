@@ -15,8 +15,9 @@ from service.gallery.folders import Sync
 from service.gallery.index.accelerator import Work
 from service.gallery.index.buffers import Integers
 from service.gallery.index.plan import Plan, plan_for
+from service.gallery.index.sealed import Sealed
 from service.gallery.index.sealing import due, seal
-from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from service.gallery.indexing import IndexStats

@@ -1,6 +1,6 @@
 """Scans by FAISS: the nearest of all rows, or of some, by float32 scores that are nearly right."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -8,11 +8,18 @@ import numpy as np
 from service.gallery.collection import Vectors
 from service.gallery.index.buffers import Integers
 
-__all__ = ["scan", "scan_at"]
+__all__ = ["Some", "scan", "scan_at"]
 
 _SHARED_ROWS = 4_000  # fewer are measured before a team of threads has met
 
 _faiss: Any = faiss  # its stubs lack some of it
+
+
+class Some(NamedTuple):
+    """Some rows of many: their (P,) positions, and (P, D) copies of them, where these lie together."""
+
+    positions: Integers
+    together: Vectors | None = None
 
 
 def scan(
@@ -44,23 +51,28 @@ def scan(
 
 
 def scan_at(
-    queries: Vectors, vectors: Vectors, among: Integers, fetch: int, *, product: bool, threads: int
+    queries: Vectors, vectors: Vectors, some: Some, fetch: int, *, product: bool, threads: int
 ) -> tuple[Integers, Vectors]:
-    """Return the nearest of the rows at some positions, and the worst score among them.
+    """Return the nearest of some rows, and the worst score among them.
 
-    They are neither copied together, which takes three times as long, nor picked by a selector, twice.
+    For one search they are neither copied together, which takes three times as long, nor picked by a
+    selector, twice.
 
     Args:
         queries: (Q, D) contiguous.
         vectors: (N, D) contiguous.
-        among: (P,) positions.
+        some: of them.
         fetch: how many, at most P.
         product: compare inner products, not squared distances.
         threads: that FAISS may use.
 
     Returns:
-        (Q, F) positions and (Q,) scores.
+        (Q, F) positions, -1 for those whose distance overflowed, and (Q,) scores.
     """
+    among = some.positions
+    if some.together is not None:
+        places, least = scan(queries, some.together, fetch, product=product, threads=threads)
+        return np.where(places < 0, places, among[places]), least
     positions = np.empty((len(queries), fetch), np.int64)
     worst = np.empty(len(queries), np.float32)
     scores = np.empty(len(among), np.float32)

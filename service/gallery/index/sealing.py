@@ -13,7 +13,8 @@ from service.gallery.index.accelerator import Accelerator, Work, build, write_ve
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
 from service.gallery.index.plan import Plan
-from service.gallery.index.segments import Index, Sealed
+from service.gallery.index.sealed import Sealed
+from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from service.gallery.index.tuning import trial_rows, tuned

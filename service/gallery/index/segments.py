@@ -1,125 +1,19 @@
 """The index of a collection: sealed rows with what makes them fast, and a delta of what is new."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.gallery.collection import CollectionMetric, Vectors
-from service.gallery.index.accelerator import Accelerator, Bits
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Hits, Mask
+from service.gallery.index.sealed import Sealed
 from service.gallery.index.sizes import Sizes
 
-__all__ = ["Index", "Sealed"]
+__all__ = ["Index"]
 
 _USUAL = Sizes()
-_SHARE_SCANNED = 0.1  # k beyond this share of the rows is faster found by a scan
-
-Allowed: TypeAlias = Integers | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """Rows that only ever die, and what proposes near ones among them. Immutable, but for what it remembers.
-
-    Attributes:
-        rows: they.
-        accelerator: what proposes; None where they are scanned.
-    """
-
-    rows: FlatIndex
-    accelerator: Accelerator | None = None
-    _remembered: "_Remembered" = field(default_factory=lambda: _Remembered())  # noqa: PLW0108 - it comes below
-
-    @property
-    def last_label(self) -> int:
-        """Return the highest label that it has ever had, 0 where there is none."""
-        return int(self.rows.labels[-1]) if self.rows.rows else 0
-
-    def living(self) -> Integers:
-        """Return (N,) the labels of its rows that are not removed, ascending."""
-        return self.rows.labels[self.rows.alive]
-
-    @property
-    def dead_share(self) -> float:
-        """Return which share of its rows is removed."""
-        return 1 - len(self.rows) / self.rows.rows if self.rows.rows else 0.0
-
-    def without(self, removed: Integers) -> "Sealed":
-        """Return it without some labels."""
-        return (
-            replace(self, rows=self.rows.without(removed), _remembered=_Remembered())
-            if len(removed)
-            else self
-        )
-
-    def search(
-        self,
-        queries: Vectors,
-        k: int,
-        allowed: Allowed,
-        *,
-        scanned: bool,
-        limit: float | None,
-        known_as: Allowed,
-    ) -> list[Hits]:
-        """Return each query's nearest rows; see `Index.search`.
-
-        Args:
-            queries: as there.
-            k: as there.
-            allowed: sealed labels, ascending.
-            scanned: ask no accelerator.
-            limit: only rows at most this far; then none is asked either.
-            known_as: the same array means the same `allowed`.
-        """
-        accelerator = self.accelerator
-        among = len(self.rows) if allowed is None else len(allowed)
-        positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
-        if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
-            return self.rows.search_at(queries, k, positions, max_distance=limit)
-        passing = self._remembered.bits(self.rows, positions)
-        share = among / self.rows.rows
-        prepared = self.rows.measure.prepared(queries)
-        proposed = accelerator.propose(prepared, k, passing=passing, share=share)
-        hits = self.rows.measured(prepared, proposed, k)
-        for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
-            if len(hit.labels) < k:
-                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions)
-        return hits
-
-
-class _Remembered:
-    """Where the rows of the last filter are, which the next search has too, probably."""
-
-    def __init__(self) -> None:
-        self._positions: tuple[Allowed, Integers] | None = None
-        self._bits: tuple[Allowed, Bits | None] | None = None
-
-    def positions(self, rows: FlatIndex, allowed: Integers, known_as: Allowed) -> Integers:
-        """Return the positions of labels; the same `known_as` means the same labels."""
-        last = self._positions
-        if last is None or last[0] is not known_as:
-            last = self._positions = (known_as, rows.positions_of(allowed))
-        return last[1]
-
-    def bits(self, rows: FlatIndex, positions: Allowed) -> Bits | None:
-        """Return a bit for each row, from the lowest of each byte on; None where all count."""
-        last = self._bits
-        if last is None or last[0] is not positions:
-            last = self._bits = (positions, _bits(rows, positions))
-        return last[1]
-
-
-def _bits(rows: FlatIndex, positions: Allowed) -> Bits | None:
-    if positions is None:
-        return None if len(rows) == rows.rows else np.packbits(rows.alive, bitorder="little")
-    mask: Mask = np.zeros(rows.rows, np.bool_)
-    mask[positions] = True
-    return np.packbits(mask, bitorder="little")
 
 
 class Index:
@@ -167,7 +61,7 @@ class Index:
     def memory_bytes(self) -> int:
         """Return how many bytes it takes; rows in a file count, for used ones are in memory."""
         sealed = self.sealed
-        own = 0 if sealed is None else sealed.rows.memory_bytes
+        own = 0 if sealed is None else sealed.memory_bytes
         fast = sealed.accelerator.memory_bytes if sealed and sealed.accelerator else 0
         return self.delta.memory_bytes + own + fast
 

@@ -27,7 +27,7 @@ from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
 from service.gallery.index.plan import Plan
-from service.gallery.index.segments import Sealed
+from service.gallery.index.sealed import Sealed
 
 __all__ = ["Snapshot", "SnapshotError", "Snapshots"]
 

@@ -96,6 +96,24 @@ def test_a_filter_is_never_short_and_hardly_less_good(
         assert np.isin(hits.labels, passing).all()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_copies_of_the_rows_of_a_filter_that_comes_again_are_searched_alike(
+    metric: CollectionMetric, tmp_path: Path
+) -> None:
+    queries, passing = embeddings(20, seed=2), np.arange(1, ROWS, 3)
+    others = passing + 1
+    index, _ = sealed(filled(metric, embeddings(ROWS, seed=1)), snapshots_in(tmp_path, metric), "flat")
+    without_copies, scanned = index.memory_bytes, truth(index, metric)
+    for allowed, copies in ((passing, 0), (passing, 1), (passing, 1), (others, 0), (others, 1)):
+        found = index.search(queries, 10, allowed=allowed)
+        wanted = scanned.search(queries, 10, allowed=allowed)
+        assert all(agree(*pair) for pair in zip(found, wanted, strict=True))
+        assert index.memory_bytes == without_copies + copies * len(allowed) * DIMENSION * 4
+    index = index.without(passing[:1])
+    (left, *_) = index.search(queries[:1], ROWS, allowed=passing[1:])
+    assert sorted(left.labels.tolist()) == passing[1:].tolist()
+
+
 def test_a_filter_far_from_the_query_is_not_short(tmp_path: Path) -> None:
     """The rows that pass are the farthest ones, where the graph's way never leads."""
     vectors, query = embeddings(ROWS, seed=1), embeddings(1, seed=2)
