@@ -162,7 +162,7 @@ def part(items: int, unfiltered_ms: float, shares: list[Filtered]) -> Part:
     told = (
         f"{items:,} items of D = {_DIMENSION} with a declared integer field; K = {K}, one client. "
         f"The unfiltered search takes {unfiltered_ms:.2f} ms at the median. Beside it stands an exact scan "
-        "the rows that pass, which lie together in memory, by FAISS in one thread of a process without a "
+        "of the rows that pass, which lie together in memory, by FAISS in one thread of a process without a "
         "server: no filter is evaluated, nothing is sent."
     )
     return Part("Filtered searches", told, criteria, columns, rows, curves)

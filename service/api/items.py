@@ -140,9 +140,11 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 async def _give_way(request: Request, target: Collection, items: int) -> None:
     """Let searches go before a large write, until its predecessors are sealed: for some seconds at most."""
-    if items < _FEW:
+    if items <= _FEW:
         return
-    left_s = min(_MOST_S, deadline_of(request) - asyncio.get_running_loop().time())
+    left_s = min(
+        _MOST_S, (deadline_of(request) - asyncio.get_running_loop().time()) / 2
+    )  # the rest is its own
     for _ in range(int(left_s / _LOOK_S)):
         if not target.crowded():
             return

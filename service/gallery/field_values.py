@@ -16,7 +16,7 @@ from service.gallery.filters import Order
 __all__ = ["Mask", "Numbers", "Values", "Words", "values_of", "word_bytes"]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Places: TypeAlias = npt.NDArray[np.int64] | Mask  # of the values to take
+Places: TypeAlias = npt.NDArray[np.int64]  # of the values to take
 
 _EXACT = 2**53  # up to here float64 holds every whole number
 _RESTS: Final = 2**11  # more than the rests of 64 bits that there are: -512 to 512

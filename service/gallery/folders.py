@@ -124,8 +124,8 @@ def refuse_if_in_use(data_dir: Path) -> None:
     Raises:
         StorageError: one has.
     """
-    if (data_dir / _LOCK).exists():
-        with refusals(data_dir):
+    with refusals(data_dir):
+        if (data_dir / _LOCK).exists():
             os.close(lock_data_dir(data_dir))
 
 
@@ -159,15 +159,28 @@ def lock(path: Path) -> int:
     Raises:
         StorageError: another one has locked it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
-        os.close(descriptor)
-        raise StorageError(
-            f"{path.parent} is in use by another server (process {owner}); stop it, or use another directory."
-        ) from None
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 32).decode(errors="replace") or "unknown"
+            os.close(descriptor)
+            raise StorageError(
+                f"{path.parent} is in use by another server (process {owner}); stop it, or use another "
+                "directory."
+            ) from None
+        if _is_at(descriptor, path):
+            break
+        os.close(descriptor)  # whoever held it removed it, and somebody else may have locked the next one
     os.truncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -87,12 +88,11 @@ class Gallery:
             self._opening.expect(sorted(filter(NAME.fullmatch, (one.name for one in self._folder.iterdir()))))
             if opened is None:
                 self._opening.run()
-            self._upkeep = Upkeep(lambda: list(self._collections.values()), threads=faiss_threads)
+            present = partial(list[EmbeddedCollection], self._collections.values())  # when it is called
+            self._upkeep = Upkeep(present, threads=faiss_threads)
             self._upkeep.written()
             if scrub_hours:
-                self._scrubbing = Scrubbing(
-                    lambda: list(self._collections.values()), every_s=3600 * scrub_hours
-                )
+                self._scrubbing = Scrubbing(present, every_s=3600 * scrub_hours)
             if opened is not None:
                 self._opening.start(opened)
         except BaseException:

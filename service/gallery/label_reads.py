@@ -16,7 +16,6 @@ __all__ = [
     "Members",
     "Valued",
     "json_list",
-    "labels_in",
     "labels_of",
     "members",
     "rows_up_to",
@@ -38,7 +37,7 @@ class Valued(NamedTuple):
     """The (N,) labels of some rows, ascending, and what each has of a field.
 
     Attributes:
-        labels: they.
+        labels: of the rows.
         values: (V,) the different ones.
         places: (N,) of each row's value among them.
     """
@@ -97,10 +96,10 @@ def rows_up_to(connection: sqlite3.Connection, up_to: int) -> int:
 
 def _column(connection: sqlite3.Connection, name: str, rows: str, parameters: Parameters = ()) -> Labels:
     (text,) = connection.execute(f"SELECT json_group_array({name}) FROM {rows}", parameters).fetchone()
-    return labels_in(text)
+    return _labels_in(text)
 
 
-def labels_in(text: str) -> Labels:
+def _labels_in(text: str) -> Labels:
     """Return (N,) the numbers in a JSON list."""
     return np.array(orjson.loads(text), dtype=np.int64)
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 
 from models.errors import LookalikeError
-from service.errors import OpeningError, StorageError
+from service.errors import DamageError, OpeningError, StorageError
 from service.gallery.index.accelerator import Stopped, Work
 
 __all__ = ["Opening", "Outcome", "Progress"]
@@ -109,9 +109,10 @@ class Opening:
         return OpeningError(f"{what}: {why}", asdict(self._progress))
 
     def refuse_failed(self, name: str) -> None:
-        """Raise StorageError where a collection could not be opened."""
+        """Raise StorageError where a collection could not be opened, DamageError where it is damaged."""
         if error := self._failed.get(name):
-            raise StorageError(f"The collection {name!r} could not be opened. {error}")
+            kind = DamageError if isinstance(error, DamageError) else StorageError
+            raise kind(f"The collection {name!r} could not be opened. {error}")
 
     def run(self) -> None:
         """Open all but those that cannot be opened.

@@ -20,6 +20,9 @@ def stoppable(go_on: Callable[[], None], *connections: sqlite3.Connection) -> It
     Args:
         go_on: called often, by that thread too.
         connections: whose statements are ended.
+
+    Raises:
+        Exception: what `go_on` raised.
     """
     go_on()
     left = threading.Event()

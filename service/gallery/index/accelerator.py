@@ -76,7 +76,8 @@ class Accelerator:
         coded = self.plan.quantization == "sq8"
         fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _TIES)
         # So many of the nearest are met before k of them are some that count, and chance has its part.
-        met = k if share == 1 else int(_CHANCE * k / share)
+        chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
+        met = int(chance * k / share)
         wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
         selector = (
             None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))

@@ -87,17 +87,13 @@ def seal(
     began = time.monotonic()
     made = snapshots.new_folder()
     try:
-        rows = _rows(index, plan, before)
+        rows, known = _chosen(index, plan, before)
         old, total = rows.grown_from, len(rows.labels)
         if old:
             plan = dataclasses.replace(old.plan, why=plan.why, effort=plan.effort)
         write_vectors(made / "vectors.faiss", rows.vectors, index.metric)
         work.go_on()
         effort: Mapping[int, int] = {}
-        new = total - (index.sealed.rows.rows if old and index.sealed else 0)
-        known = old if old and _still_tuned(old, total, new) else None
-        if not known and new < _TRIED_WITH:  # too few of them to try it with: it is built anew
-            old = None
         if plan.approximate:
             first = total if known else trial_rows(total)
             fast = build(
@@ -112,6 +108,18 @@ def seal(
         shutil.rmtree(made, ignore_errors=True)
         raise
     return snapshots.load(kept.folder, threads=index.threads)
+
+
+def _chosen(index: Index, plan: Plan, before: Snapshot | None) -> tuple[_Rows, Snapshot | None]:
+    """Return what is sealed, and the snapshot whose effort will do for that, if any."""
+    rows = _rows(index, plan, before)
+    old, total = rows.grown_from, len(rows.labels)
+    new = total - (index.sealed.rows.rows if old and index.sealed else 0)
+    if old is None or _still_tuned(old, total, new):
+        return rows, old
+    if new < _TRIED_WITH:  # too few of them to try it with: it is built anew, of what is alive
+        rows = _rows(index, plan, None)
+    return rows, None
 
 
 def _still_tuned(old: Snapshot, rows: int, new: int) -> bool:

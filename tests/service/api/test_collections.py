@@ -126,7 +126,7 @@ def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
         assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")
 
 
-def test_a_collection_that_cannot_be_opened_is_503_in_words_and_the_others_are_served(
+def test_a_collection_that_is_damaged_is_500_in_words_and_the_others_are_served(
     settings: Settings,
 ) -> None:
     with TestClient(create_app(settings)) as client:
@@ -144,7 +144,7 @@ def test_a_collection_that_cannot_be_opened_is_503_in_words_and_the_others_are_s
             client.get("/v1/collections/cars/items/a"),
             client.put("/v1/collections/cars", json={"dimension": 2}),
         ):
-            assert_problem(answer, 503, "storage", "'cars' could not be opened")
+            assert_problem(answer, 500, "damaged", "'cars' could not be opened")
         assert client.get("/v1/collections/people").json()["integrity"]["state"] == "ok"
         assert client.delete("/v1/collections/cars").json() == {"deleted": 0}
         assert client.get("/v1/collections").json()["unopened"] == []
