@@ -142,9 +142,8 @@ async def _give_way(request: Request, target: Collection, items: int) -> None:
     """Let searches go before a large write, until its predecessors are sealed: for some seconds at most."""
     if items <= _FEW:
         return
-    left_s = min(
-        _MOST_S, (deadline_of(request) - asyncio.get_running_loop().time()) / 2
-    )  # the rest is its own
+    left_s = deadline_of(request) - asyncio.get_running_loop().time()
+    left_s = min(_MOST_S, left_s / 2)  # it needs some itself
     for _ in range(int(left_s / _LOOK_S)):
         if not target.crowded():
             return

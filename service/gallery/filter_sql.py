@@ -17,8 +17,8 @@ Parameters: TypeAlias = list[str | int | float]
 
 _SIGNS: dict[Order, str] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
-# A key is compared as a value, not spelled into a JSON path, so that any name is safe. What is no JSON any more,
-# being damaged, has none; it must not end the statement, which is about all rows.
+# A key is compared as a value, not spelled into a JSON path, so that any name is safe. What is no JSON any
+# more, being damaged, has none; it must not end the statement, which is about all rows.
 _MEMBER = (
     "EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(items.metadata) THEN items.metadata END) "
     "WHERE key = ? AND {test})"

@@ -62,7 +62,8 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
     for up_to in (1_790, 1_880, 1_970, 2_060, 2_150, 2_240, 2_330, 2_390, 2_410):
         small, before = sealed(more(small, up_to).without([up_to - 5]), snapshots, "hnsw", before)
     # Twice as many, 20 new ones at the end: it is made of what is alive, without the nine that died.
-    assert small.sealed and before.tuned_rows == small.sealed.rows.rows == len(small) == 2_401
+    assert small.sealed
+    assert before.tuned_rows == small.sealed.rows.rows == len(small) == 2_401
     assert len(small.search(vectors[:1], 5)[0].labels) == 5
 
 
