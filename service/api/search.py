@@ -14,7 +14,7 @@ from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
 from service.api.state import is_alone, services_of
-from service.api.wire import accepts, body
+from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
@@ -32,6 +32,7 @@ _BYTES_PER_MATCH = 600
 # Matches that are written faster than a thread is woken: with names alone, and with what may be large.
 _INLINE_NAMED, _INLINE_DESCRIBED = 640, 32
 _INLINE_QUESTIONS = 64
+_INLINE_FILTER_BYTES = 8 * 1024  # of the body around it: parsed faster than a thread is woken
 
 _read = body(SearchRequest, image="queries")
 
@@ -52,8 +53,8 @@ async def search(request: Request) -> Response:
     target = services.gallery.get(name)
     look = Look(wanted.faces, quality="quality" in wanted.include)
     asked = await ask(request, wanted, target, services, look)
-    # A filter, which may be large, is read in a thread.
-    options = _options(wanted) if wanted.filter is None else await services.store(lambda: _options(wanted))
+    small = wanted.filter is None or body_bytes(request) <= _INLINE_FILTER_BYTES
+    options = _options(wanted) if small else await services.store(lambda: _options(wanted))
     matches, match_bytes = _most_matches(target, asked, wanted)
     if matches * match_bytes > services.settings.max_work_bytes:  # k may be larger than the collection
         items = await services.store(lambda: target.stats().items)

@@ -20,11 +20,12 @@ def located(labels: Integers, held: Integers) -> Integers | None:
     if not len(held):
         return None if len(labels) else np.empty(0, np.int64)
     first, last = int(held[0]), int(held[-1])
+    if last - first + 1 == len(held):  # none was ever taken out
+        within = first <= labels.min(initial=first) and labels.max(initial=first) <= last
+        return labels - first if within else None
     if last - first < _SPAN * len(labels) and np.all(labels[1:] > labels[:-1]):
         if labels[0] < first or labels[-1] > last:
             return None
-        if last - first + 1 == len(held):  # none was ever taken out
-            return labels - first
         wanted = np.zeros(last - first + 1, np.bool_)
         wanted[labels - first] = True
         places = np.flatnonzero(wanted[held - first])
