@@ -191,5 +191,5 @@ def _parameters(plan: Plan, snapshot: Snapshot | None) -> dict[str, int]:
     if snapshot and snapshot.effort:
         with contextlib.suppress(KeyError):
             name = {"hnsw": "ef_search", "ivf": "nprobe", "flat": "candidates"}[plan.kind]
-            numbers[name] = min(snapshot.effort.items())[1]
+            numbers[name] = min(snapshot.width.items())[1]
     return numbers

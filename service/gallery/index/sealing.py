@@ -102,7 +102,7 @@ def seal(
             effort = known.effort if known else _effort(fast, rows, index, work)
             fast.grown(rows.vectors, work).save(made / "accelerator.faiss")
         trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
-        facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time())
+        facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time(), total)
         kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)

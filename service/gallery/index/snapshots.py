@@ -8,6 +8,7 @@ without a word. A snapshot that is not right is removed, and made anew from the 
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -41,7 +42,7 @@ _VECTORS, _LABELS, _ACCELERATOR, _MANIFEST = (
     "manifest.json",
 )
 
-_FACTS = ("trained_rows", "tuned_rows", "build_s", "written_s")
+_FACTS = ("trained_rows", "tuned_rows", "build_s", "written_s", "rows")
 
 Hashes: TypeAlias = list[str]
 
@@ -59,11 +60,12 @@ class Snapshot:
     Attributes:
         folder: where it lies.
         plan: what makes it fast.
-        effort: how widely that searches.
+        effort: how widely that has to search, as it was found for `tuned_rows`.
         trained_rows: from how many rows codes and lists were learnt.
-        tuned_rows: for how many rows the effort was found.
+        tuned_rows: see there.
         build_s: seconds that it took.
         written_s: when it was written, in seconds since 1970.
+        rows: how many it has, dead ones too.
     """
 
     folder: Path
@@ -73,6 +75,13 @@ class Snapshot:
     tuned_rows: int
     build_s: float
     written_s: float
+    rows: int
+
+    @property
+    def width(self) -> Mapping[int, int]:
+        """Return how widely it is searched: its effort, in proportion to the rows that came since."""
+        grown = 1.0 if self.plan.effort else max(1.0, self.rows / self.tuned_rows)
+        return {k: math.ceil(wide * grown) for k, wide in self.effort.items()}
 
     @property
     def files(self) -> Saved:
@@ -116,7 +125,6 @@ class Snapshots:
             "faiss": faiss.__version__,
             "dimension": self._dimension,
             "metric": self._metric,
-            "rows": len(labels),
             "plan": snapshot.plan.as_json(),
             "effort": {str(k): effort for k, effort in snapshot.effort.items()},
             **{name: getattr(snapshot, name) for name in _FACTS},
@@ -162,7 +170,7 @@ class Snapshots:
         rows = FlatIndex.over(labels, vectors, self._metric, threads=threads)
         plan = snapshot.plan
         fast = (
-            Accelerator.load(snapshot.files, plan, snapshot.effort, threads=threads)
+            Accelerator.load(snapshot.files, plan, snapshot.width, threads=threads)
             if plan.approximate
             else None
         )

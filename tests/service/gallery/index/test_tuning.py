@@ -1,5 +1,6 @@
 """How widely is searched: enough for queries that are in no index, and found again as it grows."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,13 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
         index = more(index, up_to)
         index, snapshot = sealed(index, snapshots, "hnsw", snapshot)
         tuned.append(snapshot.tuned_rows)
+        grown = snapshot.rows / snapshot.tuned_rows
+        assert snapshot.width == {k: math.ceil(wide * grown) for k, wide in snapshot.effort.items()}
     # 1,810 is half as many again, but only 20 are new.
     assert tuned == [1_200, 1_200, 1_200, 2_350, 2_350, 2_350]
+    given, snapshot = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw", ef_search=33)
+    _, snapshot = sealed(more(given, 1_700), snapshots, "hnsw", snapshot, ef_search=33)
+    assert snapshot.width == {10: 33}  # what was asked for stays
     small, before = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw")
     for up_to in (1_790, 1_880, 1_970, 2_060, 2_150, 2_240, 2_330, 2_390, 2_410):
         small, before = sealed(more(small, up_to).without([up_to - 5]), snapshots, "hnsw", before)
