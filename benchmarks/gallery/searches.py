@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ TARGETS: tuple[Target, ...] = (Lookalike(), Bare(), Chroma(), Milvus(), Pgvector
 LIMIT = "limit"
 _DIMENSION = 128
 _TIMEOUT_S = 1_200.0
-_PROBLEMS = (StartError, AnswerError, RuntimeError, OSError, TimedOutError, FailedError)
+_PROBLEMS = (
+    *(StartError, AnswerError, RuntimeError, OSError, TimedOutError, FailedError),
+    subprocess.SubprocessError,
+)
 
 
 def name_of(size: int, key: str, turn: int) -> str:
