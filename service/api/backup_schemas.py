@@ -45,8 +45,12 @@ class BackupContent(Answer):
     """A collection in a backup."""
 
     name: str
-    items: int
+    items: int = Field(description="That can be read.")
     bytes: int
+    damaged: int | None = Field(
+        description="Items and pictures that are damaged in it, or lost before; null where nobody looked."
+    )
+    damaged_ids: list[str | None] = Field(description="Of the first of these; null for an id that is lost.")
 
 
 class BackupAnswer(Answer):
@@ -56,11 +60,12 @@ class BackupAnswer(Answer):
     state: Literal["running", "done", "failed"]
     collections: int = Field(description="How many are in it, or will be.")
     collections_done: int
-    items: int = Field(description="In what is done.")
-    bytes: int = Field(description="Likewise.")
+    items: int = Field(description="That can be read, in what is done.")
+    bytes: int = Field(description="Of what is done.")
+    damaged: int = Field(description="Items and pictures that are damaged in what is done, or lost before.")
     began: datetime | None
     made: datetime | None = Field(description="When it was done.")
-    problem: str | None = Field(description="Why it failed, and what to do.")
+    problem: str | None = Field(description="Why it failed, or what is damaged in it, and what to do.")
     contents: list[BackupContent] | None = Field(
         None, description="Of one that is done and asked for by its name."
     )

@@ -47,7 +47,13 @@ async def describe_backup(backup: BackupName, services: ServicesDep, _: Operator
     """Tell how a backup stands, and once it is done which collections are in it."""
     found = await services.store(lambda: services.backups.get(backup))
     listed = [
-        {"name": name, "items": content.items, "bytes": content.bytes}
+        {
+            "name": name,
+            "items": content.items,
+            "bytes": content.bytes,
+            "damaged": content.damaged,
+            "damaged_ids": content.damaged_ids,
+        }
         for name, content in sorted(found.contents.items())
     ]
     return {**_describe(found), "contents": listed if found.state == "done" else None}
@@ -90,6 +96,7 @@ def _describe(backup: Backup) -> dict[str, Any]:
         "collections_done": backup.kept.collections,
         "items": backup.kept.items,
         "bytes": backup.kept.bytes,
+        "damaged": backup.kept.damaged,
         "began": backup.began,
         "made": backup.made,
         "problem": backup.problem,

@@ -12,7 +12,7 @@ from service.api.schemas import Answer, RequestBody
 from service.api.state import ServicesDep
 from service.api.wire import accepts, body
 from service.errors import NotFoundError
-from service.gallery.identities import Identity
+from service.gallery.identities import Identity, Merged
 
 __all__ = ["MergeRequest", "router"]
 
@@ -55,10 +55,13 @@ class MergeRequest(RequestBody):
 
 
 class MergedAnswer(Answer):
-    """Whose the items are now, and how many were given to it."""
+    """Whose the items are now, how many were given to it, and which are damaged."""
 
     identity: str
     merged: int
+    damaged: list[str | None] = Field(
+        description="Ids of damaged items: left out as before, and erased with that identity. null: lost."
+    )
 
 
 @router.get("", response_model=IdentitiesPage)
@@ -104,16 +107,20 @@ async def merge_identity(
     wanted: Annotated[MergeRequest, Depends(body(MergeRequest))],
     services: ServicesDep,
 ) -> dict[str, Any]:
-    """Give all items of an identity to another, which need not be there; then there is no such identity."""
+    """Give all items of an identity to another, which need not be there; then there is no such identity.
 
-    def merge() -> int:
+    Damaged ones are named: they are left out as before.
+    """
+
+    def merge() -> Merged:
         target = services.gallery.get(collection)
         merged = target.merge(identity, wanted.into)
-        if not merged and target.identity(identity) is None:
+        if not merged.items and not merged.damaged and target.identity(identity) is None:
             raise _no_identity(collection, identity)
         return merged
 
-    return {"identity": wanted.into, "merged": await services.store(merge)}
+    merged = await services.store(merge)
+    return {"identity": wanted.into, "merged": merged.items, "damaged": merged.damaged}
 
 
 def _described(found: Identity) -> dict[str, Any]:

@@ -18,12 +18,16 @@ def backup(data_dir: Path, out: Path) -> None:
     """Copy the collections of DATA_DIR into the new folder OUT, while a server uses them or not.
 
     Each collection is as it was at one moment. Run it where the data directory is: in the server's container,
-    say.
+    say. What is damaged is copied too and named, and it ends with 1.
     """
+    from service.gallery.backup_manifest import damage_told, read_manifest  # noqa: PLC0415 - as in serve
     from service.gallery.backups import Copying, back_up  # noqa: PLC0415 - as in serve
 
     kept = back_up(data_dir, out, Copying(_told))
-    click.echo(f"Wrote {out}: {_summary(kept.collections, kept.items, kept.bytes)}.")
+    wrote = f"Wrote {out}: {_summary(kept.collections, kept.items, kept.bytes)}."
+    if damaged := damage_told(read_manifest(out).contents):
+        raise click.ClickException(f"{damaged} {wrote}")
+    click.echo(wrote)
 
 
 @click.command(name="restore")

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from models.errors import LookalikeError
 from service.cpus import stand_back
 from service.errors import ConflictError, NotFoundError, NotReadyError, StorageError
-from service.gallery.backup_manifest import MANIFEST, Content, read_manifest
+from service.gallery.backup_manifest import MANIFEST, Content, damage_told, read_manifest
 from service.gallery.backups import Copying, Kept, Step, back_up, copy_record
 from service.gallery.collection import Collection
 from service.gallery.folders import lock, make_folder, move_folder, refusals, remove_leftovers, sync_folder
@@ -50,7 +50,7 @@ class Backup:
         collections: how many are to be in it.
         began: when; None where it is not known.
         made: when it was done.
-        problem: why it is not there, or cannot be used.
+        problem: why it is not there, or cannot be used, or what is damaged in it; and what to do.
         contents: of one that is there, the collections by name.
     """
 
@@ -76,6 +76,11 @@ class _Job:
     def go_on(self) -> None:
         """Raise Stopped where somebody wanted it."""
         if self.stop.is_set():
+            raise Stopped
+
+    def rest(self, seconds: float) -> None:
+        """Wait, or raise Stopped as soon as somebody wants it."""
+        if self.stop.wait(seconds):
             raise Stopped
 
     def note(self, step: Step) -> None:
@@ -227,9 +232,11 @@ class Backups:
         problem: str | None = None
         try:
             stand_back(threading.get_native_id(), _STEPS_BACK)
-            copying = Copying(job.note, job.go_on, _UNFINISHED)
+            copying = Copying(job.note, job.go_on, _UNFINISHED, rest=job.rest)
             kept = self._make(self._data_dir, self._folder / job.name, copying, names=job.names)
             _logger.info("backup %s: %d collections, %d items", job.name, kept.collections, kept.items)
+            if kept.damaged:
+                _logger.warning("backup %s: %d items or pictures in it are damaged.", job.name, kept.damaged)
         except Stopped:
             problem = "It was stopped."
         except LookalikeError as error:
@@ -268,7 +275,8 @@ class Backups:
             return Backup(name, "failed", Kept(0, 0, 0), 0, problem=str(error))
         kept = Kept.of(manifest.contents.values())
         times = (manifest.began, manifest.made)
-        return Backup(name, "done", kept, kept.collections, *times, contents=manifest.contents)
+        told = damage_told(manifest.contents)
+        return Backup(name, "done", kept, kept.collections, *times, told, manifest.contents)
 
     def _names(self) -> Sequence[str]:
         """Return the names of what may be backups."""

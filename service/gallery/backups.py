@@ -1,8 +1,10 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
+import logging
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,31 +14,44 @@ from typing import TypeAlias
 
 from service.errors import ConflictError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
+from service.gallery.checking import Checker, Findings
+from service.gallery.damage import writable
 from service.gallery.embedded import RECORD_FILE
 from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.index.accelerator import Stopped
 from service.gallery.names import NAME, not_found
+from service.gallery.record_meta import count_of, read_config, read_damaged
+from service.gallery.sqlite import Database
 
 __all__ = ["Copying", "Kept", "Step", "back_up", "copy_record", "restore"]
 
+_logger = logging.getLogger(__name__)
+
 _PIECE_BYTES = 2**20
+_NAMED = 100  # damaged items of a collection
 _INSTRUCTIONS = 1_000  # of SQLite's, between two looks at whether to stop: some hundred rows
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a backup has: collections, items and bytes."""
+    """What a backup has: collections, items that can be read, bytes, and how many items are damaged in it."""
 
     collections: int
     items: int
     bytes: int
+    damaged: int = 0
 
     @classmethod
     def of(cls, contents: Iterable[Content]) -> "Kept":
         """Return what some contents come to."""
         listed = list(contents)
-        return cls(len(listed), sum(one.items for one in listed), sum(one.bytes for one in listed))
+        return cls(
+            len(listed),
+            sum(one.items for one in listed),
+            sum(one.bytes for one in listed),
+            sum(one.damaged or 0 for one in listed),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +76,23 @@ class Copying:
         go_on: called often; whatever it raises, Stopped say, ends it, and nothing is left.
         unfinished: with what the name of a folder begins in which a backup is being made.
         sync: puts the entries of the folder on the disk in which it then gets its place; tests let it fail.
+        rest: called between pieces of comparing rows, which keep the interpreter busy, with the seconds that
+            the last one took; may wait as long, or raise as `go_on` does.
     """
 
     told: Told
     go_on: Callable[[], None] = lambda: None
     unfinished: str = ".unfinished-"
     sync: Sync = sync_folder
+    rest: Callable[[float], None] = lambda seconds: None
 
 
 def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str] | None = None) -> Kept:
     """Copy collections of a data directory into a new folder, each as of one moment, and sync it.
 
     The snapshots of the indexes are left out: they are made anew. Only SQLite's readers are used, so a server
-    goes on meanwhile. A collection that is deleted meanwhile is left out.
+    goes on meanwhile. A collection that is deleted meanwhile is left out. Every copy is compared with its
+    checksums: what is damaged in it stays as it is, and the manifest names it.
 
     Args:
         data_dir: as the server has it.
@@ -84,7 +103,7 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
     Raises:
         NotFoundError: there are no collections in it.
         ConflictError: `out` is there already.
-        StorageError: a record is damaged, or the disk refused; there is no backup.
+        StorageError: a record cannot be read or lacks rows, or the disk refused; there is no backup.
     """
     folder = data_dir / COLLECTIONS_FOLDER
     if not folder.is_dir():
@@ -101,7 +120,7 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
             contents: dict[str, Content] = {}
             for number, name in enumerate(names, start=1):
                 copying.told(Step(name, number, len(names), Kept.of(contents.values())))
-                content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying.go_on)
+                content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying)
                 if content is not None:
                     contents[name] = content
             write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
@@ -178,24 +197,25 @@ def copy_record(backup: Path, name: str, home: Path, go_on: Callable[[], None]) 
         sync_folder(home)
 
 
-def _back_up_one(source: Path, home: Path, go_on: Callable[[], None]) -> Content | None:
+def _back_up_one(source: Path, home: Path, copying: Copying) -> Content | None:
     """Copy a collection's record into a new folder, and return what it is; None where it is gone."""
     home.mkdir(parents=True)
     try:
-        items = _copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, go_on)
+        _copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, copying.go_on)
+        items, damaged = _compared(home / RECORD_FILE, source / RECORD_FILE, copying)
     except StorageError:
         if source.exists():
             raise
         shutil.rmtree(home)
         return None
-    size, sha256 = described(home / RECORD_FILE, go_on)
+    size, sha256 = described(home / RECORD_FILE, copying.go_on)
     sync_folder(home)
     sync_folder(home.parent)
-    return Content(items, size, sha256)
+    return Content(items, size, sha256, len(damaged), tuple(damaged[:_NAMED]))
 
 
-def _copy_as_of_now(source: Path, target: Path, go_on: Callable[[], None]) -> int:
-    """Copy a record as of one moment, and return its items."""
+def _copy_as_of_now(source: Path, target: Path, go_on: Callable[[], None]) -> None:
+    """Copy a record as of one moment."""
 
     def stopped() -> bool:
         try:
@@ -208,16 +228,47 @@ def _copy_as_of_now(source: Path, target: Path, go_on: Callable[[], None]) -> in
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             connection.set_progress_handler(stopped, _INSTRUCTIONS)
             connection.execute("VACUUM INTO ?", [str(target)])
-        with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
-            copy.set_progress_handler(stopped, _INSTRUCTIONS)
-            (items,) = copy.execute("SELECT value FROM meta WHERE key = 'items'").fetchone()
-            (found,) = copy.execute("SELECT count(*) FROM items").fetchone()
     except sqlite3.Error as error:
         go_on()  # which may have been why
         raise StorageError(f"{source}: {error}. It cannot be backed up; export what can be read.") from error
-    if found != items:
-        raise StorageError(f"{source} holds {found} items where {items} were written; it is damaged.")
-    return int(items)
+
+
+def _compared(copy: Path, source: Path, copying: Copying) -> tuple[int, list[str | None]]:
+    """Compare a copy of a record with its checksums.
+
+    Returns:
+        how many items can be read, and the ids, as far as they are known, of those that are damaged in it, or
+        of which the picture is, and of those that were lost before.
+
+    Raises:
+        StorageError: rows are missing, or what it says of itself is damaged.
+    """
+    with closing(Database(copy, read_only=True)) as database:
+        with database.reading() as connection:
+            config, items = read_config(connection, source), count_of(connection)
+            lost = {label: writable(name) for label, (name, _) in read_damaged(connection).items()}
+        findings = Checker(database, config).findings(copying.go_on, _resting(copying))
+    if findings.rows != items:
+        raise StorageError(f"{source} holds {findings.rows} items where {items} were written; it is damaged.")
+    damaged: dict[int, str | None] = {**findings.pictures, **findings.damaged, **lost}
+    if findings.structure and not damaged:
+        problem = findings.structure[0]
+        _logger.warning("%s: %s. No item is lost by that; a server that opens it mends it.", source, problem)
+    return items - len(findings.damaged), [name for _, name in sorted(damaged.items())]
+
+
+def _resting(copying: Copying) -> Callable[[Findings], None]:
+    """Return what is done between two pieces of a comparison."""
+    began: float | None = None
+
+    def rest(_: Findings) -> None:
+        nonlocal began
+        copying.go_on()
+        if began is not None:
+            copying.rest(time.monotonic() - began)
+        began = time.monotonic()
+
+    return rest
 
 
 def _check(backup: Path, contents: dict[str, Content], go_on: Callable[[], None]) -> None:

@@ -3,14 +3,16 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.errors import DamageError
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
+from service.gallery.damage import writable
 from service.gallery.pictures import is_right
-from service.gallery.sqlite import Database
+from service.gallery.sqlite import Database, is_damage
 from service.gallery.stoppable import stoppable
 
 __all__ = ["Checker", "Findings"]
@@ -27,13 +29,13 @@ class Findings:
 
     Attributes:
         rows: how many were compared.
-        damaged: id by label of the rows that are damaged.
+        damaged: id by label of the rows that are damaged; None where not even that can be read.
         pictures: the same of the pictures that are.
         structure: what SQLite says of its tables and indexes, nothing where these are right.
     """
 
     rows: int = 0
-    damaged: dict[int, str] = field(default_factory=dict)
+    damaged: dict[int, str | None] = field(default_factory=dict)
     pictures: dict[int, str] = field(default_factory=dict)
     structure: list[str] = field(default_factory=list)
 
@@ -56,7 +58,7 @@ class Checker:
             go_on: called often; what it raises ends the check, and so does closing the record.
             told: called between the pieces, in its place, with what was found up to then; likewise.
         """
-        findings = Findings(structure=self.structure(go_on))
+        findings = Findings(structure=self._structure_told(go_on))
         after: int | None = 0
         while after is not None:
             if told is None:
@@ -66,6 +68,13 @@ class Checker:
             with self._database.reading() as connection:
                 after = _check_chunk(connection, self._config, after, findings)
         return findings
+
+    def _structure_told(self, go_on: Callable[[], None]) -> list[str]:
+        """Return what `structure` does; what cannot be read is told as well, for rows may be."""
+        try:
+            return self.structure(go_on)
+        except DamageError as error:
+            return [str(error)]
 
     def structure(self, go_on: Callable[[], None]) -> list[str]:
         """Return what SQLite finds wrong: in its trees, and between tables and indexes. Reads all pages.
@@ -111,20 +120,71 @@ def _check_chunk(
 ) -> int | None:
     """Compare some rows above a label, and their pictures, with their checksums; return the last, or None."""
     columns = schema.all_columns(schema.field_columns(config))
-    rows = connection.execute(
-        f"SELECT {', '.join(columns)} FROM items WHERE label > ? ORDER BY label LIMIT {_ROWS}", [after]
-    ).fetchall()
+    rows, unread = _rows_after(connection, columns, after)
     findings.damaged |= {row[0]: schema.name_of(row) for row in rows if not schema.is_right(row)}
     findings.rows += len(rows)
     last = rows[-1][0] if len(rows) == _ROWS else None
+    if unread is not None:
+        findings.damaged[unread] = _indexed_id(connection, unread)
+        findings.rows += 1
+        last = unread
     if config.keep_images and rows:
-        pictures = connection.execute(
-            "SELECT label, checksum, jpeg FROM pictures WHERE label BETWEEN ? AND ?",
-            [rows[0][0], rows[-1][0]],
-        )
-        right = {label for label, checksum, jpeg in pictures if is_right(label, checksum, jpeg)}
+        right = _right_pictures(connection, [row[0] for row in rows])
         pictured = columns.index("pictured")
         findings.pictures |= {
             row[0]: schema.name_of(row) for row in rows if row[pictured] and row[0] not in right
         }
     return last
+
+
+def _rows_after(
+    connection: sqlite3.Connection, columns: Sequence[str], after: int
+) -> tuple[list[Any], int | None]:
+    """Return some rows above a label, and the label of the row behind them if SQLite cannot read that."""
+    select = f"SELECT {', '.join(columns)} FROM items WHERE label"
+    some = f"> ? ORDER BY label LIMIT {_ROWS}"
+    try:
+        return connection.execute(f"{select} {some}", [after]).fetchall(), None
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        labels = connection.execute(f"SELECT label FROM items WHERE label {some}", [after]).fetchall()
+        if not labels:
+            raise
+    rows: list[Any] = []
+    for (label,) in labels:
+        try:
+            rows += connection.execute(f"{select} = ?", [label]).fetchall()
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            return rows, label
+    return rows, None
+
+
+def _right_pictures(connection: sqlite3.Connection, labels: Sequence[int]) -> set[int]:
+    """Return which of some labels, ascending, have a picture that is as it was written."""
+    try:
+        pictures = connection.execute(
+            "SELECT label, checksum, jpeg FROM pictures WHERE label BETWEEN ? AND ?", [labels[0], labels[-1]]
+        )
+        return {label for label, checksum, jpeg in pictures if is_right(label, checksum, jpeg)}
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+    if len(labels) == 1:
+        return set()
+    return {right for label in labels for right in _right_pictures(connection, [label])}
+
+
+def _indexed_id(connection: sqlite3.Connection, label: int) -> str | None:
+    """Return the id of a row that cannot be read, as far as SQLite's index, looked through whole, has it."""
+    try:
+        row = connection.execute(
+            "SELECT id FROM items INDEXED BY sqlite_autoindex_items_1 WHERE +label = ?", [label]
+        ).fetchone()
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        return None
+    return writable(row[0]) if row else None

@@ -12,7 +12,7 @@ from models.faces import LIMITS
 from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
-from service.gallery.identities import Erased, Identity, IdentityPage
+from service.gallery.identities import Erased, Identity, IdentityPage, Merged
 from service.gallery.indexing import CollectionStats, IndexType, wrong_options
 from service.gallery.options import LeftOut
 
@@ -275,10 +275,11 @@ class Collection(Protocol):
         `stats().erasing` says so until then. Raises StorageError as `delete_where` does.
         """
 
-    def merge(self, name: str, into: str) -> int:
-        """Give the items of an identity to another, and return how many there were.
+    def merge(self, name: str, into: str) -> Merged:
+        """Give the items of an identity to another.
 
-        They keep their ids, pictures and metadata, and come last in the order of writing.
+        They keep their ids, pictures and metadata, and come last in the order of writing. Damaged ones are
+        left out as before, and are the other's from then on: erasing it erases them.
 
         Raises:
             RequestError: no identity can be called `into`.

@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -30,6 +30,7 @@ class Change:
         vectors: (N, D) float32.
         before: the ids that were replaced.
         forgotten: how many damaged rows, which have no label here, are no longer named.
+        damaged: id by label of damaged rows that were met, and are to be left out.
     """
 
     removed: Sequence[int]
@@ -37,6 +38,7 @@ class Change:
     vectors: Vectors | None = None
     before: frozenset[str] = frozenset()
     forgotten: int = 0
+    damaged: Mapping[int, str | None] = field(default_factory=dict)
 
     @property
     def deleted(self) -> int:

@@ -13,6 +13,7 @@ __all__ = [
     "kept_file",
     "refuse_damaged",
     "restore_advice",
+    "writable",
 ]
 
 RESTORE = "restore a backup (lookalike restore BACKUP NEW_DATA_DIR)"
@@ -48,3 +49,8 @@ def refuse_damaged(path: Path, damaged: DamagedRows, ids: Collection[str]) -> No
     for label, (item_id, _) in damaged.items():
         if item_id in ids:
             raise damaged_item(path, item_id, label)
+
+
+def writable(name: object) -> str | None:
+    """Return what is left of an id or an identity, as text that any file takes: what is none in it is "?"."""
+    return None if name is None else str(name).encode(errors="replace").decode()

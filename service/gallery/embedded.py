@@ -23,7 +23,7 @@ from service.gallery.drawing import drawn
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter
 from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
-from service.gallery.identities import Erased, Identity, IdentityPage
+from service.gallery.identities import Erased, Identity, IdentityPage, Merged
 from service.gallery.index.accelerator import Work
 from service.gallery.index.home import IndexHome
 from service.gallery.index.sizes import Sizes
@@ -138,7 +138,9 @@ class EmbeddedCollection:
 
     def get(self, item_id: str, *, with_vector: bool = False) -> StoredItem | None:
         """Return one item, or None."""
-        return None if name_problem(item_id) else self._record.get(item_id, with_vector=with_vector)
+        if name_problem(item_id):
+            return None
+        return self._undisturbed.leaving_out(lambda: self._record.get(item_id, with_vector=with_vector))
 
     def picture(self, item_id: str) -> bytes | None:
         """Return the small picture that was kept of an item, or None; see `Collection`."""
@@ -189,13 +191,15 @@ class EmbeddedCollection:
             self._forget()
         return Erased(deleted, erased=self._eraser.wiped() if deleted else not self.erasing)
 
-    def merge(self, name: str, into: str) -> int:
+    def merge(self, name: str, into: str) -> Merged:
         """Give the items of an identity to another; see `Collection`."""
         if problem := name_problem(into):
             raise RequestError(f"The identity {problem}.")
         if name == into or name_problem(name):
-            return 0
-        return len(self._write(merge(name, into, self.config)).labels)
+            return Merged(0)
+        change = self._write(merge(name, into, self.config))
+        self._leave_out({label: (item_id, into) for label, item_id in change.damaged.items()})
+        return Merged(len(change.labels), tuple(item_id for _, item_id in sorted(change.damaged.items())))
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random; see `Collection`."""
@@ -273,16 +277,16 @@ class EmbeddedCollection:
         self._sources = Sources.of(self._record)
 
     def _leave_out(self, rows: DamagedRows) -> bool:
-        """Go past rows that are damaged from now on, and return whether there was one that was not known."""
-        if not rows:
-            return False  # as a rule; who reads waits for no writer
+        """Go past rows that are damaged from now on, and return whether they are gone past."""
+        if rows.keys() <= self._record.damaged.keys():
+            return True  # as a rule there are none; who reads waits for no writer
         with self._write_turn:
             labels = np.array(sorted(rows.keys() - self._record.damaged.keys()), np.int64)
-            labels = labels[self._index.holds(labels)]
-            if found := labels.tolist():
-                self._record.leave_out({label: rows[label] for label in found})
-                self._index = self._index.without(labels)
-        return bool(found)
+            if len(labels := labels[self._index.holds(labels)]):
+                index = self._index.without(labels)
+                self._record.leave_out({label: rows[label] for label in labels.tolist()})
+                self._index = index
+        return rows.keys() <= self._record.damaged.keys()
 
     def _wipe_index(self) -> None:
         with refusals(self._folder), self._write_turn:

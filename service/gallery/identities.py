@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Erased", "Identity", "IdentityPage"]
+__all__ = ["Erased", "Identity", "IdentityPage", "Merged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,11 @@ class Erased:
 
     deleted: int
     erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """How many items were given to another identity, and the ids of its damaged ones, which are left out."""
+
+    items: int
+    damaged: tuple[str | None, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 from service.errors import DamageError, StorageError
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
-from service.gallery.damage import RESTORE, kept_file, restore_advice
+from service.gallery.damage import RESTORE, kept_file, restore_advice, writable
 from service.gallery.folders import refusals, sync_folder
 from service.gallery.pictures import is_right
 from service.gallery.record_meta import count_of, create_tables, read_config, read_damaged
@@ -147,7 +147,7 @@ class _Copy:
             self._each(f"{self._select} WHERE label = ?", label, self._take)
         identities = dict(self._missing("identity", "items_identity"))
         return {
-            label: (_writable(name), _writable(identities.get(label)))
+            label: (writable(name), writable(identities.get(label)))
             for label, name in ids.items()
             if label not in self.labels and not self._has(name)
         }
@@ -222,7 +222,7 @@ class _Copy:
 
     def _has(self, name: str | None) -> bool:
         """Return whether a row of that id was copied: then it is the index that is damaged."""
-        found = self._target.execute("SELECT 1 FROM items WHERE id = ?", [_writable(name)])
+        found = self._target.execute("SELECT 1 FROM items WHERE id = ?", [writable(name)])
         return found.fetchone() is not None
 
 
@@ -234,10 +234,6 @@ def _damage_left_out() -> Iterator[None]:
     except sqlite3.Error as error:
         if not is_damage(error):
             raise
-
-
-def _writable(name: str | None) -> str | None:
-    return None if name is None else str(name).encode(errors="replace").decode()
 
 
 def _logs(path: Path) -> list[Path]:

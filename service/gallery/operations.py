@@ -64,10 +64,10 @@ def _deleted(writer: RecordWriter, delete: Callable[[RecordWriter], list[int]]) 
 
 
 def merge(name: str, into: str, config: CollectionConfig) -> Operation:
-    """Return what gives the rows of an identity to another."""
+    """Return what gives the rows of an identity to another, damaged ones in name alone."""
 
     def move(writer: RecordWriter) -> Change:
         moved = writer.move(name, into, config)
-        return Change(moved.before, moved.labels, moved.vectors)
+        return Change(moved.before, moved.labels, moved.vectors, damaged=moved.damaged)
 
     return move

@@ -59,16 +59,17 @@ def read_picture(connection: sqlite3.Connection, item_id: str) -> bytes | None:
 def move_pictures(connection: sqlite3.Connection, labels: Mapping[int, int]) -> None:
     """Give pictures the labels that their items have now, by the labels before; both rows are still there.
 
-    A row that is written anew under another label, as a merge does, keeps its picture so.
+    A row that is written anew under another label, as a merge does, keeps its picture so. One that is damaged
+    gets no checksum that fits: asking for it still names its item.
     """
     for before, now in labels.items():
         row = connection.execute("SELECT checksum, jpeg FROM pictures WHERE label = ?", [before]).fetchone()
         if row is None:
             continue
-        if not is_right(before, *row):
-            raise DamageError(f"The picture under the label {before} is damaged; enrol its item again.")
-        write_pictures(connection, [(now, row[1])])
-    connection.executemany("DELETE FROM pictures WHERE label = ?", ([label] for label in labels))
+        checksum = _checksum(now, row[1]) if is_right(before, *row) else row[0]
+        connection.execute(
+            "UPDATE pictures SET label = ?, checksum = ? WHERE label = ?", [now, checksum, before]
+        )
 
 
 def is_right(label: int, checksum: Any, jpeg: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from service.errors import DamageError
-from service.gallery.damage import damaged_item
+from service.gallery.damage import damaged_item, writable
 from service.gallery.index.accelerator import Stopped
 from service.gallery.index.buffers import Integers
 from service.gallery.label_reads import json_list
@@ -145,4 +145,4 @@ class RecordNames:
     def _what_is_left_of_id(self, label: int) -> str | None:
         with self._database.reading(once=True) as connection:
             row = connection.execute("SELECT id FROM items WHERE label = ?", [label]).fetchone()
-        return None if row is None else str(row[0]).encode(errors="replace").decode()
+        return None if row is None else writable(row[0])

@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
@@ -36,13 +35,12 @@ class RecordWriter:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        path: Path,
         fields: Mapping[str, Column],
         columns: Mapping[str, Column],
         damaged: DamagedRows,
     ) -> None:
-        self._connection, self._path = connection, path
-        self._fields, self._columns, self._damaged = fields, columns, damaged
+        self._connection = connection
+        self._fields, self._columns, self.damaged = fields, columns, damaged
         self.removed: list[int] = []
         self.named: dict[int, Name] = {}
         self.forgotten: set[int] = set()
@@ -51,6 +49,7 @@ class RecordWriter:
     def alone(self) -> Iterator[None]:
         """Give a block that is undone alone where it raises, and with it what was noted of it."""
         removed, named, forgotten = len(self.removed), len(self.named), set(self.forgotten)
+        damaged = self.damaged
         try:
             with savepoint(self._connection):
                 yield
@@ -58,7 +57,7 @@ class RecordWriter:
             del self.removed[removed:]
             for label in list(self.named)[named:]:  # each under a new label, so the last ones came last
                 del self.named[label]
-            self.forgotten = forgotten
+            self.forgotten, self.damaged = forgotten, damaged
             raise
 
     def replace(self, rows: Sequence[schema.Row]) -> Replaced:
@@ -98,7 +97,7 @@ class RecordWriter:
         """Forget the damaged rows of some ids, or of an identity, and return how many there were."""
         gone = {
             label
-            for label, (item_id, whose) in self._damaged.items()
+            for label, (item_id, whose) in self.damaged.items()
             if item_id in ids or (identity is not None and whose == identity)
         }
         gone -= self.forgotten
@@ -111,19 +110,30 @@ class RecordWriter:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('unwiped', 1)")
 
     def move(self, name: str, into: str, config: CollectionConfig) -> Moved:
-        """Give an identity's rows to another, under new labels."""
+        """Give an identity's rows to another, under new labels; its damaged ones in name alone."""
         rows = moved(
             self._connection,
             name,
             into,
-            path=self._path,
             fields=self._fields,
             dimension=config.dimension,
             pictures=config.keep_images,
         )
-        self._delete(rows.before)
+        held = self._delete(rows.before)
         self._count(len(rows.labels))
-        return rows
+        known = self._rename_damaged(name, into, rows.damaged)
+        return Moved(held, rows.labels, rows.vectors, {**known, **rows.damaged})
+
+    def _rename_damaged(self, name: str, into: str, met: Collection[int]) -> dict[int, str | None]:
+        """Give the damaged rows of an identity, known ones and met, to another; return ids of the known."""
+        self._connection.execute("UPDATE damaged SET identity = ? WHERE identity = ?", [into, name])
+        known = {
+            label: item_id
+            for label, (item_id, whose) in self.damaged.items()
+            if (whose == name or label in met) and label not in self.forgotten
+        }
+        self.damaged = {**self.damaged, **{label: (item_id, into) for label, item_id in known.items()}}
+        return known
 
     def _labels(self, ids: Iterable[str]) -> dict[str, int]:
         return dict(
@@ -135,8 +145,8 @@ class RecordWriter:
     def _delete(self, labels: Collection[int]) -> list[int]:
         """Delete rows and return their labels, but those of damaged ones, which are forgotten."""
         self._connection.executemany("DELETE FROM items WHERE label = ?", ([label] for label in labels))
-        held = [label for label in labels if label not in self._damaged]
-        self.forgotten |= self._damaged.keys() & labels
+        held = [label for label in labels if label not in self.damaged]
+        self.forgotten |= self.damaged.keys() & labels
         self.removed += held
         self._count(-len(labels))
         return held

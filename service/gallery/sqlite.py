@@ -26,14 +26,19 @@ class Database:
     no refusal of the disk, and raises sqlite3.OperationalError.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, read_only: bool = False) -> None:
         """Open it.
 
+        Args:
+            path: of the file.
+            create: it is made.
+            read_only: it stays as it is to the byte, and who would write to it is refused.
+
         Raises:
-            StorageError: there is no such file, or it is not SQLite's.
+            StorageError: there is no such file, or it is not SQLite's; readers hear that of a read-only one.
         """
         self.path = path
-        self._mode = "rwc" if create else "rw"
+        self._mode = "ro" if read_only else "rwc" if create else "rw"
         self._idle: list[sqlite3.Connection] = []
         self._busy = 0
         self._shorten_next_s = -math.inf  # on the monotonic clock
@@ -41,8 +46,8 @@ class Database:
         self._returned = threading.Condition()
         self._write_turn = threading.Lock()
         with self._refusals():
-            self._writer: sqlite3.Connection | None = self._connect_writer()
-        self._mode = "rw"
+            self._writer: sqlite3.Connection | None = None if read_only else self._connect_writer()
+        self._mode = "ro" if read_only else "rw"
 
     @contextlib.contextmanager
     def reading(self, *, once: bool = False) -> Iterator[sqlite3.Connection]:
@@ -213,7 +218,7 @@ class Database:
                 ) from error
             if not is_refusal(error):
                 raise
-            if self._mode == "rw" and _is_missing(self.path):
+            if self._mode != "rwc" and _is_missing(self.path):
                 raise StorageError(f"{self.path} is missing. {restore_advice(self.path)}") from error
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
 

@@ -81,13 +81,14 @@ class Record:
             StorageError: the disk refused; nothing was changed.
         """
         with self._database.writing() as connection:
-            writer = RecordWriter(connection, self._database.path, self._fields, self._columns, self.damaged)
+            writer = RecordWriter(connection, self._fields, self._columns, self.damaged)
             yield writer
         self.names.learn(writer.named)
         self.names.forget(writer.removed)
-        if writer.forgotten:  # not asked of the file again: it is written, and whoever wrote must hear so
+        # Not asked of the file again: it is written, and whoever wrote must hear so.
+        if writer.forgotten or writer.damaged is not self.damaged:
             self.damaged = {
-                label: row for label, row in self.damaged.items() if label not in writer.forgotten
+                label: row for label, row in writer.damaged.items() if label not in writer.forgotten
             }
             self._left_out -= writer.forgotten
 
@@ -201,12 +202,12 @@ class Record:
     def identities(self, *, after: str, limit: int) -> list[Identity]:
         """Return up to `limit` identities after a name, in the order of their names."""
         with self._database.reading() as connection:
-            return identities(connection, after=after, limit=limit)
+            return identities(connection, after=after, limit=limit, left_out=self._left_out)
 
     def identity(self, name: str) -> Identity | None:
         """Return an identity, or None where no item has it."""
         with self._database.reading() as connection:
-            return identity(connection, name)
+            return identity(connection, name, left_out=self._left_out)
 
     def checkpoint(self) -> bool:
         """Bring all into the one file; see `Database.checkpoint`."""

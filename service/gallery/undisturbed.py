@@ -46,7 +46,7 @@ class Undisturbed:
             name: of the collection.
             now: gives what is searched.
             write_turn: is held by whoever writes.
-            leave_out: goes past damaged rows from then on, and returns whether one was not known.
+            leave_out: goes past damaged rows from then on, and returns whether that can be done.
         """
         self._name, self._now, self._write_turn = name, now, write_turn
         self._leave_out = leave_out
@@ -77,6 +77,18 @@ class Undisturbed:
                 if not self._leave_out({error.label: (error.item_id, None)}):
                     raise
         return read()
+
+    def leaving_out(self, read: Callable[[], Result]) -> Result:
+        """Return what a read of one item gives; where that is damaged, it is left out from then on.
+
+        Raises:
+            DamagedItemError: it is.
+        """
+        try:
+            return read()
+        except DamagedItemError as error:
+            self._leave_out({error.label: (error.item_id, None)})
+            raise
 
     def _search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]

@@ -13,6 +13,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.service.api.wires import assert_problem, until_kept
 from tests.service.gallery.slow_disk import SlowSnapshot
+from tests.service.gallery.test_scrub import change
 
 OPERATOR = {"Authorization": "Bearer key"}
 PATHS = [
@@ -59,6 +60,7 @@ def test_one_is_made_listed_restored_from_and_deleted(client: TestClient, operat
     assert (told["state"], told["collections_done"], told["items"], told["problem"]) == ("done", 2, 6, None)
     assert [(one["name"], one["items"]) for one in told["contents"]] == [("cars", 3), ("people", 3)]
     assert sum(one["bytes"] for one in told["contents"]) == told["bytes"] > 0
+    assert [(one["damaged"], one["damaged_ids"]) for one in told["contents"]] == [(0, []), (0, [])]
     assert client.get("/v1/backups").json() == {"backups": [{**told, "contents": None}]}
     assert (operated.data_dir / "backups" / told["name"] / "manifest.json").is_file()
 
@@ -75,6 +77,23 @@ def test_one_is_made_listed_restored_from_and_deleted(client: TestClient, operat
     assert client.delete(path).status_code == 204
     assert_problem(client.get(path), 404, "not-found", "no backup")
     assert client.get("/v1/backups").json() == {"backups": []}
+
+
+def test_what_is_damaged_in_one_is_named_and_left_out_of_what_is_restored(
+    client: TestClient, operated: Settings
+) -> None:
+    record = operated.data_dir / "collections" / "people" / "record.sqlite3"
+    change(record, "UPDATE items SET metadata = '[]' WHERE id = '1'")
+    path = client.post("/v1/backups", json={"name": "b"}).headers["location"]
+    told = done(client, path)
+    assert (told["state"], told["items"], told["damaged"]) == ("done", 5, 1)
+    assert "Damaged items or pictures in it: 1 ('1' of people). All others are restored." in told["problem"]
+    named = [(one["name"], one["items"], one["damaged"], one["damaged_ids"]) for one in told["contents"]]
+    assert named == [("cars", 3, 0, []), ("people", 2, 1, ["1"])]
+    assert client.get("/v1/backups").json() == {"backups": [{**told, "contents": None}]}
+    body = {"collection": "people", "into": "people-before"}
+    restored = client.post(f"{path}/restore", json=body).json()
+    assert (restored["items"], restored["integrity"]["damaged"]) == (2, ["1"])
 
 
 def test_they_are_there_after_a_restart_and_lie_where_the_settings_say(

@@ -3,7 +3,9 @@
 import pytest
 from starlette.testclient import TestClient
 
+from service.settings import Settings
 from tests.service.api.wires import assert_problem
+from tests.service.gallery.test_scrub import change
 
 IDENTITIES = "/v1/collections/c/identities"
 
@@ -40,11 +42,30 @@ def test_an_erased_identity_is_gone_and_nothing_else(filled: TestClient) -> None
 
 def test_two_that_are_one_are_merged(filled: TestClient) -> None:
     merge = f"{IDENTITIES}/b/merge"
-    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 3}
+    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 3, "damaged": []}
     assert filled.get(f"{IDENTITIES}/a").json()["items"] == 6
     assert filled.get("/v1/collections/c/items/b1").json()["identity"] == "a"
     assert_problem(filled.post(merge, json={"into": "a"}), 404, "not-found", "no identity 'b'")
     same = filled.post(f"{IDENTITIES}/a/merge", json={"into": "a"})
-    assert same.json() == {"identity": "a", "merged": 0}
+    assert same.json() == {"identity": "a", "merged": 0, "damaged": []}
     assert_problem(filled.post(f"{IDENTITIES}/a/merge", json={"into": "x/y"}), 400, "bad-request", "identity")
     assert_problem(filled.post(f"{IDENTITIES}/a/merge", json={}), 422, "invalid-fields", "into")
+
+
+def test_a_damaged_item_does_not_count_and_is_no_obstacle_to_a_merge(
+    filled: TestClient, settings: Settings
+) -> None:
+    record = settings.data_dir / "collections" / "c" / "record.sqlite3"
+    change(record, "UPDATE items SET metadata = '[]' WHERE id = 'b1'")
+    assert_problem(filled.get("/v1/collections/c/items/b1"), 500, "damaged", "'b1'", "delete it")
+    assert filled.get(f"{IDENTITIES}/b").json()["items"] == 2
+    listed = filled.get(IDENTITIES).json()["identities"]
+    assert [(one["identity"], one["items"]) for one in listed] == [("a", 3), ("b", 2), ("c", 3)]
+    merge = f"{IDENTITIES}/b/merge"
+    assert filled.post(merge, json={"into": "a"}).json() == {"identity": "a", "merged": 2, "damaged": ["b1"]}
+    assert filled.get(f"{IDENTITIES}/a").json()["items"] == 5
+    assert_problem(filled.post(merge, json={"into": "a"}), 404, "not-found", "no identity 'b'")
+    change(record, "UPDATE items SET metadata = '[]' WHERE identity = 'c'")
+    assert filled.post(f"{IDENTITIES}/c/merge", json={"into": "a"}).json()["damaged"] == ["c0", "c1", "c2"]
+    assert filled.delete(f"{IDENTITIES}/a").json() == {"deleted": 9, "erased": True}
+    assert filled.get("/v1/collections/c").json()["integrity"]["state"] == "ok"

@@ -163,6 +163,23 @@ def test_one_that_is_given_up_leaves_nothing(backups: Backups, slow: Slow, tmp_p
     assert files(tmp_path / "backups") == []
 
 
+def test_one_that_rests_is_given_up_at_once(gallery: Gallery, tmp_path: Path) -> None:
+    rests = threading.Event()
+
+    def rest(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]) -> Kept:
+        rests.set()
+        copying.rest(10 * PATIENCE_S)
+        return Kept(0, 0, 0)
+
+    backups = Backups(tmp_path / "backups", tmp_path / "data", gallery, make=rest)
+    backups.start("first")
+    assert rests.wait(PATIENCE_S)
+    began = time.monotonic()
+    backups.close()
+    assert time.monotonic() - began < PATIENCE_S
+    assert backups.get("first").problem == "It was stopped."
+
+
 def test_what_a_crash_left_is_removed_by_the_next(backups: Backups, slow: Slow, tmp_path: Path) -> None:
     slow.go_on.set()
     for name in (".unfinished-server-x", ".unfinished-x"):  # the second may be a command's, which runs

@@ -1,7 +1,11 @@
 """Backups: of one moment while it is written to, checked, and put back whole or not at all."""
 
+import contextlib
 import errno
+import json
+import re
 import shutil
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -9,10 +13,13 @@ import numpy as np
 import pytest
 
 from service.errors import ConflictError, NotFoundError, StorageError
+from service.gallery.backup_manifest import MANIFEST, damage_told, read_manifest
 from service.gallery.backups import Copying, Step, back_up, restore
 from service.gallery.collection import Collection, CollectionConfig, NewItem, SearchOptions
+from service.gallery.embedded import RECORD_FILE
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped
+from tests.service.gallery.test_scrub import change
 
 CONFIG = CollectionConfig(dimension=4, metric="euclidean", keep_images=True)
 
@@ -28,6 +35,16 @@ def quiet(step: Step) -> None:
 
 
 QUIETLY = Copying(quiet)
+
+
+def read(record: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(record)) as connection:
+        connection.execute(statement).fetchall()
+
+
+def damage_in(backup: Path) -> dict[str, tuple[int | None, tuple[str | None, ...]]]:
+    contents = read_manifest(backup).contents
+    return {name: (content.damaged, content.damaged_ids) for name, content in contents.items()}
 
 
 @pytest.fixture
@@ -106,8 +123,11 @@ def test_a_damaged_backup_is_refused_by_name_and_nothing_is_restored(data_dir: P
 def test_one_that_is_stopped_at_any_moment_leaves_nothing(data_dir: Path, tmp_path: Path) -> None:
     def stopping(after: int) -> tuple[Copying, list[int]]:
         calls: list[int] = []
+        here = threading.get_ident()
 
         def go_on() -> None:
+            if threading.get_ident() != here:
+                return  # asked beside a statement, as often as that takes time
             calls.append(len(calls))
             if len(calls) > after:
                 raise Stopped
@@ -115,11 +135,11 @@ def test_one_that_is_stopped_at_any_moment_leaves_nothing(data_dir: Path, tmp_pa
         return Copying(quiet, go_on), calls
 
     with Gallery(data_dir) as gallery:  # enough for SQLite to be asked within its copying
-        gallery.get("people").upsert([item for number in range(10, 150) for item in batch(number)])
+        gallery.get("people").upsert([item for number in range(10, 60) for item in batch(number)])
     never, calls = stopping(10**6)
     back_up(data_dir, tmp_path / "whole", never)
     moments = len(calls)
-    assert moments > 6  # of 2 files, copied and hashed
+    assert moments > 22  # of 2 files: copied, compared in 18 pieces, and hashed
     for moment in range(moments):
         with pytest.raises(Stopped):
             back_up(data_dir, tmp_path / "backup", stopping(moment)[0])
@@ -200,3 +220,74 @@ def test_a_damaged_record_is_not_backed_up(data_dir: Path, tmp_path: Path) -> No
     with pytest.raises(StorageError, match="cars"):
         back_up(data_dir, tmp_path / "backup", QUIETLY)
     assert not (tmp_path / "backup").exists()
+
+
+def test_what_is_damaged_is_copied_and_named_and_all_else_is_restored(data_dir: Path, tmp_path: Path) -> None:
+    change(
+        data_dir / "collections" / "people" / RECORD_FILE,
+        "UPDATE items SET metadata = '{}' WHERE id = '1-3'",
+        "UPDATE pictures SET jpeg = x'00' WHERE label = (SELECT label FROM items WHERE id = '2-5')",
+    )
+    kept = back_up(data_dir, tmp_path / "backup", QUIETLY)
+    assert (kept.collections, kept.items, kept.damaged) == (2, 59, 2)
+    assert damage_in(tmp_path / "backup") == {"people": (2, ("1-3", "2-5")), "cars": (0, ())}
+    assert restore(tmp_path / "backup", tmp_path / "new", QUIETLY) == kept
+    with Gallery(tmp_path / "new") as restored:
+        people = restored.get("people")
+        assert (people.stats().items, people.stats().integrity.damaged) == (29, ("1-3", "2-5"))
+        back_up(tmp_path / "new", tmp_path / "again", QUIETLY)  # what was lost is still named
+        assert damage_in(tmp_path / "again") == damage_in(tmp_path / "backup")
+        people.upsert([batch(1)[3], batch(2)[5]])
+        assert back_up(tmp_path / "new", tmp_path / "sound", QUIETLY).items == 60
+    assert damage_in(tmp_path / "sound") == {"people": (0, ()), "cars": (0, ())}
+    folder = tmp_path / "sound" / "collections" / "people"
+    assert [path.name for path in folder.iterdir()] == [RECORD_FILE]
+
+
+def test_what_sqlite_cannot_read_is_named_and_the_others_are_compared(data_dir: Path, tmp_path: Path) -> None:
+    record = data_dir / "collections" / "people" / RECORD_FILE
+    data = bytearray(record.read_bytes())
+    # What SQLite says of the lengths in a row: of id, identity, metadata, time, pictured and vector; and in
+    # one of a picture, behind its label: of its head, the label, checksum and JPEG.
+    (row,) = re.finditer(rb"\x13\x11\x1b\x06\x09\x2c.{8,12}1-3p1", data, re.DOTALL)
+    (picture,) = re.finditer(rb"\x19\x04\x00[\x03-\x06]\x14.{3,8}jpeg", data, re.DOTALL)
+    data[row.start() + 5] += 2  # longer than all of it is
+    data[picture.start() + 4] += 2
+    record.write_bytes(data)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        read(record, "SELECT vector FROM items")
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        read(record, "SELECT jpeg FROM pictures")
+    change(record, "UPDATE items SET metadata = '{}' WHERE id IN ('0-1', '2-9')")
+    assert back_up(data_dir, tmp_path / "backup", QUIETLY).items == 57
+    assert damage_in(tmp_path / "backup")["people"] == (4, ("0-1", "1-3", "2-4", "2-9"))
+    restore(tmp_path / "backup", tmp_path / "new", QUIETLY)
+    with Gallery(tmp_path / "new") as restored:
+        stats = restored.get("people").stats()
+        assert (stats.items, stats.integrity.damaged) == (27, ("0-1", "1-3", "2-4", "2-9"))
+
+
+def test_a_backup_in_which_nobody_looked_for_damage_says_so(data_dir: Path, tmp_path: Path) -> None:
+    back_up(data_dir, tmp_path / "backup", QUIETLY)
+    manifest = json.loads((tmp_path / "backup" / MANIFEST).read_text())
+    for content in manifest["collections"].values():
+        del content["damaged"], content["damaged_ids"]
+    (tmp_path / "backup" / MANIFEST).write_text(json.dumps(manifest))
+    assert damage_in(tmp_path / "backup") == {"people": (None, ()), "cars": (None, ())}
+    assert restore(tmp_path / "backup", tmp_path / "new", QUIETLY).items == 60
+
+
+def test_many_damaged_ones_are_counted_and_the_first_are_named(data_dir: Path, tmp_path: Path) -> None:
+    with Gallery(data_dir) as gallery:
+        gallery.get("people").upsert([item for number in range(10, 30) for item in batch(number)])
+    change(data_dir / "collections" / "people" / RECORD_FILE, "UPDATE items SET metadata = '{}'")
+    rested: list[float] = []
+    kept = back_up(data_dir, tmp_path / "backup", Copying(quiet, rest=rested.append))
+    assert (kept.items, kept.damaged) == (30, 230)
+    assert len(rested) == 230 // 32  # between 8 pieces; the other collection has one
+    contents = read_manifest(tmp_path / "backup").contents
+    ids = [one.id for number in (0, 1, 2, *range(10, 17)) for one in batch(number)]
+    assert contents["people"].damaged_ids == tuple(ids)
+    told = damage_told(contents)
+    assert told is not None
+    assert f"in it: 230 ({', '.join(f'{one!r} of people' for one in ids[:20])}, ...). All others" in told

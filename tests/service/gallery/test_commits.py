@@ -43,6 +43,11 @@ def put_and_fail(item_id: str, error: Exception, *others: str) -> Operation:
     return write
 
 
+def move_and_fail(writer: RecordWriter) -> None:
+    writer.move("p", "q", CONFIG)
+    put_and_fail("a", ValueError("no"), "c")(writer)
+
+
 class Group:
     """Holds the first commit until all others wait, so that these are committed together."""
 
@@ -122,10 +127,11 @@ def test_what_one_noted_that_fails_is_forgotten(record: Record) -> None:
         with writer.alone():
             writer.replace([row("b")])
         noted = list(writer.removed), dict(writer.named), set(writer.forgotten)
-        writer._damaged = {9: ("c", None)}
+        damaged = writer.damaged = {9: ("c", "p"), 10: ("d", "p")}
         with pytest.raises(ValueError, match="no"), writer.alone():
-            put_and_fail("a", ValueError("no"), "c")(writer)
+            move_and_fail(writer)
         assert (writer.removed, writer.named, writer.forgotten) == noted
+        assert writer.damaged == damaged
         assert writer.named == {1: ("a", None), 2: ("b", None)}
 
 

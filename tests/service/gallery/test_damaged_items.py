@@ -1,5 +1,6 @@
 """Items that are damaged while they are served: left out, named, and gone when they are deleted."""
 
+import dataclasses
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import DamagedItemError
+from service.errors import DamagedItemError, DamageError
 from service.gallery.collection import SearchOptions
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.filters import parse_filter
+from service.gallery.identities import Merged
 from tests.service.gallery.conftest import MakeCollection, MakeItem
 
 QUERY = np.zeros((1, 2), np.float32)
@@ -56,11 +58,18 @@ def people(collection: MakeCollection, item: MakeItem, kind: str) -> EmbeddedCol
     return made
 
 
+def asked(collection: EmbeddedCollection) -> list[str]:
+    with pytest.raises(DamagedItemError):
+        collection.get("b")
+    return found(collection)
+
+
 READS: dict[str, Callable[[EmbeddedCollection], list[str]]] = {
     "metadata": lambda people: found(people, with_metadata=True),
     "page": lambda people: listed(people)[0],
     "draw": lambda people: sorted({item.id for item in people.draw(3_000, seed=1)} & {*"abc"}),
     "scrub": scrub,
+    "id": asked,
 }
 
 
@@ -83,6 +92,8 @@ def test_whoever_finds_one_gets_the_others_and_so_does_everybody_after(
         assert found(people, **options) == ["a", "c"], options
     assert listed(people) == (["a", "c"], ["b"])
     assert listed(people, identity="p-a") == (["a"], ["b"])  # whose it is, is not known
+    assert people.identity("p-b") is None
+    assert [one.name for one in people.identities(limit=9).identities] == ["p-a", "p-c"]
     assert people.stats().items == (2 if kind == "flat" else 2 + FAR)
     assert people.stats().integrity.damaged == ("b",)
     with pytest.raises(DamagedItemError, match=r"item 'b'.*delete it.*lookalike restore") as told:
@@ -134,16 +145,81 @@ def test_pages_go_on_behind_a_page_of_damaged_ones(
     assert third.cursor is None
 
 
+def test_who_meets_one_that_somebody_else_leaves_out_meanwhile_gets_the_others(
+    people: EmbeddedCollection, tmp_path: Path
+) -> None:
+    damage(tmp_path)
+    met: list[DamagedItemError] = []
+
+    def read() -> list[str]:
+        if not met:
+            met.append(DamagedItemError("It is damaged.", label=2, item_id="b"))
+            assert found(people, with_metadata=True) == ["a", "c"]  # by somebody else
+            raise met[0]
+        return found(people)
+
+    assert people._undisturbed.past_damage(read) == ["a", "c"]
+
+
+def test_an_identity_has_the_items_that_are_not_damaged(
+    collection: MakeCollection, item: MakeItem, tmp_path: Path
+) -> None:
+    people = collection()
+    people.upsert([item(name, [i, 1], "p") for i, name in enumerate("abc")])
+    before = people.identity("p")
+    damage(tmp_path, "created_us", "c")
+    assert scrub(people) == ["a", "b"]
+    found_now = people.identity("p")
+    assert before is not None
+    assert found_now == dataclasses.replace(before, items=2)
+    assert people.identities(limit=9).identities == [found_now]
+
+
+@pytest.mark.parametrize("when", ["met first", "known", "mended"])
+def test_a_merge_takes_the_others_and_names_the_damaged_one_which_goes_with_them(
+    collection: MakeCollection, item: MakeItem, tmp_path: Path, when: str
+) -> None:
+    people = collection()
+    people.upsert([item(name, [i, 1], "p") for i, name in enumerate("abc")])
+    people.upsert([item("other", [9, 1], "q")])
+    damage(tmp_path)
+    if when == "known":
+        assert scrub(people) == ["a", "c"]
+    if when == "mended":
+        people.close()
+        people = collection()
+    assert people.merge("p", "q") == Merged(2, ("b",))
+    assert found(people) == ["a", "c"]
+    assert listed(people, identity="q") == (["a", "c"], ["b"])
+    assert people.identity("p") is None
+    merged = people.identity("q")
+    assert merged is not None
+    assert (merged.items, people.stats().items) == (3, 3)
+    assert people.merge("p", "q") == Merged(0)
+    people.close()
+    again = collection()
+    assert (found(again), again.stats().integrity.damaged) == (["a", "c"], ("b",))
+    assert listed(again, identity="q") == (["a", "c"], ["b"])
+    assert again.erase("q").deleted == 4  # and the damaged one
+    assert (again.stats().items, again.stats().integrity.state) == (0, "ok")
+
+
 def test_a_picture_that_is_damaged_is_named_until_its_item_is_deleted(
     collection: MakeCollection, item: MakeItem, tmp_path: Path
 ) -> None:
     people = collection(keep_images=True)
     rows = [item(name, [i, 1]) for i, name in enumerate("ab")]
-    people.upsert([type(row)(row.id, None, row.vector, {}, b"jpeg") for row in rows])
+    people.upsert([type(row)(row.id, "p", row.vector, {}, b"jpeg") for row in rows])
     connection = sqlite3.connect(tmp_path / "people" / RECORD_FILE)
     connection.execute("UPDATE pictures SET jpeg = x'00' WHERE label = 2")
     connection.commit()
     connection.close()
+    assert scrub(people) == ["a", "b"]
+    assert people.stats().integrity.damaged == ("b",)
+    assert people.merge("p", "q") == Merged(2)
+    assert people.picture("a") == b"jpeg"
+    with pytest.raises(DamageError, match=r"picture of the item 'b'.*enrol the item again"):
+        people.picture("b")
     assert scrub(people) == ["a", "b"]
     assert people.stats().integrity.damaged == ("b",)
     people.delete(["b"])

@@ -76,9 +76,9 @@ def test_a_merge_gives_all_items_to_another_and_keeps_what_they_are(
     made.upsert(secrets())
     made.seal()
     before = made.get(f"{SECRET}-3", with_vector=True)
-    assert made.merge(SECRET, "p7") == 40
-    assert made.merge(SECRET, "p7") == 0
-    assert made.merge("p7", "p7") == 0
+    assert made.merge(SECRET, "p7").items == 40
+    assert made.merge(SECRET, "p7").items == 0
+    assert made.merge("p7", "p7").items == 0
     after = made.get(f"{SECRET}-3", with_vector=True)
     assert before is not None
     assert after is not None

@@ -77,3 +77,19 @@ def test_damage_is_told_as_damage(database: Database) -> None:
     database.path.write_bytes(b"no database" * 1000)
     with pytest.raises(StorageError, match=r"damaged.*backup"):
         Database(database.path)
+
+
+def test_one_that_is_read_only_stays_as_it_is_and_lets_nobody_write(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    copy = database.path.with_name("copy.sqlite3")
+    with database.reading(once=True) as connection:
+        connection.execute("VACUUM INTO ?", [str(copy)])
+    before = copy.read_bytes()
+    only_read = Database(copy, read_only=True)
+    assert rows(only_read) == [1]
+    with pytest.raises(StorageError, match="may be written"):
+        insert_and_fail(only_read)
+    only_read.close()
+    assert copy.read_bytes() == before
+    assert [path.name for path in copy.parent.glob("copy*")] == ["copy.sqlite3"]

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from service.gallery.collection import CollectionConfig, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
+from service.gallery.identities import Merged
 from service.gallery.index.sizes import Sizes
 from service.gallery.options import LeftOut
 from tests.service.gallery.brute_force import (
@@ -119,7 +120,7 @@ class Gallery(RuleBasedStateMachine):
     @rule(name=st.sampled_from("pqr"), into=st.sampled_from("pqrs"))
     def merge(self, name: str, into: str) -> None:
         moved = [item for item in self.model.items.values() if item.identity == name != into]
-        assert self.collection.merge(name, into) == len(moved)
+        assert self.collection.merge(name, into) == Merged(len(moved))
         self.model = self.model.written(dataclasses.replace(item, identity=into) for item in moved)
 
     @rule()

@@ -1,0 +1,33 @@
+"""`lookalike backup` of a collection in which an item is damaged: written, said, and ended with 1."""
+
+from pathlib import Path
+
+import numpy as np
+
+from service.gallery.collection import CollectionConfig, NewItem
+from service.gallery.gallery import Gallery
+from tests.service.cli.commands import run
+from tests.service.gallery.test_scrub import change
+
+
+def test_a_backup_with_damage_is_written_and_says_which_items_and_what_to_do(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "backup"
+    items = [NewItem(name, None, np.ones(2, np.float32), {}) for name in "abc"]
+    with Gallery(data) as gallery:
+        gallery.create("people", CollectionConfig(dimension=2, metric="euclidean"))[0].upsert(items)
+    record = data / "collections" / "people" / "record.sqlite3"
+    change(record, "UPDATE items SET metadata = '[]' WHERE id = 'b'")
+    result = run("backup", data, out)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: Damaged items or pictures in it: 1 ('b' of people)." in result.stderr
+    assert "Delete such items and enrol them again" in result.stderr
+    assert f"Wrote {out}: 1 collections, 2 items" in result.stderr
+    assert run("restore", out, tmp_path / "new").exit_code == 0
+    with Gallery(tmp_path / "new") as restored:
+        page = restored.get("people").page(limit=9)
+        assert ([item.id for item in page.items], [*page.damaged]) == (["a", "c"], ["b"])
+    with Gallery(data) as gallery:  # what it says to do
+        gallery.get("people").upsert(items[1:2])
+    sound = run("backup", data, tmp_path / "sound")
+    assert (sound.exit_code, sound.stderr) == (0, "people (1 of 1)\n")
+    assert "1 collections, 3 items" in sound.stdout
