@@ -102,6 +102,7 @@ class Backups:
         self._turn = threading.Lock()
         self._job: _Job | None = None
         self._failed: dict[str, Backup] = {}
+        self._removing: set[Path] = set()  # what `delete` moves aside
         self._closed = False
 
     def start(self, name: str | None = None, collections: Sequence[str] | None = None) -> Backup:
@@ -122,12 +123,13 @@ class Backups:
         if name is not None:
             refuse_name(name, "backup")
         if collections is None:
+            present = self._gallery.list()  # refused while some are not open yet; none fails to open after it
             if unopened := list(self._gallery.unopened()):
                 raise ConflictError(
                     f"These collections could not be opened and would be missing: {', '.join(unopened)}. "
                     "Mend them first, or name those to be kept in `collections`."
                 )
-            collections = [collection.name for collection in self._gallery.list()]
+            collections = [collection.name for collection in present]
         names = [self._gallery.get(one).name for one in dict.fromkeys(collections)]
         job = _Job(name or _name_of(datetime.now(UTC)), "made", names)
         with self._turn, refusals(self._folder):
@@ -139,7 +141,6 @@ class Backups:
                 )
             held = lock(self._folder / ".lock")
             try:
-                remove_leftovers(self._folder, f"{_UNFINISHED}*")  # not what `delete` moves now
                 threading.Thread(target=self._run, args=[job, held], name="backup", daemon=True).start()
             except BaseException:
                 os.close(held)
@@ -185,6 +186,8 @@ class Backups:
                 raise ConflictError(f"The backup {name!r} is being {job.doing}; wait for that.")
             if (self._folder / name / MANIFEST).is_file():
                 aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
+                self._removing.add(aside)
+                afterwards.callback(self._removing.discard, aside)
                 afterwards.callback(shutil.rmtree, aside, ignore_errors=True)  # nobody waits for it
                 move_folder(self._folder / name, aside / name, within=self._folder, sync=sync_folder)
 
@@ -232,6 +235,10 @@ class Backups:
         problem: str | None = None
         try:
             stand_back(threading.get_native_id(), _STEPS_BACK)
+            unfinished = [*self._folder.glob(f"{_UNFINISHED}*")]
+            with self._turn:
+                unfinished = [path for path in unfinished if path not in self._removing]
+            remove_leftovers(unfinished)
             copying = Copying(job.note, job.go_on, _UNFINISHED, rest=job.rest)
             kept = self._make(self._data_dir, self._folder / job.name, copying, names=job.names)
             _logger.info("backup %s: %d collections, %d items", job.name, kept.collections, kept.items)

@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from service.errors import RequestError
 from service.gallery.collection import (
     CollectionConfig,
@@ -29,6 +27,7 @@ from service.gallery.index.home import IndexHome
 from service.gallery.index.sizes import Sizes
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
+from service.gallery.leaving_out import without_damaged
 from service.gallery.opened import opened
 from service.gallery.operations import deletion, deletion_where, erasure, merge, replacement
 from service.gallery.options import LeftOut
@@ -276,17 +275,12 @@ class EmbeddedCollection:
         """Ask the record again for what was remembered of it."""
         self._sources = Sources.of(self._record)
 
-    def _leave_out(self, rows: DamagedRows) -> bool:
-        """Go past rows that are damaged from now on, and return whether they are gone past."""
-        if rows.keys() <= self._record.damaged.keys():
-            return True  # as a rule there are none; who reads waits for no writer
-        with self._write_turn:
-            labels = np.array(sorted(rows.keys() - self._record.damaged.keys()), np.int64)
-            if len(labels := labels[self._index.holds(labels)]):
-                index = self._index.without(labels)
-                self._record.leave_out({label: rows[label] for label in labels.tolist()})
-                self._index = index
-        return rows.keys() <= self._record.damaged.keys()
+    def _leave_out(self, rows: DamagedRows) -> None:
+        """Go past rows that are damaged from now on."""
+        if not rows.keys() <= self._record.damaged.keys():  # as a rule: who reads waits for no writer
+            with self._write_turn:
+                path = self._folder / RECORD_FILE
+                self._index = without_damaged(path, self._record, self._index, rows)
 
     def _wipe_index(self) -> None:
         with refusals(self._folder), self._write_turn:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,9 +62,9 @@ def move_folder(source: Path, target: Path, *, within: Path, sync: Sync) -> None
         raise
 
 
-def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove what a process that was killed had begun in a folder."""
-    for path in folder.glob(pattern):
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove what a process that was killed had begun."""
+    for path in folders:
         _logger.warning("removing what a crash left unfinished: %s", path)
         shutil.rmtree(path, ignore_errors=True)
 

@@ -84,7 +84,7 @@ class Gallery:
             sync(data_dir)  # also where a start before this one made it, and was killed
             self._lock_file = lock_data_dir(data_dir)
         try:
-            remove_leftovers(self._folder, f"{_UNFINISHED}*")
+            remove_leftovers(self._folder.glob(f"{_UNFINISHED}*"))
             self._opening.expect(sorted(filter(NAME.fullmatch, (one.name for one in self._folder.iterdir()))))
             if opened is None:
                 self._opening.run()

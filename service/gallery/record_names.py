@@ -68,19 +68,24 @@ class RecordNames:
                 known[label] = name
         if others and (found := self._packed.find(others)):
             if self._lock.acquire(blocking=False):  # the event loop asks too, and waits for nobody
-                self._lock.release()
-                self.learn(found)
+                try:
+                    self._learn(found)
+                finally:
+                    self._lock.release()
             known |= found
         return known
 
     def learn(self, names: Mapping[int, Name]) -> None:
         """Have names at hand; the ones that were learnt first are not any more."""
         with self._lock:
-            self._names.update(names)
-            if len(self._names) > self._most:  # a tenth at once: looking for the first ones takes time
-                excess = len(self._names) - self._most * 9 // 10
-                for label in list(islice(self._names, excess)):
-                    del self._names[label]
+            self._learn(names)
+
+    def _learn(self, names: Mapping[int, Name]) -> None:
+        self._names.update(names)
+        if len(self._names) > self._most:  # a tenth at once: looking for the first ones takes time
+            excess = len(self._names) - self._most * 9 // 10
+            for label in list(islice(self._names, excess)):
+                del self._names[label]
 
     def forget(self, labels: Iterable[int]) -> None:
         """Have names at hand no more: their rows are gone. Packed ones stay, and are not asked for."""

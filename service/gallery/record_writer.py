@@ -93,17 +93,19 @@ class RecordWriter:
         rows = self._connection.execute(f"SELECT label FROM items WHERE {sql}", parameters)
         return self._delete([label for (label,) in rows])
 
-    def forget(self, *, ids: Collection[str] = (), identity: str | None = None) -> int:
-        """Forget the damaged rows of some ids, or of an identity, and return how many there were."""
+    def forget(self, *, ids: Collection[str] = (), identity: str | None = None) -> None:
+        """Forget the damaged rows of some ids, or of an identity, of which only the names are left.
+
+        Those that are still there are forgotten when they are deleted.
+        """
         gone = {
             label
             for label, (item_id, whose) in self.damaged.items()
             if item_id in ids or (identity is not None and whose == identity)
         }
-        gone -= self.forgotten
-        self._connection.executemany("DELETE FROM damaged WHERE label = ?", ([label] for label in gone))
-        self.forgotten |= gone
-        return len(gone)
+        for label in gone - self.forgotten:
+            if self._connection.execute("DELETE FROM damaged WHERE label = ?", [label]).rowcount:
+                self.forgotten.add(label)
 
     def note_unwiped(self) -> None:
         """Note that files may hold something of what is deleted, until `Record.note_wiped`."""

@@ -32,7 +32,7 @@ class Scrub:
         path: Path,
         findings: Findings | None,
         mended: Callable[[], None],
-        leave_out: Callable[[DamagedRows], bool],
+        leave_out: Callable[[DamagedRows], None],
     ) -> None:
         """Begin.
 
@@ -92,11 +92,9 @@ class Scrub:
         if findings.structure and not findings.damaged and self._indexes_mended(findings, go_on):
             self._mended()
         if not findings.sound:
-            _logger.error(
-                "%s is damaged: %s. Damaged items are left out, and the next start of the server mends it.",
-                self._path,
-                "; ".join([*map(repr, findings.damaged.values()), *findings.structure][:_NAMED]),
-            )
+            if findings.structure:
+                said = "; ".join(findings.structure)
+                _logger.error("%s is damaged: %s. The next start of the server mends it.", self._path, said)
             ask_for_check(self._path)
             self._leave_out({label: (name, None) for label, name in findings.damaged.items()})
         self._findings, self.checked_s = findings, time.time()

@@ -38,7 +38,7 @@ class Undisturbed:
         now: Callable[[], tuple[Sources, Index]],
         write_turn: threading.Lock,
         *,
-        leave_out: Callable[[DamagedRows], bool],
+        leave_out: Callable[[DamagedRows], None],
     ) -> None:
         """Begin.
 
@@ -46,7 +46,7 @@ class Undisturbed:
             name: of the collection.
             now: gives what is searched.
             write_turn: is held by whoever writes.
-            leave_out: goes past damaged rows from then on, and returns whether that can be done.
+            leave_out: goes past damaged rows from then on.
         """
         self._name, self._now, self._write_turn = name, now, write_turn
         self._leave_out = leave_out
@@ -62,10 +62,11 @@ class Undisturbed:
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
         self._check(queries)
+        self._note_search()
         return self.past_damage(lambda: self._search(queries, options, left_out))
 
     def past_damage(self, read: Callable[[], Result]) -> Result:
-        """Return what a read gives, without the items that it finds damaged.
+        """Return what a read gives, without the items that it or others find damaged meanwhile.
 
         Raises:
             DamageError: more are damaged than can be gone past.
@@ -74,8 +75,7 @@ class Undisturbed:
             try:
                 return read()
             except DamagedItemError as error:
-                if not self._leave_out({error.label: (error.item_id, None)}):
-                    raise
+                self._leave_out({error.label: (error.item_id, None)})
         return read()
 
     def leaving_out(self, read: Callable[[], Result]) -> Result:
@@ -114,12 +114,17 @@ class Undisturbed:
         """Return what `search` does; None where the disk would have to be asked."""
         self._check(queries)
         try:
-            return search_in_memory(*self._now(), queries, options)
+            found = search_in_memory(*self._now(), queries, options)
         except InputError as error:
             raise self._said(error, queries) from None
+        if found is not None:  # or it is searched once more
+            self._note_search()
+        return found
+
+    def _note_search(self) -> None:
+        self._last_but_one_s, self._last_s = self._last_s, time.monotonic()
 
     def _check(self, queries: Vectors) -> None:
-        self._last_but_one_s, self._last_s = self._last_s, time.monotonic()
         sources, index = self._now()
         if queries.shape[1] != index.dimension:
             refuse_unsearchable(queries, sources.record.config, self._name)

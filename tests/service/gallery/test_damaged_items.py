@@ -1,6 +1,7 @@
 """Items that are damaged while they are served: left out, named, and gone when they are deleted."""
 
 import dataclasses
+import re
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -21,10 +22,10 @@ QUERY = np.zeros((1, 2), np.float32)
 FAR = 2_000
 
 
-def damage(folder: Path, column: str = "metadata", item_id: str = "b") -> None:
+def damage(folder: Path, column: str = "metadata", item_id: str = "b", text: str = "[]") -> None:
     """Change a row behind the record's back."""
     connection = sqlite3.connect(folder / "people" / RECORD_FILE)
-    connection.execute(f"UPDATE items SET {column} = '[]' WHERE id = ?", [item_id])
+    connection.execute(f"UPDATE items SET {column} = ? WHERE id = ?", [text, item_id])
     connection.commit()
     connection.close()
 
@@ -99,9 +100,46 @@ def test_whoever_finds_one_gets_the_others_and_so_does_everybody_after(
     with pytest.raises(DamagedItemError, match=r"item 'b'.*delete it.*lookalike restore") as told:
         people.get("b")
     assert (told.value.item_id, told.value.label) == ("b", 2)
+    assert (tmp_path / "people" / "check-at-start").exists()
     people.close()
     again = collection()  # a start mends it
     assert (found(again), again.stats().integrity.damaged) == (["a", "c"], ("b",))
+
+
+def test_metadata_that_is_no_json_any_more_ends_no_filter(people: EmbeddedCollection, tmp_path: Path) -> None:
+    damage(tmp_path, text="{1}")
+    assert {"a", "c"} <= {*found(people, filter=parse_filter({"other": {"exists": False}}))}
+    assert people.delete_where(parse_filter({"other": 1})) == 0
+    assert found(people, with_metadata=True) == ["a", "c"]
+
+
+def test_the_false_id_of_a_damaged_row_may_be_deleted_and_enrolled(
+    collection: MakeCollection, item: MakeItem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row stays, and the index of ids has it under the right one: nothing may count it again."""
+    people = collection()
+    people.upsert([item(name, [i, 1], mark="m") for i, name in enumerate(["aaaa", "bbbb", "cccc"])])
+    people.upsert([item(f"far-{n}", [1000 + n, 1]) for n in range(FAR)])  # enough to be sealed
+    assert people.seal()
+    people.close()
+    path = tmp_path / "people" / RECORD_FILE
+    pages = bytearray(path.read_bytes())
+    (row,) = (found.start() for found in re.finditer(rb"bbbb(?=.{0,99}mark)", pages, re.DOTALL))
+    pages[row + 3] ^= 1
+    path.write_bytes(pages)
+    monkeypatch.setattr("service.gallery.opened._CHECKED_BYTES", 0)  # as a large one
+    again = collection()
+    by_mark = SearchOptions(filter=parse_filter({"mark": "m"}), with_metadata=True)
+
+    def marked() -> list[str]:
+        return [match.id for match in again.search(QUERY, by_mark)[0]]
+
+    assert marked() == ["aaaa", "cccc"]
+    assert again.stats().integrity.damaged == ("bbbc",)
+    assert again.delete(["bbbc"]) == 0
+    assert marked() == ["aaaa", "cccc"]
+    assert [one.status for one in again.upsert([item("bbbc", [1, 1], mark="m")])] == ["created"]
+    assert marked() == ["aaaa", "bbbc", "cccc"]
 
 
 WAYS: dict[str, Callable[[EmbeddedCollection, MakeItem], object]] = {
