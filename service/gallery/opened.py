@@ -7,6 +7,8 @@ from pathlib import Path
 from service.errors import DamageError
 from service.gallery.checking import Findings
 from service.gallery.collection import CollectionConfig
+from service.gallery.config_copy import keep_config
+from service.gallery.first_page import is_sound
 from service.gallery.folders import refusals
 from service.gallery.index.accelerator import Work
 from service.gallery.index.home import IndexHome
@@ -59,6 +61,9 @@ def ask_for_check(path: Path) -> None:
 
 
 def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: Work | None) -> Opened:
+    with refusals(path.parent):
+        if not is_sound(path):
+            raise DamageError(f"{path} is damaged.")
     record = Record(path)
     try:
         findings = None
@@ -71,6 +76,7 @@ def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: 
             index = home.load(record.labels(), record.scan, work)
             record.checker.reserve_labels(index.last_label)
             _mark(path).unlink(missing_ok=True)
+            keep_config(path, record.config)
         return Opened(record, home, index, findings)
     except BaseException:
         record.close()

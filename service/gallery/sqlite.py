@@ -12,7 +12,7 @@ from typing import Literal
 from service.errors import CollectionDroppedError, DamageError, NotReadyError, StorageError
 from service.gallery.damage import restore_advice
 
-__all__ = ["WAL_BYTES", "Database", "connected", "is_damage", "is_refusal", "savepoint"]
+__all__ = ["WAL_BYTES", "Database", "connected", "is_damage", "is_refusal", "refused_by_disk", "savepoint"]
 
 WAL_BYTES = 64 * 2**20  # of a log: beyond, it is emptied in the background
 _SHORTEN_MS = 50  # for which writers wait: short readings end meanwhile, and later ones leave the log alone
@@ -255,6 +255,11 @@ def is_refusal(error: sqlite3.Error) -> bool:
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether the file holds what SQLite has not written."""
     return _kind(error) in ("CORRUPT", "NOTADB", "TOOBIG") or "malformed JSON" in str(error)
+
+
+def refused_by_disk(error: Exception) -> bool:
+    """Return whether the disk refused, which may end, and is no damage."""
+    return isinstance(error, sqlite3.Error) and is_refusal(error) and not is_damage(error)
 
 
 def _rolled_back(connection: sqlite3.Connection) -> bool:

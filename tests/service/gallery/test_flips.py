@@ -17,11 +17,13 @@ import pytest
 
 from service.errors import StorageError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
+from service.gallery.config_copy import config_file
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.filters import parse_filter
 
 PLACES = int(os.environ.get("FLIP_PLACES", "40"))
 PAGE_BYTES = 4096
+META_PAGE = 1  # counted from 0, as the others here
 ITEMS, DIMENSION = 1_150, 24
 CONFIG = CollectionConfig(
     dimension=DIMENSION,
@@ -217,23 +219,26 @@ def test_a_flipped_byte_of_the_record_is_found_and_nothing_else_is_lost(
         folder = tmp_path / str(number) / "people"
         shutil.copytree(whole, folder)
         flip(folder / RECORD_FILE, place, mask)
+        page = place // PAGE_BYTES
         try:
             became.append(assert_right_or_said(folder, right))
+            assert became[-1] == "right" or page > 0  # all others are found without the first page
+            assert became[-1] != "refused" or page == META_PAGE  # which says how many items there are
         except BaseException as error:
-            error.add_note(f"place {place} ({place % PAGE_BYTES} of page {place // PAGE_BYTES}), mask {mask}")
+            error.add_note(f"place {place} ({place % PAGE_BYTES} of page {page}), mask {mask}")
             raise
         shutil.rmtree(folder.parent)
-    assert set(became) == {"lost", "refused", "right"}, became
-    assert became.count("refused") < PLACES / 5
+    assert {"lost", "right"} <= set(became) <= {"lost", "refused", "right"}, became
+    assert became.count("refused") < PLACES / 20
 
 
-def test_a_flipped_byte_of_a_snapshot_is_found_and_it_is_made_anew(
+def test_a_flipped_byte_of_what_is_made_from_the_record_is_found_and_it_is_made_anew(
     whole: Path, right: tuple[list[Answer], dict[str, Any]], tmp_path: Path
 ) -> None:
     chance = random.Random(2)
     (snapshot,) = (whole / "snapshots").iterdir()
-    files = sorted(snapshot.iterdir())
-    assert len(files) == 4
+    files = [*sorted(snapshot.iterdir()), config_file(whole / RECORD_FILE)]
+    assert len(files) == 5
     for file in files:
         for number in range(max(1, PLACES // 30)):
             folder = tmp_path / f"{file.name}-{number}" / "people"
