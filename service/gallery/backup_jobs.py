@@ -123,22 +123,19 @@ class Backups:
         if name is not None:
             refuse_name(name, "backup")
         if collections is None:
-            present = self._gallery.list()  # refused while some are not open yet; none fails to open after it
+            collections = [one.name for one in self._gallery.list()]  # once all are open, or could not be
             if unopened := list(self._gallery.unopened()):
                 raise ConflictError(
                     f"These collections could not be opened and would be missing: {', '.join(unopened)}. "
                     "Mend them first, or name those to be kept in `collections`."
                 )
-            collections = [collection.name for collection in present]
         names = [self._gallery.get(one).name for one in dict.fromkeys(collections)]
         job = _Job(name or _name_of(datetime.now(UTC)), "made", names)
         with self._turn, refusals(self._folder):
             self._refuse_if_busy()
             make_folder(self._folder, sync_folder)
             if (self._folder / job.name).exists():
-                raise ConflictError(
-                    f"There is a backup {job.name!r} already; use another name, or delete it."
-                )
+                raise ConflictError(f"There is a backup {job.name!r}; use another name, or delete it.")
             held = lock(self._folder / ".lock")
             try:
                 threading.Thread(target=self._run, args=[job, held], name="backup", daemon=True).start()
@@ -235,9 +232,9 @@ class Backups:
         problem: str | None = None
         try:
             stand_back(threading.get_native_id(), _STEPS_BACK)
-            unfinished = [*self._folder.glob(f"{_UNFINISHED}*")]
+            unfinished = {*self._folder.glob(f"{_UNFINISHED}*")}
             with self._turn:
-                unfinished = [path for path in unfinished if path not in self._removing]
+                unfinished -= self._removing
             remove_leftovers(unfinished)
             copying = Copying(job.note, job.go_on, _UNFINISHED, rest=job.rest)
             kept = self._make(self._data_dir, self._folder / job.name, copying, names=job.names)
