@@ -13,10 +13,9 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from torch import Tensor
 
 from service.api.index_schemas import IndexRequest, IndexState, IntegrityState, UnopenedCollection
-from service.api.item_rows import VectorRow, rows_of_form, rows_of_tensor
+from service.api.item_rows import VectorRow, with_items
 from service.api.samples import Numbers, Picture
 from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
 from service.api.validation import sentence_of
@@ -224,21 +223,8 @@ class ItemsRequest(RequestBody):
     @model_validator(mode="before")
     @classmethod
     def _from_columns(cls, fields: Any) -> Any:
-        """Take a form's columns (image files, with id, identity and metadata beside them) and tensors.
-
-        The answer of a page of items is such a body too: its cursor, and what is damaged, say nothing here.
-        """
-        if not isinstance(fields, dict):
-            return fields
-        columns = {name: fields[name] for name in ("image", "id", "identity", "metadata") if name in fields}
-        rest = {name: value for name, value in fields.items() if name not in columns}
-        if "image" in columns:
-            return {**rest, "items": rows_of_form(columns)}
-        if isinstance(fields.get("vector"), Tensor):
-            beside = ("vector", "cursor", "damaged")
-            others = {name: value for name, value in rest.items() if name not in beside}
-            return {**others, "items": rows_of_tensor(fields["vector"], fields.get("items"), columns)}
-        return fields
+        """Take a form's columns (image files, with id, identity and metadata beside them) and tensors."""
+        return with_items(fields) if isinstance(fields, dict) else fields
 
 
 class WrittenItem(Answer):

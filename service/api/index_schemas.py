@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.api.schemas import Answer, RequestBody
 from service.gallery.indexing import IndexType
@@ -23,10 +23,22 @@ class IndexRequest(RequestBody):
     ef_construction: int | None = Field(None, description="hnsw: how widely links are sought; 80.")
     ef_search: int | None = Field(None, description="hnsw: how widely is searched; measured if left out.")
     nlist: int | None = Field(None, description="ivf: lists; 4 times the root of the items if left out.")
-    nprobe: int | None = Field(None, description="ivf: lists that are searched; measured if left out.")
+    nprobe: int | None = Field(
+        None, description="ivf: lists that are searched, at most nlist; measured if left out."
+    )
     quantization: Literal["none", "sq8"] | None = Field(
         None, description="sq8: candidates by codes of a byte a number, which take a quarter of the memory."
     )
+
+    @model_validator(mode="after")
+    def _has_so_many_lists(self) -> "IndexRequest":
+        lists, searched = self.nlist, self.nprobe
+        if self.type == "ivf" and lists is not None and searched is not None and searched > lists:
+            raise ValueError(
+                f"nprobe is {searched}, and nlist {lists}: of so many lists no more can be searched; "
+                "make one larger or the other smaller"
+            )
+        return self
 
     def options(self) -> dict[str, Any]:
         """Return the parameters that are given, by name."""

@@ -1,6 +1,6 @@
 """Items that came as columns, in a form or as a tensor, put together into one record each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["VectorRow", "rows_of_form", "rows_of_tensor"]
+from service.api.vectors import located
+
+__all__ = ["VectorRow", "metadata_in", "with_items"]
 
 _COLUMNS = ("id", "identity", "metadata")
 _MAX_IDENTITY_CHARACTERS = 256
@@ -29,30 +31,68 @@ class VectorRow:
     vector: npt.NDArray[np.float32]
 
 
-def rows_of_form(columns: dict[str, Any]) -> list[dict[str, Any]]:
+def with_items(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an enrolment, its items put together where they came as columns or as a tensor.
+
+    In a form image files have id, identity and metadata beside them. The answer of a page of items is such a
+    body too: its cursor, and what is damaged, say nothing here.
+
+    Raises:
+        InvalidFieldsError: the columns do not go together; names the one at fault.
+    """
+    columns = {name: fields[name] for name in ("image", *_COLUMNS) if name in fields}
+    rest = {name: value for name, value in fields.items() if name not in columns}
+    if "image" in columns:
+        return {**rest, "items": _rows_of_form(columns, rest.get("items"))}
+    if isinstance(fields.get("vector"), Tensor):
+        beside = ("vector", "cursor", "damaged")
+        others = {name: value for name, value in rest.items() if name not in beside}
+        return {**others, "items": _rows_of_tensor(fields["vector"], fields.get("items"), columns)}
+    if columns and "items" not in fields and "vector" not in fields:
+        raise located("/image", "There is no picture. A form has files under image, JSON has items.")
+    return fields
+
+
+def metadata_in(fields: Any) -> Iterator[object]:
+    """Yield the metadata among the fields of an enrolment as they came: of the items, or a column."""
+    if not isinstance(fields, dict):
+        return
+    yield fields.get("metadata")
+    items = fields.get("items")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict):
+            yield item.get("metadata")
+
+
+def _rows_of_form(columns: dict[str, Any], items: Any) -> list[dict[str, Any]]:
     """Return one item a file; a single identity or metadata is for all of them."""
     images = columns["image"]
     if not isinstance(images, list):
-        raise ValueError("image takes files in a form, or comes inside items in JSON")
+        raise located("/image", "image takes files in a form, or comes inside items in JSON.")
+    if items is not None:
+        raise located("/items", "items came beside files; give id, identity and metadata beside these.")
     rows: list[dict[str, Any]] = [{"image": image} for image in images]
     _spread(columns, rows, "images")
     return rows
 
 
-def rows_of_tensor(vectors: Tensor, items: Any, columns: dict[str, Any]) -> Sequence[Any]:
+def _rows_of_tensor(vectors: Tensor, items: Any, columns: dict[str, Any]) -> Sequence[Any]:
     """Return one item a row of the (N, D) tensor, with what `items` or the columns say about each.
 
     Those that are as they should be are `VectorRow`; any other is left for `ItemBody` to say what is wrong.
     """
     if vectors.ndim != 2:
-        raise ValueError(f"the tensor vector must be (N, D); it is {tuple(vectors.shape)}")
+        raise located("/vector", f"The tensor vector must be (N, D); it is {tuple(vectors.shape)}.")
     if items is None:
         items = [{} for _ in vectors]
         _spread(columns, items, "vectors")
     elif columns:
-        raise ValueError(f"{' and '.join(columns)} stand in items where there are items")
+        name = next(iter(columns))
+        raise located(f"/{name}", f"{' and '.join(columns)} stand in items where there are items.")
     if not isinstance(items, list) or len(items) != len(vectors):
-        raise ValueError(f"the tensor vector has {len(vectors)} rows, so items must have as many entries")
+        raise located(
+            "/items", f"The tensor vector has {len(vectors)} rows, so items must have as many entries."
+        )
     rows = vectors.to(torch.float32).numpy()  # beyond float32's range it is inf, which the collection rejects
     return [_row(item, row) for item, row in zip(items, rows, strict=True)]
 
@@ -66,7 +106,9 @@ def _spread(columns: dict[str, Any], rows: list[dict[str, Any]], what: str) -> N
         if len(values) == 1 and (name != "id" or len(rows) == 1):
             values = values * len(rows)
         if len(values) != len(rows):
-            raise ValueError(f"{len(values)} values of {name} came with {len(rows)} {what}; give one each")
+            raise located(
+                f"/{name}", f"{len(values)} values of {name} came with {len(rows)} {what}; give one each."
+            )
         for row, value in zip(rows, values, strict=True):
             row[name] = value
 

@@ -28,7 +28,7 @@ from service.api.gallery_schemas import (
     path_name,
 )
 from service.api.item_reading import ItemId, no_item
-from service.api.item_rows import VectorRow
+from service.api.item_rows import VectorRow, metadata_in
 from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.samples import see_all
 from service.api.state import Services, ServicesDep, services_of
@@ -53,7 +53,7 @@ _FEW = 32  # items: more give way to searches; so few, if small, are read and ta
 _SMALL_BYTES = 64 * 1024  # of their body
 _LOOK_S, _MOST_S = 0.05, 3.0  # it has its turn at last, whatever keeps the others
 
-_read = body(ItemsRequest, image="image")
+_read = body(ItemsRequest, image="image", kept=metadata_in)
 
 router = APIRouter(prefix="/v1/collections/{collection}/items", tags=["items"], responses=PROBLEM_RESPONSES)
 
@@ -256,10 +256,17 @@ def _rejection(written: Sequence[Written], vectors: Sequence[Vectors | Fault]) -
 def _tally(written: Sequence[Written], ready: Sequence[_Ready]) -> dict[str, Any]:
     """Return what became of the items, what their pictures showed, and how many became what."""
     counts = Counter(one.status for one in written)
-    items = [
-        {"id": one.id, "identity": one.identity, "status": one.status}
-        | ({"reason": one.reason} if one.reason else {})
-        | made.seen
-        for one, made in zip(written, ready, strict=True)
-    ]
+    items = [_told(one) | made.seen for one, made in zip(written, ready, strict=True)]
     return {"items": items, **{status: counts[status] for status in ("created", "replaced", "rejected")}}
+
+
+def _told(one: Written) -> dict[str, Any]:
+    """Return what became of an item; of one that was rejected the names may be none that JSON has."""
+    if one.reason is None:
+        return {"id": one.id, "identity": one.identity, "status": one.status}
+    names = {"id": _escaped(one.id), "identity": _escaped(one.identity)}
+    return {**names, "status": one.status, "reason": one.reason}
+
+
+def _escaped(name: str | None) -> str | None:
+    return name and name.encode(errors="backslashreplace").decode()

@@ -101,7 +101,7 @@ async def _find(
     """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
     services = services_of(request)
     if wanted.rerank is not None:
-        how = wanted.rerank.options()
+        how = wanted.rerank.options(wanted.k)
         return await services.store(
             lambda: search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)
         )
@@ -116,7 +116,7 @@ def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tu
     """Return how many matches there may be, and how many bytes each may take."""
     held = "vector" in wanted.include or wanted.rerank is not None
     match_bytes = _BYTES_PER_MATCH + (4 * target.config.dimension if held else 0)
-    each = max(wanted.k, wanted.rerank.top if wanted.rerank else 0)
+    each = max(wanted.k, wanted.rerank.options(wanted.k).top if wanted.rerank else 0)
     return len(asked.vectors) * each, match_bytes
 
 

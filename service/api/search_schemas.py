@@ -156,14 +156,20 @@ class RerankRequest(RequestBody):
     """k-reciprocal re-ranking of the nearest items: what has the same neighbours as the query moves up."""
 
     method: Literal["k_reciprocal"]
-    top: int = Field(100, ge=1, le=MAX_RERANKED, description="How many of the nearest; k at least.")
+    top: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_RERANKED,
+        description="How many of the nearest, k at least; if left out 100, or k where that is more.",
+    )
     k1: int = Field(20, ge=1, le=MAX_RERANKED, description="Neighbours that must be mutual.")
     k2: int = Field(6, ge=1, le=MAX_RERANKED, description="Neighbours over which is averaged.")
     weight: float = Field(0.3, ge=0, le=1, description="Of the distance itself (the paper's lambda).")
 
-    def options(self) -> Rerank:
-        """Return them as the gallery takes them."""
-        return Rerank(self.top, self.k1, self.k2, self.weight)
+    def options(self, k: int) -> Rerank:
+        """Return them as the gallery takes them, for k matches."""
+        usual = min(max(k, Rerank().top), MAX_RERANKED)
+        return Rerank(usual if self.top is None else self.top, self.k1, self.k2, self.weight)
 
 
 def _shareable(field: str) -> str:

@@ -63,7 +63,12 @@ def _place(location: tuple[str | int, ...], fields: object) -> str:
 
 # pydantic's kinds of error whose own sentence speaks of Python.
 _OBJECT = "it must be a JSON object, {...}"
-_OURS = {"model_type": _OBJECT, "model_attributes_type": _OBJECT, "dict_type": _OBJECT}
+_OURS = {
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "string_unicode": "it holds half a surrogate pair; remove it",
+}
 
 
 def sentence_of(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:

@@ -1,7 +1,5 @@
 """Bodies in: JSON, safetensors, forms and single pictures, all read into the same models."""
 
-import contextlib
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,9 +17,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from torch import Tensor
 
-from models.errors import UnsupportedImageError
-from models.images import sniff
-from service.api.validation import validate
+from service.api.json_bodies import Kept, parse_json
+from service.api.validation import pointer_of, validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
 __all__ = ["SAFETENSORS", "Upload", "accepts", "body", "body_bytes", "header"]
@@ -32,7 +29,6 @@ _IMAGES = ("image/jpeg", "image/png", "image/webp")
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _MAX_TEXT_BYTES = 16 * 2**20  # of one text in a form
 _EPILOGUE_BYTES = 256  # that may follow its closing boundary
-_SIGNATURE_BYTES = 16  # of which a picture's format is known
 
 # Smaller bodies are parsed faster than a thread is woken; of safetensors only the header is parsed.
 _INLINE_BYTES = 16 * 1024
@@ -49,12 +45,15 @@ class Upload:
     data: bytes
 
 
-def body(model: type[Model], *, image: str | None = None) -> Callable[[Request], Awaitable[Model]]:
+def body(
+    model: type[Model], *, image: str | None = None, kept: Kept | None = None
+) -> Callable[[Request], Awaitable[Model]]:
     """Return a dependency that reads a request's body into a model, whatever media type it comes in.
 
     Args:
         model: what the fields must fit.
         image: the field that takes the pictures of a form or of an image body; None where there is none.
+        kept: gives what of the fields is stored as it came, if anything is; see `parse_json`.
 
     Raises:
         MalformedBodyError: the body is not what its Content-Type says.
@@ -73,18 +72,18 @@ def body(model: type[Model], *, image: str | None = None) -> Callable[[Request],
         )
         if media_type.startswith("image/") and image is not None:
             files = {image: [Upload(await _whole(request))]}
-            return _from_form(files, request.query_params.multi_items(), model)
+            return _from_form(files, request.query_params.multi_items(), model, kept)
         _refuse_query(request)
         if media_type == "application/json":
             data = await _whole(request)
-            return await _off_loop(_from_json, data, model, small=len(data) <= _INLINE_BYTES)
+            return await _off_loop(lambda: _from_json(data, model, kept), small=len(data) <= _INLINE_BYTES)
         if media_type == SAFETENSORS:
             data = await _whole(request)
             small = int.from_bytes(data[:8], "little") <= _INLINE_BYTES and len(data) <= _INLINE_TENSOR_BYTES
-            return await _off_loop(_from_safetensors, data, model, small=small)
+            return await _off_loop(lambda: _from_safetensors(data, model, kept), small=small)
         if media_type == "multipart/form-data":
             files, texts = await _form(request, image)
-            return await to_thread.run_sync(_from_form, files, texts, model)
+            return await to_thread.run_sync(_from_form, files, texts, model, kept)
         readable = ["application/json", SAFETENSORS, "multipart/form-data", *([*_IMAGES] if image else [])]
         hint = ""
         if "urlencoded" in media_type:
@@ -162,48 +161,16 @@ def _refuse_query(request: Request) -> None:
         raise InvalidFieldsError(f"{names[0]}: {message}", [(f"/query/{name}", message) for name in names])
 
 
-async def _off_loop(
-    parse: Callable[[bytes, type[Model]], Model], data: bytes, model: type[Model], *, small: bool
-) -> Model:
+async def _off_loop(parse: Callable[[], Model], *, small: bool) -> Model:
     """Parse small bodies here and large ones in a thread."""
-    if small:
-        return parse(data, model)
-    return await to_thread.run_sync(parse, data, model)
+    return parse() if small else await to_thread.run_sync(parse)
 
 
-def _from_json(data: bytes, model: type[Model]) -> Model:
-    return validate(model, _parse_json(data))
+def _from_json(data: bytes, model: type[Model], kept: Kept | None) -> Model:
+    return validate(model, parse_json(data, kept))
 
 
-def _parse_json(data: bytes) -> Any:
-    """Parse JSON; NaN and Infinity, which JSON lacks and many clients send, become such numbers.
-
-    They are refused later by whoever knows in which row they stand.
-    """
-    if not data.strip():
-        return {}  # no body asks for the defaults; a model with required fields will say so
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if b"NaN" in data or b"Infinity" in data:
-            with contextlib.suppress(ValueError, RecursionError):
-                return json.loads(data)
-        raise MalformedBodyError(_not_json(data, error)) from error
-
-
-def _not_json(data: bytes, error: orjson.JSONDecodeError) -> str:
-    """Say that a body is not JSON; a picture that came without its Content-Type, how to send it."""
-    try:
-        picture = sniff(data[:_SIGNATURE_BYTES])
-    except UnsupportedImageError:
-        return f"The body is not JSON: {error}."
-    return (
-        f"The body is a {picture}, and without another Content-Type it is read as JSON. "
-        f"Send it with Content-Type: image/{picture.lower()}."
-    )
-
-
-def _from_safetensors(data: bytes, model: type[Model]) -> Model:
+def _from_safetensors(data: bytes, model: type[Model], kept: Kept | None) -> Model:
     """Read tensors as the fields of their names, and the metadata's "json" as all others."""
     try:
         tensors = load(data)
@@ -211,7 +178,7 @@ def _from_safetensors(data: bytes, model: type[Model]) -> Model:
         metadata = orjson.loads(data[8 : 8 + header_bytes]).get("__metadata__", {})
     except (SafetensorError, orjson.JSONDecodeError, KeyError, RuntimeError) as error:
         raise MalformedBodyError(f"The body is not a safetensors file: {error}.") from error
-    fields = _parse_json(metadata["json"].encode()) if "json" in metadata else {}
+    fields = parse_json(metadata["json"].encode(), kept) if "json" in metadata else {}
     if not isinstance(fields, dict):
         raise MalformedBodyError('The metadata\'s "json" must be a JSON object with the other fields.')
     for name, tensor in tensors.items():
@@ -256,8 +223,7 @@ async def _form(request: Request, image: str | None) -> tuple[_Files, list[tuple
     try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
-                target = image if image is not None and name in _FILE_NAMES else name
-                files.setdefault(target, []).append(Upload(await value.read()))
+                files.setdefault(_field_of_file(name, image), []).append(Upload(await value.read()))
             else:
                 texts.append((name, value))
     finally:
@@ -265,11 +231,21 @@ async def _form(request: Request, image: str | None) -> tuple[_Files, list[tuple
     return files, texts
 
 
-def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model]) -> Model:
+def _field_of_file(name: str, image: str | None) -> str:
+    """Return the field that a file of a form belongs to; where one takes all pictures, it is that one."""
+    if image is None:
+        return name
+    if name == image or name in _FILE_NAMES:
+        return image
+    message = f"This is a file. Pictures come as files under {image!r} or 'file', all else as text."
+    raise InvalidFieldsError(f"{name}: {message}", [(pointer_of(name), message)])
+
+
+def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model], kept: Kept | None) -> Model:
     """Read files and texts: one that comes once is a value, several times a list; files are always a list."""
     values: dict[str, list[Any]] = {}
     for name, text in texts:
-        values.setdefault(name, []).append(_form_value(text))
+        values.setdefault(name, []).append(_form_value(text, kept))
     both = files.keys() & values.keys()
     if both:
         raise MalformedBodyError(f"The field {min(both)!r} comes both as a file and as text.")
@@ -281,7 +257,7 @@ def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model]) 
 _FILE_NAMES = frozenset({"file", "files", "image", "images", "file[]", "files[]", "image[]", "images[]"})
 
 
-def _form_value(text: str) -> Any:
+def _form_value(text: str, kept: Kept | None) -> Any:
     """Read a form's text as JSON where it is an object or a list, else as the string that it is.
 
     Numbers stay strings here, so that an identity such as 0042 keeps its zeros; the model turns
@@ -290,6 +266,6 @@ def _form_value(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
-        return _parse_json(text.encode())
+        return parse_json(text.encode(), (lambda value: [value]) if kept else None)
     except MalformedBodyError:
         return text

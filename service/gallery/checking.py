@@ -79,14 +79,10 @@ class Checker:
     def structure(self, go_on: Callable[[], None]) -> list[str]:
         """Return what SQLite finds wrong: in its trees, and between tables and indexes. Reads all pages.
 
-        What `go_on` raises ends it.
+        What `go_on` raises ends it, and so does closing the record.
         """
-
-        def go_on_while_open() -> None:
-            go_on()
-            self._database.refuse_if_closed()  # who closes it waits for whoever reads
-
-        with self._database.reading(once=True) as connection, stoppable(go_on_while_open, connection):
+        go_on = self._while_open(go_on)
+        with self._database.reading(once=True) as connection, stoppable(go_on, connection):
             rows = connection.execute(f"PRAGMA integrity_check({_MOST_PROBLEMS})").fetchall()
         found = [row[0] for row in rows]
         return [] if found == ["ok"] else found
@@ -94,9 +90,12 @@ class Checker:
     def reindex(self, go_on: Callable[[], None]) -> None:
         """Make SQLite's indexes anew from its tables; what `go_on` raises ends that, and undoes it.
 
+        So does closing the record.
+
         Raises:
             DamageError: two rows have the same id.
         """
+        go_on = self._while_open(go_on)
         with self._database.writing() as connection, stoppable(go_on, connection):
             try:
                 connection.execute("REINDEX")
@@ -113,6 +112,15 @@ class Checker:
         with self._database.writing() as connection:
             connection.execute("DELETE FROM sqlite_sequence")
             connection.execute("INSERT INTO sqlite_sequence VALUES ('items', ?)", [last])
+
+    def _while_open(self, go_on: Callable[[], None]) -> Callable[[], None]:
+        """Return what also raises where the record is closed: who does that waits for whoever uses it."""
+
+        def go_on_while_open() -> None:
+            go_on()
+            self._database.refuse_if_closed()
+
+        return go_on_while_open
 
 
 def _check_chunk(

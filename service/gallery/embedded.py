@@ -262,8 +262,8 @@ class EmbeddedCollection:
 
         Whoever still calls it gets CollectionDroppedError.
         """
+        self._record.close(dropped=True)  # first: a writer may wait for what ends where it is closed
         with self._write_turn:
-            self._record.close(dropped=True)
             return len(self._index)
 
     def _write(self, operation: Operation, *, rows: int = 1) -> Change:

@@ -66,14 +66,14 @@ def _opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: 
             raise DamageError(f"{path} is damaged.")
     record = Record(path)
     try:
-        findings = None
+        findings, go_on = None, work.go_on if work else _go_on
         with refusals(path.parent):
             if path.stat().st_size <= _CHECKED_BYTES or _mark(path).exists():
-                findings = record.checker.findings(work.go_on if work else _go_on)
+                findings = record.checker.findings(go_on)
                 if not findings.sound:
                     raise DamageError(f"{path} is damaged.")
             home = home_of(record.config)
-            index = home.load(record.labels(), record.scan, work)
+            index = home.load(record.labels(go_on), record.scan, work)
             record.checker.reserve_labels(index.last_label)
             _mark(path).unlink(missing_ok=True)
             keep_config(path, record.config)

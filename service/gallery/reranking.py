@@ -9,7 +9,7 @@ import torch
 from models.reranking import rerank
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, CollectionMetric, Match, SearchOptions, Vectors
-from service.gallery.options import LeftOut, Rerank
+from service.gallery.options import MAX_RERANKED, LeftOut, Rerank
 
 __all__ = ["search_reranked"]
 
@@ -35,14 +35,20 @@ def search_reranked(
         left_out: per query what must not be found.
 
     Raises:
-        InvalidFieldsError: the metric is inner_product, or items are grouped.
+        InvalidFieldsError: the metric is inner_product, items are grouped, or k is more than are re-ranked.
     """
     metric = target.config.metric
     if metric == "inner_product":
         raise _refused("needs distances between items, and a product is none: a row is not nearest to itself")
     if options.group_by is not None:
         raise _refused("goes by the neighbours of items, of which group_by keeps few: use one of the two")
-    wider = replace(options, k=max(options.k, wanted.top), with_vector=True)
+    if options.k > wanted.top:
+        raise _refused(
+            f"takes the {wanted.top:,} nearest, and k asks for {options.k:,}: use a top of at least k "
+            f"({MAX_RERANKED:,} at most), or a smaller k",
+            at="/rerank/top",
+        )
+    wider = replace(options, k=wanted.top, with_vector=True)
     found = target.search(queries, wider, left_out=left_out) if len(queries) else []
     began = time.perf_counter()
     ordered = [
@@ -52,8 +58,8 @@ def search_reranked(
     return ordered, (time.perf_counter() - began) * 1e3
 
 
-def _refused(why: str) -> InvalidFieldsError:
-    return InvalidFieldsError(f"/rerank: It {why}.", [("/rerank", f"It {why}.")])
+def _refused(why: str, at: str = "/rerank") -> InvalidFieldsError:
+    return InvalidFieldsError(f"{at}: It {why}.", [(at, f"It {why}.")])
 
 
 def _reordered(

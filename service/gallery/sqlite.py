@@ -135,14 +135,15 @@ class Database:
             return 0
 
     def close(self, *, dropped: bool = False) -> None:
-        """Wait for the readers and the writer, and close. Closing twice is fine.
+        """Refuse whoever comes, wait for the readers and the writer, and close. Closing twice is fine.
 
         Args:
             dropped: say to those who come later that it was deleted; the first close decides.
         """
-        with self._write_turn, self._returned:
+        with self._returned:
             if self._state == "open":
                 self._state = "dropped" if dropped else "closed"
+        with self._write_turn, self._returned:
             self._returned.wait_for(lambda: self._busy == 0)
             for connection in self._idle:
                 connection.close()

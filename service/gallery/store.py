@@ -2,7 +2,7 @@
 # ruff: noqa: S608 - the SQL is made of this package's own column names, and of values only as parameters
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from service.gallery.record_meta import count_of, create_tables, read_config, re
 from service.gallery.record_names import RecordNames
 from service.gallery.record_writer import RecordWriter
 from service.gallery.sqlite import Database
+from service.gallery.stoppable import stoppable
 
 __all__ = ["Labels", "Record"]
 
@@ -106,13 +107,15 @@ class Record:
             among = "items WHERE label IN (SELECT value FROM json_each(?))"
             return {*labels_of(connection, among, [json_list(labels)]).tolist()}
 
-    def labels(self) -> Labels:
+    def labels(self, go_on: Callable[[], None] = lambda: None) -> Labels:
         """Return the label of every row, ascending; read from an index, not from the rows.
+
+        What `go_on`, which is called often, raises ends it.
 
         Raises:
             DamageError: there are more or fewer than were written.
         """
-        with self._database.reading() as connection:
+        with self._database.reading() as connection, stoppable(go_on, connection):
             rows = connection.execute("SELECT label FROM items INDEXED BY items_identity")
             labels = np.sort(np.fromiter((label for (label,) in rows), dtype=np.int64))
             self._refuse_other_count(len(labels), count_of(connection))

@@ -12,7 +12,7 @@ __all__ = ["Place", "is_url", "parse_url"]
 
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_URL = 8192
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(:(?P<port>[0-9]{0,5}))?")
 _KEPT = "/%:@!$&'()*+,;=~-._"  # of a path, RFC 3986, section 3.3; the rest is written as %XX
 

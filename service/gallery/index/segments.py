@@ -8,6 +8,7 @@ import numpy.typing as npt
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Hits, Mask
+from service.gallery.index.locating import which_live
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.sizes import Sizes
 
@@ -123,12 +124,8 @@ class Index:
         )
 
     def holds(self, labels: Integers) -> Mask:
-        """Return (L,) which of some labels it holds."""
-        held: Mask = np.zeros(len(labels), np.bool_)
-        for part in self._parts:
-            if part.rows:
-                positions = np.minimum(np.searchsorted(part.labels, labels), part.rows - 1)
-                held |= (part.labels[positions] == labels) & part.alive[positions]
+        """Return (L,) which of some labels, no two of them equal, it holds."""
+        held: Mask = np.any([which_live(labels, part.labels, part.alive) for part in self._parts], axis=0)
         return held
 
     def search(

@@ -32,6 +32,9 @@ def test_an_index_is_asked_for_by_name_and_its_parameters_are_checked(client: Te
     assert_problem(other, 409, "conflict", "'m': 9")
     wrong = client.put("/v1/collections/bikes", json={"dimension": 3, "index": {"type": "ivf", "m": 9}})
     assert_problem(wrong, 422, "invalid-fields", "/index/m")
+    for index in ({"type": "ivf", "nlist": 16, "nprobe": 16}, {"type": "ivf", "nprobe": 16}):
+        made = client.put(f"/v1/collections/lists-{len(index)}", json={"dimension": 3, "index": index})
+        assert made.status_code == 201
 
 
 def test_without_a_body_it_is_for_the_hosted_encoders_pictures(client: TestClient) -> None:
@@ -80,6 +83,13 @@ def test_collections_are_listed_described_and_deleted(client: TestClient) -> Non
         ("x", {"encoder": "huge"}, 404, "not-found", "'tiny'"),
         ("x", {"metric": "manhattan"}, 422, "invalid-fields", "'cosine'"),
         ("x", {"index": {"type": "tree"}}, 422, "invalid-fields", "'flat'"),
+        (
+            "x",
+            {"dimension": 3, "index": {"type": "ivf", "nlist": 16, "nprobe": 17}},
+            422,
+            "invalid-fields",
+            "nprobe is 17, and nlist 16",
+        ),
         ("x", {"fields": {"camera": "text"}}, 422, "invalid-fields", "'keyword'"),
         ("x", {"quality": []}, 422, "invalid-fields", "quality: it must be a JSON object, {...}"),
         ("x", {"fields": []}, 422, "invalid-fields", "fields: it must be a JSON object, {...}"),

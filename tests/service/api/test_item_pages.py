@@ -82,10 +82,10 @@ def test_ids_identities_and_metadata_come_as_columns_beside_the_tensor(
         vectors.post(ITEMS, **pack({"id": ["a"]}, vector=rows)),
         422,
         "invalid-fields",
-        "1 values of id came with 7 vectors",
+        "/id: 1 values of id came with 7 vectors",
     )
     both = {"items": [{}] * 7, "identity": "p"}
-    assert_problem(vectors.post(ITEMS, **pack(both, vector=rows)), 422, "invalid-fields", "stand in items")
+    assert_problem(vectors.post(ITEMS, **pack(both, vector=rows)), 422, "invalid-fields", "/identity: ")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,9 @@ def test_ids_identities_and_metadata_come_as_columns_beside_the_tensor(
         ("text", "JSON object"),
         ({"id": "a/b"}, "'/'"),
         ({"metadata": {"a": "\0"}}, "NUL"),
+        ({"metadata": {"a": "\ud800"}}, "'metadata.a' holds a NUL or half a surrogate pair"),
+        ({"metadata": {"a": 2**70}}, "metadata.a is no finite number of at most 64 bits"),
+        ({"id": "\ud800"}, "id holds"),
     ],
 )
 def test_a_bad_entry_beside_a_tensor_is_rejected_alone(

@@ -126,15 +126,43 @@ def test_where_nothing_can_be_kept_the_answer_is_a_problem_with_the_reasons(
         ({}, "exactly one of image and vector"),
         ("vector", "it must be a JSON object"),
         ({"vector": [1, 2], "metadata": {"camera": 7}}, "camera"),
+        ({"vector": [1, 2], "metadata": {"n": 2**70}}, "metadata.n is no finite number of at most 64 bits"),
+        ({"vector": [1, 2], "metadata": {"a": [{"n": -(2**63) - 1}]}}, "metadata.a[0].n is no finite number"),
+        ({"vector": [1, 2], "metadata": {"n": 10**400}}, "metadata.n is no finite number"),
+        ({"vector": [1, 2], "metadata": {"camera": "\ud800"}}, "'metadata.camera' holds a NUL or half"),
+        ({"vector": [1, 2], "metadata": {"\udfff": 1}}, "a key of metadata"),
+        ({"vector": [1, 2], "id": "a\ud800"}, "id holds"),
+        ({"vector": [1, 2], "identity": "\ud800"}, "identity"),
+        ({"vector": [1, 2], "\ud800": 1}, "half a surrogate pair"),
     ],
 )
 def test_a_bad_item_is_rejected_with_its_reason_and_the_good_one_kept(
     vectors: TestClient, item: dict[str, Any], word: str
 ) -> None:
-    body = vectors.post(ITEMS, json={"items": [item, {"id": "good", "vector": [1, 2]}]}).json()
+    items = [item, {"id": "good", "vector": [1, 2]}]
+    body = vectors.post(ITEMS, content=json.dumps({"items": items})).json()
     assert body["items"][0]["status"] == "rejected"
     assert word in body["items"][0]["reason"]
     assert vectors.get(f"{ITEMS}/good").status_code == 200
+
+
+def test_numbers_of_at_most_64_bits_come_back_as_they_were(vectors: TestClient) -> None:
+    metadata = {"most": 2**63 - 1, "least": -(2**63), "large": 1e300, "float": 2.0**64, "deep": [[-1e19]]}
+    items = [{"id": "a", "vector": [1, 2], "metadata": metadata}]
+    items += [{"id": "b", "vector": [1, 2], "metadata": {"n": 2**64}}]
+    body = vectors.post(ITEMS, json={"items": items}).json()
+    assert [item["status"] for item in body["items"]] == ["created", "rejected"]
+    kept = vectors.get(f"{ITEMS}/a").json()["metadata"]
+    assert kept == metadata
+    assert [type(value) for value in kept.values()] == [int, int, float, float, list]
+
+
+def test_the_names_of_a_rejected_item_are_told_though_json_cannot_have_them(vectors: TestClient) -> None:
+    item = {"id": "a\ud800", "identity": "\udc00b", "vector": [1, 2]}
+    answer = vectors.post(ITEMS, content=json.dumps({"items": [item]}))
+    assert answer.status_code == 422
+    (told,) = answer.json()["items"]
+    assert (told["id"], told["identity"]) == (r"a\ud800", r"\udc00b")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +190,21 @@ def test_a_form_enrols_files_with_identity_id_and_metadata_beside_them(
     data = {"identity": "0042", "id": ["a", "b"], "metadata": json.dumps({"camera": "c1"})}
     assert pictures.post(ITEMS, files=files, data=data).json()["created"] == 2
     assert pictures.get(f"{ITEMS}/b").json() == {"id": "b", "identity": "0042", "metadata": {"camera": "c1"}}
-    uneven = pictures.post(ITEMS, files=files, data={"id": ["a", "b", "c"]})
-    assert_problem(uneven, 422, "invalid-fields", "3 values of id")
+    bad: list[tuple[dict[str, Any], str, str]] = [
+        ({"id": ["a", "b", "c"]}, "/id", "3 values of id"),
+        ({"items": "[]"}, "/items", "beside files"),
+        ({"metadata": json.dumps({"n": 2**70})}, "/items/0", "metadata.n is no finite number"),
+        ({"metadata": json.dumps({"s": "\ud800"})}, "/items/0", "'metadata.s' holds"),
+    ]
+    for fields, pointer, words in bad:
+        problem = pictures.post(ITEMS, files=files, data=fields).json()
+        assert problem["status"] == 422
+        assert words in problem["errors"][0]["detail"]
+        assert problem["errors"][0]["pointer"] == pointer
+    for name, pointer, words in (("id", "/image", "no picture"), ("identity", "/identity", "This is a file")):
+        part = (None, "a") if pointer == "/image" else ("a.png", picture(), "image/png")
+        problem = assert_problem(pictures.post(ITEMS, files={name: part}), 422, "invalid-fields", words)
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 def test_a_raw_picture_is_enrolled_with_the_query_string_beside_it(

@@ -47,6 +47,8 @@ def test_a_body_over_the_limit_is_refused_declared_or_streamed(settings: Setting
         ("application/json", b"{", 400, "malformed-body", "not JSON"),
         ("application/json", b"[1]", 400, "malformed-body", "JSON object"),
         ("application/json", b'{"x": [[NaN', 400, "malformed-body", "not JSON"),
+        ("application/json", b'{"x": [[NaN]], "model": "\\ud800"}', 400, "malformed-body", "not JSON"),
+        ("application/json", b'{"x": [[NaN]], "model": "\\ud83d\\ude00"}', 404, "not-found", "encoder"),
         ("application/json", b"", 422, "invalid-fields", "x"),
         ("application/json", b"[" * 100_000, 400, "malformed-body", "not JSON"),
         ("application/json", b'{"x":' + b"[" * 900 + b"NaN", 400, "malformed-body", "not JSON"),

@@ -134,6 +134,16 @@ def test_matches_are_reranked_as_the_core_does(filled: TestClient, metric: str) 
         ({"queries": [{"id": "i1"}], "exclude_same": ["camera", "id"]}, "invalid-fields", "itself"),
         ({"queries": [{"id": "i1"}], "rerank": {"method": "other"}}, "invalid-fields", "k_reciprocal"),
         (
+            {"queries": [{"id": "i1"}], "k": 31, "rerank": {"method": "k_reciprocal", "top": 30}},
+            "invalid-fields",
+            "/rerank/top: It takes the 30 nearest, and k asks for 31",
+        ),
+        (
+            {"queries": [{"id": "i1"}], "k": 1001, "rerank": {"method": "k_reciprocal"}},
+            "invalid-fields",
+            "It takes the 1,000 nearest, and k asks for 1,001",
+        ),
+        (
             {"queries": [{"id": "i1"}], "rerank": {"method": "k_reciprocal"}, "group_by": "identity"},
             "invalid-fields",
             "group_by",
@@ -159,6 +169,15 @@ def test_pictures_and_vectors_are_mixed_and_each_bad_picture_is_told_of(
     problem = assert_problem(client.post(SEARCH, json={"queries": [stored, query]}), 422, "unsupported-image")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert pointers == ["/queries/1/samples/1", "/queries/1/samples/3"]
+
+
+def test_k_of_more_than_the_usual_are_reranked(client: TestClient) -> None:
+    items = [{"id": f"i{n}", "vector": [n, 0, 0, n % 7]} for n in range(150)]
+    fill(client).post("/v1/collections/c/items", json={"items": items}).raise_for_status()
+    request = {"queries": [[0, 0, 0, 0]], "k": 140, "rerank": {"method": "k_reciprocal"}}
+    (result,) = client.post(SEARCH, json=request).json()["results"]
+    assert len(result["matches"]) == 140
+    assert all("rerank_distance" in match for match in result["matches"])
 
 
 def test_inner_product_is_not_reranked(client: TestClient) -> None:

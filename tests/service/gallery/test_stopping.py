@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.errors import CollectionDroppedError
+from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.index.accelerator import Stopped
@@ -105,7 +106,10 @@ def test_mending_asks_before_each_row(folder: Path) -> None:
     assert len(asked) >= MANY
 
 
-def test_a_check_ends_where_the_collection_is_dropped(people: EmbeddedCollection) -> None:
+@pytest.mark.parametrize("check", [Checker.structure, Checker.reindex])
+def test_a_check_ends_where_the_collection_is_dropped(
+    people: EmbeddedCollection, check: Callable[[Checker, Callable[[], None]], object]
+) -> None:
     dropping = threading.Thread(target=people.retire)
 
     def drop() -> None:
@@ -114,8 +118,43 @@ def test_a_check_ends_where_the_collection_is_dropped(people: EmbeddedCollection
         wait_until(lambda: people._record._database._state == "dropped")
 
     with pytest.raises(CollectionDroppedError):
-        people._record.checker.structure(drop)
+        check(people._record.checker, drop)
     dropping.join(PATIENCE_S)
+    assert not dropping.is_alive()
+
+
+def test_a_drop_waits_for_no_writer_that_waits_for_a_check(people: EmbeddedCollection) -> None:
+    dropping = threading.Thread(target=people.retire)
+    refused: list[Exception] = []
+
+    def write() -> None:
+        try:
+            people.upsert([NewItem("a", None, np.ones(2, np.float32), {})])
+        except CollectionDroppedError as error:
+            refused.append(error)
+
+    writing = threading.Thread(target=write)
+
+    def drop() -> None:
+        if not writing.ident:
+            writing.start()
+            wait_until(people._write_turn.locked)
+            dropping.start()
+        wait_until(lambda: people._record._database._state == "dropped")
+
+    with pytest.raises(CollectionDroppedError):
+        people._record.checker.reindex(drop)
+    for thread in (writing, dropping):
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert len(refused) == 1
+
+
+def test_reading_the_labels_ends_where_it_is_told_to(people: EmbeddedCollection) -> None:
+    people.upsert([NewItem("a", None, np.ones(2, np.float32), {})])
+    with pytest.raises(Stopped):
+        people._record.labels(StopAfter(0).work.go_on)
+    assert people._record.labels(StopAfter(9).work.go_on).tolist() == [1]
 
 
 def test_once_it_is_to_stop_no_collection_is_checked_any_more(people: EmbeddedCollection) -> None:

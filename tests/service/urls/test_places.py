@@ -39,6 +39,7 @@ def test_a_url_has_a_host_and_a_target(url: str, authority: str, target: str) ->
         "http://a.example/\r\nHost: b.example",
         "http://a.example/a b",
         "http://a.example\t/",
+        "http://a.example/\ud800",
         "http://a.example\u2100b.example/",  # which would become an a/c
         "http://a.example:65536/",
         "http://a.example:0/",

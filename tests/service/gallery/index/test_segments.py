@@ -129,6 +129,13 @@ def test_labels_that_it_does_not_hold_are_refused(tmp_path: Path) -> None:
     index, _ = sealed(filled("euclidean", vectors[:1_100]), snapshots_in(tmp_path, "euclidean"), "hnsw")
     index = index.changed(removed=[7], labels=range(1_101, 1_201), vectors=vectors[1_100:])
     index = index.without([1_150])
+    for some in (
+        np.array([0, 7, 8, 1_100, 1_150, 1_151, 1_200, 1_201]),
+        np.arange(1_300),
+        np.empty(0, np.int64),
+    ):
+        held = set(index.living().tolist())
+        assert index.holds(some).tolist() == [label in held for label in some.tolist()]
     for stale in ([7], [1_150], [1_201], [3, 7, 1_200]):
         with pytest.raises(StaleLabelsError):
             index.search(vectors[:1], 3, allowed=np.array(stale))
