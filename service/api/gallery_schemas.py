@@ -1,7 +1,7 @@
 """Requests and answers about collections and items."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import Path, Request
 from pydantic import (
@@ -199,6 +199,8 @@ def _item_or_bad(value: Any, validate_item: ValidatorFunctionWrapHandler) -> Ite
 
 class ItemsRequest(RequestBody):
     """Items to write, each by its id."""
+
+    also: ClassVar[str] = "; in a form also image, id, identity, metadata"
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -74,7 +74,8 @@ _OURS = {
 def sentence_of(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
     """Say what is wrong with a field; name the fields that the model has where one is unknown."""
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and model is not None:
-        return f"there is no such field; there are {', '.join(model.model_fields)}"
+        also = getattr(model, "also", "")  # what stands in no field, for it is put into one
+        return f"there is no such field; there are {', '.join(model.model_fields)}{also}"
     if error["type"] in _OURS:
         return _OURS[error["type"]]
     return str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])

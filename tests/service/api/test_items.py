@@ -193,6 +193,7 @@ def test_a_form_enrols_files_with_identity_id_and_metadata_beside_them(
     bad: list[tuple[dict[str, Any], str, str]] = [
         ({"id": ["a", "b", "c"]}, "/id", "3 values of id"),
         ({"items": "[]"}, "/items", "beside files"),
+        ({"colour": "red"}, "/colour", "in a form also image, id, identity, metadata"),
         ({"metadata": json.dumps({"n": 2**70})}, "/items/0", "metadata.n is no finite number"),
         ({"metadata": json.dumps({"s": "\ud800"})}, "/items/0", "'metadata.s' holds"),
     ]
