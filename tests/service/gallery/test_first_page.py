@@ -199,8 +199,15 @@ def test_a_row_that_is_damaged_too_is_named_and_the_file_as_it_was_is_kept(folde
     assert kept_file(folder / RECORD_FILE).read_bytes() == damaged
 
 
-@pytest.mark.parametrize("numbers", [(1,), (1, 2, 3)])
-def test_what_a_log_holds_is_brought_in(made: Path, tmp_path: Path, numbers: tuple[int, ...]) -> None:
+def lengthen(data: bytearray) -> None:
+    """Leave what a checkpoint does that ends before it comes to the first page."""
+    data += bytes(2 * PAGE)
+
+
+@pytest.mark.parametrize("numbers", [(), (1,), (1, 2, 3)])
+def test_what_a_log_holds_is_brought_in(
+    made: Path, tmp_path: Path, numbers: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
     collection = EmbeddedCollection(copied(made, tmp_path))
     collection.delete(["i7"])
     crashed = copied(tmp_path / "people", tmp_path / "crashed")  # what a crash would leave now
@@ -209,8 +216,9 @@ def test_what_a_log_holds_is_brought_in(made: Path, tmp_path: Path, numbers: tup
     frames = [log[at : at + 4] for at in range(32, len(log), 24 + PAGE)]
     assert frames
     assert (1).to_bytes(4, "big") not in frames  # or SQLite would read the first page there
-    change(crashed, zeros(*numbers))
+    change(crashed, zeros(*numbers) if numbers else lengthen)
     assert contents(crashed)["found"] == expected(without=(7,))
+    assert (NO_ITEM_WAS_LOST in caplog.text) == bool(numbers)
 
 
 @pytest.mark.parametrize("times", [0, 1, 3, 20])
@@ -229,6 +237,9 @@ def test_what_it_says_of_itself_is_made_anew_of_its_rows_and_the_copy(
     change(folder, zeros(*numbers))
     assert contents(folder) == contents(copied(made, tmp_path / "right"))
     assert NO_ITEM_WAS_LOST in caplog.text
+    again = EmbeddedCollection(folder)
+    assert again.erasing == (2 in numbers)  # whether something was to be wiped yet is not known then
+    again.close()
 
 
 def test_items_that_were_lost_before_may_be_forgotten_and_that_is_said(
@@ -244,24 +255,18 @@ def test_items_that_were_lost_before_may_be_forgotten_and_that_is_said(
     assert kept_file(folder / RECORD_FILE).read_bytes() == damaged
 
 
-def drop_copy(folder: Path) -> None:
-    config_file(folder / RECORD_FILE).unlink()
+SPOILT: dict[str, Callable[[Path], object]] = {
+    "gone": lambda copy: copy.unlink(),
+    "flipped": lambda copy: copy.write_bytes(copy.read_bytes().replace(b"euclidean", b"euclideam")),
+    "empty": lambda copy: copy.write_bytes(b""),
+}
 
 
-def flip_copy(folder: Path) -> None:
-    copy = config_file(folder / RECORD_FILE)
-    copy.write_bytes(copy.read_bytes().replace(b"euclidean", b"euclideam"))
-
-
-def empty_copy(folder: Path) -> None:
-    config_file(folder / RECORD_FILE).write_bytes(b"")
-
-
-@pytest.mark.parametrize("spoil", [drop_copy, flip_copy, empty_copy])
+@pytest.mark.parametrize("how", SPOILT)
 def test_a_copy_that_is_not_there_or_damaged_is_made_anew_and_without_it_one_is_told_what_to_do(
-    folder: Path, made: Path, spoil: Callable[[Path], None]
+    folder: Path, made: Path, how: str
 ) -> None:
-    spoil(folder)
+    SPOILT[how](config_file(folder / RECORD_FILE))
     damaged = change(folder, zeros(1))
     with pytest.raises(DamageError, match=r"configuration.*config\.json.*Stop the server, move the folder"):
         EmbeddedCollection(folder)
