@@ -135,7 +135,7 @@ class Backups:
             self._refuse_if_busy()
             make_folder(self._folder, sync_folder)
             if (self._folder / job.name).exists():
-                raise ConflictError(f"There is a backup {job.name!r}; use another name, or delete it.")
+                raise ConflictError(f"There is a backup {job.name!r} already; use another name.")
             held = lock(self._folder / ".lock")
             try:
                 threading.Thread(target=self._run, args=[job, held], name="backup", daemon=True).start()

@@ -128,7 +128,7 @@ def test_one_at_a_time_and_none_twice(backups: Backups, slow: Slow) -> None:
         backups.start("second")
     slow.go_on.set()
     ended(backups, "first")
-    with pytest.raises(ConflictError, match="There is a backup 'first'; use"):
+    with pytest.raises(ConflictError, match="There is a backup 'first' already"):
         backups.start("first")
     with pytest.raises(RequestError, match="cannot name a backup"):
         backups.start("../first")
