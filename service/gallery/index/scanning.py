@@ -42,7 +42,8 @@ def scan(
     arguments = [faiss.swig_ptr(queries), faiss.swig_ptr(vectors)]
     arguments += [queries.shape[1], len(queries), len(vectors), fetch]
     arguments += [faiss.swig_ptr(scores), faiss.swig_ptr(positions)]
-    faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
+    # OpenMP keeps this number per calling thread. They share out queries; more of them only wait.
+    faiss.omp_set_num_threads(min(threads, len(queries)))
     if product:
         _faiss.knn_inner_product(*arguments)
     else:
