@@ -10,7 +10,7 @@ __all__ = [
     "RESTORE",
     "DamagedRows",
     "damaged_item",
-    "kept_file",
+    "kept_files",
     "refuse_damaged",
     "restore_advice",
     "writable",
@@ -21,9 +21,9 @@ RESTORE = "restore a backup (lookalike restore BACKUP NEW_DATA_DIR)"
 DamagedRows: TypeAlias = Mapping[int, tuple[str | None, str | None]]  # by label: id and identity, where known
 
 
-def kept_file(path: Path) -> Path:
-    """Return where a record that lost rows stays as it was; erasing removes it."""
-    return path.with_name(f"{path.name}.damaged")
+def kept_files(path: Path) -> list[Path]:
+    """Return where a record that lost rows may stay as it was, the first one first; erasing removes them."""
+    return [path.with_name(f"{path.name}.damaged{number}") for number in ("", ".2", ".3")]
 
 
 def restore_advice(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from service.errors import DamageError, StorageError
 from service.gallery.collection import CollectionConfig
 from service.gallery.config_copy import config_file, kept_config
-from service.gallery.damage import RESTORE, DamagedRows, kept_file, restore_advice
+from service.gallery.damage import RESTORE, DamagedRows, kept_files, restore_advice
 from service.gallery.first_page import readable
 from service.gallery.folders import refusals, sync_folder
 from service.gallery.record_meta import config_of, create_tables
@@ -61,8 +61,7 @@ def mend(path: Path, go_on: Callable[[], None]) -> None:
                 lost = _made_anew(path, new, config, go_on)
             if any(file.exists() and file.stat().st_size for file in _logs(path)[:1]):
                 raise DamageError(f"{path}: its log cannot be brought in. {restore_advice(path)}")
-            if not lost.nothing:
-                _keep(path)
+            kept = path if lost.nothing else _keep(path)
             _sync(new)
             for file in _logs(path):
                 file.unlink(missing_ok=True)
@@ -70,29 +69,30 @@ def mend(path: Path, go_on: Callable[[], None]) -> None:
             sync_folder(path.parent)
         finally:
             new.unlink(missing_ok=True)
-    _say(path, lost)
+    _say(path, lost, kept)
 
 
-def _say(path: Path, lost: _Lost) -> None:
-    """Log what became of it."""
+def _say(path: Path, lost: _Lost, kept: Path) -> None:
+    """Log what became of it, and where the file is as it was."""
     if lost.names:
         named = ", ".join(f"{name!r} (label {label})" for label, name in list(lost.names.items())[:100])
         _logger.error(
-            "%s was damaged. %d items are lost: %s. The others were written anew; the file as it was is %s. "
-            "Delete the lost ones or enrol them again, or %s.",
+            "%s was damaged. %d items are lost: %s. The others were written anew; the file as it was is kept "
+            "beside it, as %s. Delete the lost ones or enrol them again, or %s.",
             path,
             len(lost.names),
             named,
-            kept_file(path).name,
+            kept.name,
             RESTORE,
         )
     else:
         _logger.warning("%s was damaged, and is made anew of its rows; no item was lost.", path)
     if not lost.before_is_known:
         _logger.error(
-            "%s: which items were lost before can no longer be read; the file as it was is %s.",
+            "%s: which items were lost before can no longer be read; the file as it was is kept beside it, "
+            "as %s.",
             path,
-            kept_file(path).name,
+            kept.name,
         )
 
 
@@ -141,7 +141,7 @@ def _made_anew(path: Path, new: Path, config: CollectionConfig, go_on: Callable[
         source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         target.execute("BEGIN")
         create_tables(target, config)
-        copy = Salvage(source, target, config, go_on)
+        copy = Salvage(path, source, target, config, go_on)
         copy.rows()
         expected = copy.expected
         lost: DamagedRows = {} if copy.found == expected else copy.lost()
@@ -160,13 +160,17 @@ def _logs(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm", "journal")]
 
 
-def _keep(path: Path) -> None:
-    kept = kept_file(path)
-    kept.unlink(missing_ok=True)
+def _keep(path: Path) -> Path:
+    """Keep the file as it is under a name that is free, or in place of the newest that was kept before."""
+    kept = next((file for file in kept_files(path) if not file.exists()), None)
+    if kept is None:
+        kept = max(kept_files(path), key=lambda file: file.stat().st_mtime_ns)
+        kept.unlink()
     try:
         os.link(path, kept)
     except OSError:  # a file system without links
         shutil.copyfile(path, kept)
+    return kept
 
 
 def _sync(path: Path) -> None:

@@ -3,13 +3,16 @@
 
 import contextlib
 import functools
+import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from service.gallery import schema
 from service.gallery.collection import CollectionConfig
 from service.gallery.damage import DamagedRows, writable
+from service.gallery.leaves import leaf_pages, one_page_trees
 from service.gallery.pictures import is_right
 from service.gallery.record_meta import META_KEYS, read_damaged
 from service.gallery.sqlite import is_damage
@@ -17,18 +20,31 @@ from service.gallery.trees import ID_INDEX
 
 __all__ = ["Salvage"]
 
+_logger = logging.getLogger(__name__)
+
 
 class Salvage:
-    """Copies what is right of a record, as far as SQLite finds it."""
+    """Copies what is right of a record: as far as SQLite finds it, and rows also where it does not."""
 
     def __init__(
         self,
+        path: Path,
         source: sqlite3.Connection,
         target: sqlite3.Connection,
         config: CollectionConfig,
         go_on: Callable[[], None],
     ) -> None:
-        self._source, self._target, self._config, self._go_on = source, target, config, go_on
+        """Begin.
+
+        Args:
+            path: of the record, of which nothing lies in a log.
+            source: a connection to it, in no transaction.
+            target: the new one, empty.
+            config: its configuration.
+            go_on: called often; what it raises ends it.
+        """
+        self._path, self._source, self._target = path, source, target
+        self._config, self._go_on = config, go_on
         columns = schema.all_columns(schema.field_columns(config))
         self._select = f"SELECT {', '.join(columns)} FROM items"
         self._insert = f"INSERT INTO items VALUES ({', '.join('?' * len(columns))})"
@@ -41,7 +57,7 @@ class Salvage:
         """Return how many rows are right, those among them that later ones of their ids replace."""
         return len(self.labels) + len(self._replaced)
 
-    @property
+    @functools.cached_property
     def expected(self) -> int:
         """Return how many were written: as was noted, or as the index of ids has it if that is no number."""
         if isinstance(noted := self._meta.get("items"), int):
@@ -64,16 +80,17 @@ class Salvage:
     def lost(self) -> DamagedRows:
         """Return id and identity by label of the rows that were not copied, as SQLite's indexes name them.
 
-        Some of them can be read when they are asked for one by one: these are copied.
+        Those of them are copied first that can be read when they are asked for one by one, or page by page.
         """
         ids = dict(self._missing("id", ID_INDEX))
-        for label in list(ids):
+        for label in ids:
+            self._go_on()
             self._each(f"{self._select} WHERE label = ?", label, self._take)
+        self._from_leaves(self._still_missing(ids))
         identities = dict(self._missing("identity", "items_identity"))
         return {
             label: (writable(name), writable(identities.get(label)))
-            for label, name in ids.items()
-            if label not in self.labels and not self._has(name)
+            for label, name in self._still_missing(ids).items()
         }
 
     def pictures(self) -> None:
@@ -129,6 +146,43 @@ class Salvage:
             self.labels.discard(other[0])
         self._target.execute(self._insert, row)
         self.labels.add(label)
+
+    def _from_leaves(self, missing: Mapping[int, str | None]) -> None:
+        """Copy rows to which SQLite's tree does not lead, from the pages that hold them.
+
+        Where the index of ids has all rows, only those that it names: others may have been deleted.
+        """
+        if self.found + len(missing) > self.expected:
+            return
+        all_are_named = self.found + len(missing) == self.expected
+        unfound = {label for label, name in missing.items() if not self._leads_to(label, name)}
+        if all_are_named and not unfound:
+            return
+        (page_bytes,) = self._source.execute("PRAGMA page_size").fetchone()
+        _logger.warning("%s: its tree does not lead to all items; all pages are looked at.", self._path)
+        with one_page_trees(self._source) as begin_at:
+            for page in leaf_pages(self._path, page_bytes):
+                self._go_on()
+                with _damage_left_out():
+                    begin_at(page)
+                    labels = self._source.execute("SELECT label FROM items NOT INDEXED").fetchall()
+                    for (label,) in labels:
+                        if label in unfound or not all_are_named:
+                            self._each(f"{self._select} WHERE label = ?", label, self._take)
+                            unfound -= {label} & self.labels
+                if self.found == self.expected or (all_are_named and not unfound):
+                    return
+
+    def _leads_to(self, label: int, name: str | None) -> bool:
+        """Return whether SQLite's tree has a row of that label and id: then no other page has it."""
+        with _damage_left_out():
+            row = self._source.execute("SELECT id FROM items WHERE label = ?", [label]).fetchone()
+            return row is not None and row[0] == name
+        return False
+
+    def _still_missing(self, ids: Mapping[int, str | None]) -> dict[int, str | None]:
+        known = self.labels | self._replaced
+        return {label: name for label, name in ids.items() if label not in known and not self._has(name)}
 
     def _each(self, select: str, label: int, take: Callable[[Sequence[Any]], None]) -> None:
         with _damage_left_out():

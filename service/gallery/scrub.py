@@ -9,7 +9,7 @@ from typing import Literal
 
 from service.errors import DamageError
 from service.gallery.checking import Findings
-from service.gallery.damage import RESTORE, DamagedRows
+from service.gallery.damage import RESTORE, DamagedRows, kept_files
 from service.gallery.index.accelerator import Stopped
 from service.gallery.indexing import Integrity
 from service.gallery.opened import ask_for_check
@@ -61,7 +61,7 @@ class Scrub:
         if findings.structure:
             problem = f"{findings.structure[0]}. The next start of the server mends it; or {RESTORE}."
         elif damaged:
-            problem = f"Delete the damaged items or enrol them again; or {RESTORE}."
+            problem = f"Delete the damaged items or enrol them again; or {RESTORE}.{self._kept()}"
         return Integrity(
             state="damaged" if damaged or findings.structure else state,
             checked_s=self.checked_s,
@@ -70,6 +70,11 @@ class Scrub:
             damaged_items=len(damaged),
             problem=problem,
         )
+
+    def _kept(self) -> str:
+        """Return a sentence on where the record is as it was before items were lost, if it is there."""
+        files = [file.name for file in kept_files(self._path) if file.exists()]
+        return f" The record as it was is kept beside it: {', '.join(files)}." if files else ""
 
     def run(self, stop: threading.Event) -> None:
         """Compare all with its checksums, in small pieces; SQLite's indexes are mended.

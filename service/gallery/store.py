@@ -12,7 +12,7 @@ from service.errors import DamagedItemError, DamageError
 from service.gallery import schema
 from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
-from service.gallery.damage import RESTORE, DamagedRows, damaged_item, kept_file, refuse_damaged
+from service.gallery.damage import RESTORE, DamagedRows, damaged_item, kept_files, refuse_damaged
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_reads import FilterReads
 from service.gallery.filter_sql import Column
@@ -227,7 +227,8 @@ class Record:
         copies of them stay behind: so all pages are written anew.
         """
         with refusals(self._database.path.parent):
-            kept_file(self._database.path).unlink(missing_ok=True)
+            for file in kept_files(self._database.path):
+                file.unlink(missing_ok=True)
         self._database.write_anew()
 
     def unwiped(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.gallery.damage import kept_file
+from service.gallery.damage import kept_files
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from tests.service.gallery.conftest import MakeCollection, MakeItem
 
@@ -17,10 +17,11 @@ def people(collection: MakeCollection, item: MakeItem) -> EmbeddedCollection:
     return made
 
 
+@pytest.mark.parametrize("number", range(3))
 def test_what_is_deleted_is_answered_though_the_disk_refuses_to_erase_it(
-    people: EmbeddedCollection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    people: EmbeddedCollection, tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    kept = kept_file(tmp_path / "people" / RECORD_FILE)
+    kept = kept_files(tmp_path / "people" / RECORD_FILE)[number]
     kept.mkdir()  # which cannot be unlinked
     erased = people.erase("p-b")
     assert (erased.deleted, erased.erased) == (1, False)

@@ -13,7 +13,7 @@ import pytest
 from service.errors import DamageError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions, StoredItem
 from service.gallery.config_copy import config_file
-from service.gallery.damage import kept_file
+from service.gallery.damage import kept_files
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.index.accelerator import Stopped
 from tests.service.gallery.stops import StopAfter
@@ -183,7 +183,7 @@ def test_all_rows_are_read_though_the_first_page_is_damaged(
     assert NO_ITEM_WAS_LOST in caplog.text
     assert found["state"] == "ok"
     assert sorted(found["found"]) == sorted(expected())
-    assert not kept_file(folder / RECORD_FILE).exists()
+    assert not kept_files(folder / RECORD_FILE)[0].exists()
     assert found == contents(copied(whole, tmp_path / "right"))
     with closing(sqlite3.connect(folder / RECORD_FILE)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -196,7 +196,7 @@ def test_a_row_that_is_damaged_too_is_named_and_the_file_as_it_was_is_kept(folde
     found = contents(folder)
     assert found["found"] == expected(without=(9,))
     assert (found["state"], found["damaged"]) == ("damaged", ["i9"])
-    assert kept_file(folder / RECORD_FILE).read_bytes() == damaged
+    assert kept_files(folder / RECORD_FILE)[0].read_bytes() == damaged
 
 
 def lengthen(data: bytearray) -> None:
@@ -252,7 +252,7 @@ def test_items_that_were_lost_before_may_be_forgotten_and_that_is_said(
     found = contents(folder)
     assert (found["found"], found["damaged"]) == (expected(without=(9,)), [])
     assert "which items were lost before can no longer be read" in caplog.text
-    assert kept_file(folder / RECORD_FILE).read_bytes() == damaged
+    assert kept_files(folder / RECORD_FILE)[1].read_bytes() == damaged
 
 
 SPOILT: dict[str, Callable[[Path], object]] = {

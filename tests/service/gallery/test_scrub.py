@@ -56,6 +56,7 @@ def test_a_damaged_row_is_left_out_at_the_start_and_named_until_it_is_replaced(
     assert "'b' (label 2)" in caplog.text
     integrity = again.stats().integrity
     assert (integrity.state, integrity.damaged, integrity.damaged_items) == ("damaged", ("b",), 1)
+    assert str(integrity.problem).endswith(f"as it was is kept beside it: {RECORD_FILE}.damaged.")
     assert found(again) == ["a", "c"]
     with pytest.raises(DamageError, match=r"item 'b'.*damaged.*delete it.*backup"):
         again.get("b")
@@ -70,21 +71,6 @@ def test_a_damaged_row_is_left_out_at_the_start_and_named_until_it_is_replaced(
     assert still.upsert([item("b", [1, 1])])[0].status == "created"
     assert found(still) == ["a", "b", "c"]
     assert still.stats().integrity.state == "ok"
-
-
-def test_erasing_an_identity_erases_its_damaged_items_and_the_file_as_it_was(
-    people: EmbeddedCollection, collection: MakeCollection, tmp_path: Path
-) -> None:
-    people.close()
-    change(tmp_path / "people" / RECORD_FILE, "UPDATE items SET metadata = '{}' WHERE id = 'b'")
-    again = collection()
-    kept = tmp_path / "people" / f"{RECORD_FILE}.damaged"
-    assert b"p-b" in kept.read_bytes()
-    erased = again.erase("p-b")
-    assert (erased.deleted, erased.erased) == (1, True)
-    assert not kept.exists()
-    assert again.get("b") is None
-    assert again.stats().integrity.state == "ok"
 
 
 def test_names_that_are_damaged_are_no_answer_and_the_others_are(
