@@ -1,6 +1,7 @@
 """What the queries of a search must not find: themselves, and what shares fields with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping
 
 from service.api.search_schemas import (
     ExampleById,
@@ -10,9 +11,12 @@ from service.api.search_schemas import (
     QueryBySamples,
 )
 from service.api.validation import pointer_of
-from service.errors import InvalidFieldsError, NotFoundError
+from service.api.vectors import located
+from service.errors import FilterError, NotFoundError
 from service.gallery.collection import Collection, StoredItem
-from service.gallery.filters import AllOf, Filter, parse_filter
+from service.gallery.fields import FieldType
+from service.gallery.filter_sql import operand
+from service.gallery.filters import AllOf, Filter, OneOf, parse_filter
 from service.gallery.options import NOTHING, LeftOut
 
 __all__ = ["stored_items", "what_is_left_out"]
@@ -34,19 +38,21 @@ def stored_items(queries: Iterable[object], target: Collection) -> dict[str, Sto
 
 
 def what_is_left_out(
-    position: int, query: object, exclude_same: Sequence[str], stored: Mapping[str, StoredItem]
+    position: int,
+    query: object,
+    exclude_same: Mapping[str, FieldType | None],
+    stored: Mapping[str, StoredItem],
 ) -> LeftOut:
     """Return what a query must not find.
 
     Args:
         position: of the query, for errors.
         query: as it was parsed.
-        exclude_same: the fields of the request.
+        exclude_same: the fields of the request, each with the type that the collection declares.
         stored: the items that queries name, by id.
 
     Raises:
-        FilterError: a value of the query can be compared with nothing.
-        InvalidFieldsError: the query lacks one of the fields.
+        InvalidFieldsError: the query lacks one of the fields, or its value can be compared with nothing.
     """
     ids = frozenset(_ids(query))
     if not exclude_same:
@@ -56,15 +62,32 @@ def what_is_left_out(
         known["identity"] = identity
     lacking = [field for field in exclude_same if known.get(field) is None]
     if lacking:
-        message = (
+        raise located(
+            pointer_of("queries", position),
             f"The query has no {lacking[0]!r}, which exclude_same goes by. Give it as "
-            '{"sample": ..., "metadata": {...}}, or leave it out of exclude_same.'
+            '{"sample": ..., "metadata": {...}}, or leave it out of exclude_same.',
         )
-        pointer = pointer_of("queries", position)
-        raise InvalidFieldsError(f"{pointer}: {message}", [(pointer, message)])
     fields = dict.fromkeys([*exclude_same, *(["identity"] if identity is not None else [])])
-    parts: list[Filter] = [parse_filter({field: {"eq": known[field]}}) for field in fields]
-    return LeftOut(ids, AllOf(tuple(parts)))
+    return LeftOut(
+        ids, AllOf(tuple(_equal(position, field, known[field], exclude_same.get(field)) for field in fields))
+    )
+
+
+def _equal(position: int, field: str, value: object, kind: FieldType | None) -> Filter:
+    """Return the filter that what has this value of a query passes."""
+    must_be = "it must be a string, a number of at most 64 bits, true or false"
+    try:
+        passed = parse_filter({field: {"eq": value}})
+        if kind is not None and isinstance(passed, OneOf):
+            must_be = f"it is declared {kind}"
+            operand(field, passed.values[0], kind)
+    except FilterError as error:
+        raise located(
+            pointer_of("queries", position),
+            f"exclude_same goes by its {field!r}, which is {reprlib.repr(value)}: {must_be}. "
+            "Give another in its metadata, or leave it out of exclude_same.",
+        ) from error
+    return passed
 
 
 def _ids(query: object) -> list[str]:

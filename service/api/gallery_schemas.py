@@ -200,7 +200,9 @@ def _item_or_bad(value: Any, validate_item: ValidatorFunctionWrapHandler) -> Ite
 class ItemsRequest(RequestBody):
     """Items to write, each by its id."""
 
-    also: ClassVar[str] = "; in a form also image, id, identity, metadata"
+    also: ClassVar[str] = (
+        "; in a form also image, in safetensors vector, and beside these id, identity, metadata"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -226,7 +228,7 @@ class ItemsRequest(RequestBody):
     @classmethod
     def _from_columns(cls, fields: Any) -> Any:
         """Take a form's columns (image files, with id, identity and metadata beside them) and tensors."""
-        return with_items(fields) if isinstance(fields, dict) else fields
+        return with_items(fields, cls) if isinstance(fields, dict) else fields
 
 
 class WrittenItem(Answer):

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
+from service.api.validation import no_such_field, pointer_of
 from service.api.vectors import located
 
 __all__ = ["VectorRow", "metadata_in", "with_items"]
 
 _COLUMNS = ("id", "identity", "metadata")
+_OF_A_PAGE = ("cursor", "damaged")
 _MAX_IDENTITY_CHARACTERS = 256
 
 
@@ -31,24 +34,32 @@ class VectorRow:
     vector: npt.NDArray[np.float32]
 
 
-def with_items(fields: dict[str, Any]) -> dict[str, Any]:
+def with_items(fields: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return the fields of an enrolment, its items put together where they came as columns or as a tensor.
 
     In a form image files have id, identity and metadata beside them. The answer of a page of items is such a
     body too: its cursor, and what is damaged, say nothing here.
 
+    Args:
+        fields: as they came.
+        model: what they are to fit then.
+
     Raises:
-        InvalidFieldsError: the columns do not go together; names the one at fault.
+        InvalidFieldsError: the columns do not go together, or with no pictures or vectors; names what is at
+            fault.
     """
     columns = {name: fields[name] for name in ("image", *_COLUMNS) if name in fields}
     rest = {name: value for name, value in fields.items() if name not in columns}
     if "image" in columns:
         return {**rest, "items": _rows_of_form(columns, rest.get("items"))}
     if isinstance(fields.get("vector"), Tensor):
-        beside = ("vector", "cursor", "damaged")
+        beside = ("vector", *_OF_A_PAGE)
         others = {name: value for name, value in rest.items() if name not in beside}
         return {**others, "items": _rows_of_tensor(fields["vector"], fields.get("items"), columns)}
     if columns and "items" not in fields and "vector" not in fields:
+        for name in rest:  # a misspelt tensor or picture
+            if name not in model.model_fields and name not in _OF_A_PAGE:
+                raise located(pointer_of(name), no_such_field(model))
         raise located("/image", "There is no picture. A form has files under image, JSON has items.")
     return fields
 

@@ -70,6 +70,11 @@ def _not_json(data: bytes, error: orjson.JSONDecodeError) -> str:
     try:
         picture = sniff(data[:_SIGNATURE_BYTES])
     except UnsupportedImageError:
+        if data.isascii() and "surrogate" in error.msg:
+            return (
+                f"A text in the body has half a surrogate pair, which is no character (line {error.lineno}, "
+                f"column {error.colno}); remove it."
+            )
         return f"The body is not JSON: {error}."
     return (
         f"The body is a {picture}, and without another Content-Type it is read as JSON. "

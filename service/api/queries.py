@@ -72,7 +72,7 @@ async def ask(
             await see_all(request, [], services.encoder_of(target), look)
         rows = await resolve(request, queries, services.encoder, lambda row: pointer_of("queries", row))
         if wanted.exclude_same:  # a row has no fields to go by, which the first one says
-            what_is_left_out(0, None, wanted.exclude_same, {})
+            what_is_left_out(0, None, dict.fromkeys(wanted.exclude_same), {})
         as_they_are = rows.dtype == torch.float32
         return _plain(rows.numpy() if as_they_are else await services.store(lambda: rows.float().numpy()))
     if look.faces is None and not wanted.exclude_same and all(isinstance(query, list) for query in queries):
@@ -80,10 +80,8 @@ async def ask(
     stored: dict[str, StoredItem] = {}
     if not all(isinstance(query, (list, str, Upload)) for query in queries):  # none of which is a stored item
         stored = await services.store(lambda: stored_items(queries, target))
-    left_out = [
-        what_is_left_out(position, query, wanted.exclude_same, stored)
-        for position, query in enumerate(queries)
-    ]
+    same = {field: target.config.fields.get(field) for field in wanted.exclude_same}
+    left_out = [what_is_left_out(position, query, same, stored) for position, query in enumerate(queries)]
     single = await fused(request, queries, stored, target, services, look)
     questions = await _questions(request, single, target, services, look)
     rated = [question for question in questions if question.vector is not None]

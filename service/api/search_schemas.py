@@ -8,8 +8,9 @@ from torch import Tensor
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import SAMPLE_SCHEMA, Sample, as_sample
 from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody, Words
-from service.api.validation import validate
+from service.api.validation import pointer_of, validate
 from service.api.wire import Upload
+from service.errors import InvalidFieldsError
 from service.gallery.options import MAX_RERANKED, Rerank
 
 __all__ = [
@@ -82,6 +83,7 @@ class QueryByExamples(_Described):
 
 _BY_FIELD: dict[str, type[_Described]] = {
     "id": QueryById,
+    "sample": QueryBySample,
     "samples": QueryBySamples,
     "positive": QueryByExamples,
     "negative": QueryByExamples,
@@ -101,7 +103,13 @@ def _queries(value: object) -> object:
 
 def _query(position: int, query: object) -> object:
     if isinstance(query, dict):
-        model = next((model for name, model in _BY_FIELD.items() if name in query), QueryBySample)
+        kinds = {model: name for name, model in _BY_FIELD.items() if name in query}
+        if len(kinds) > 1:
+            first, second, *_ = kinds.values()
+            pointer = pointer_of("queries", position, second)
+            message = f"it does not go together with {first}: a query is one of the two"
+            raise InvalidFieldsError(f"{pointer[1:]}: {message}.", [(pointer, message)])
+        model = next(iter(kinds), QueryBySample)
         return validate(model, query, at=("queries", position))
     if isinstance(query, (str, list, Upload)):
         return query

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidFieldsError, MalformedBodyError
 
-__all__ = ["pointer_of", "sentence_of", "validate"]
+__all__ = ["no_such_field", "pointer_of", "sentence_of", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,12 +22,18 @@ def pointer_of(*parts: str | int) -> str:
 
 
 def validate(
-    model: type[Model], fields: object, *, strict: bool = True, at: tuple[str | int, ...] = ()
+    model: type[Model],
+    fields: object,
+    *,
+    strict: bool = True,
+    at: tuple[str | int, ...] = (),
+    times: Mapping[str, int] | None = None,
 ) -> Model:
     """Return the model of these fields, which stand at a place in the request, or say why they do not fit.
 
     JSON is taken strictly: "5" is no number and 1 is not true. In forms and query strings, where
-    everything is text, numbers are read from it.
+    everything is text, numbers are read from it, and `times` has the fields that came several times, with how
+    often: each is a list then, which a field of one value cannot take.
     """
     if not isinstance(fields, dict):
         raise MalformedBodyError("The body must be a JSON object, {...}, with the fields of this request.")
@@ -37,6 +43,10 @@ def validate(
         found: dict[str, str] = {}
         for one in error.errors():
             pointer = pointer_of(*at) + _place(one["loc"], fields)
+            name = one["loc"][0] if one["loc"] else None
+            if times and name in times and one["input"] is fields[name] and _wants_one(one["type"]):
+                found[pointer] = f"it came {times[str(name)]} times, and takes one value"
+                continue
             sentence = sentence_of(dict(one), model)
             # A field that may be of several types fails once for each.
             found[pointer] = f"{found[pointer]}, or: {sentence}" if pointer in found else sentence
@@ -44,6 +54,11 @@ def validate(
             f"{pointer[1:] or 'the body'}: {text}" for pointer, text in list(found.items())[:5]
         )
         raise InvalidFieldsError(f"{summary}.", list(found.items())) from error
+
+
+def _wants_one(kind: str) -> bool:
+    """Return whether pydantic's kind of error is that of a list where one value is wanted."""
+    return kind == "literal_error" or (kind.endswith("_type") and kind != "list_type")
 
 
 def _place(location: tuple[str | int, ...], fields: object) -> str:
@@ -71,11 +86,16 @@ _OURS = {
 }
 
 
+def no_such_field(model: type[BaseModel]) -> str:
+    """Say that a model has no field of a name, and which it has."""
+    also = getattr(model, "also", "")  # what stands in no field, for it is put into one
+    return f"there is no such field; there are {', '.join(model.model_fields)}{also}"
+
+
 def sentence_of(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
     """Say what is wrong with a field; name the fields that the model has where one is unknown."""
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and model is not None:
-        also = getattr(model, "also", "")  # what stands in no field, for it is put into one
-        return f"there is no such field; there are {', '.join(model.model_fields)}{also}"
+        return no_such_field(model)
     if error["type"] in _OURS:
         return _OURS[error["type"]]
     return str(error["ctx"]["error"] if error["type"] == "value_error" else error["msg"])

@@ -250,7 +250,8 @@ def _from_form(files: _Files, texts: list[tuple[str, str]], model: type[Model], 
     if both:
         raise MalformedBodyError(f"The field {min(both)!r} comes both as a file and as text.")
     fields = {name: several[0] if len(several) == 1 else several for name, several in values.items()}
-    return validate(model, {**fields, **files}, strict=False)
+    times = {name: len(several) for name, several in values.items() if len(several) > 1}
+    return validate(model, {**fields, **files}, strict=False, times=times)
 
 
 # What people call the picture in a form, whatever the field is called in JSON.

@@ -127,7 +127,8 @@ class Backups:
             if unopened := list(self._gallery.unopened()):
                 raise ConflictError(
                     f"These collections could not be opened and would be missing: {', '.join(unopened)}. "
-                    "Mend them first, or name those to be kept in `collections`."
+                    "Name those to be kept in `collections`; or start the server again, which mends what can "
+                    "be, and else put a backup's in their place, as GET /v1/collections says, or delete them."
                 )
         names = [self._gallery.get(one).name for one in dict.fromkeys(collections)]
         job = _Job(name or _name_of(datetime.now(UTC)), "made", names)

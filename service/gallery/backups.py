@@ -1,36 +1,29 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
-import logging
 import shutil
-import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from service.errors import ConflictError, NotFoundError, StorageError
+from service.errors import ConflictError, DamageError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
-from service.gallery.checking import Checker, Findings
-from service.gallery.damage import writable
 from service.gallery.embedded import RECORD_FILE
 from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
 from service.gallery.gallery import COLLECTIONS_FOLDER
-from service.gallery.index.accelerator import Stopped
-from service.gallery.names import NAME, not_found
-from service.gallery.record_meta import count_of, read_config, read_damaged
-from service.gallery.sqlite import Database
+from service.gallery.names import NAME, chosen, not_found
+from service.gallery.record_copies import compared, copy_as_of_now
 
-__all__ = ["Copying", "Kept", "Step", "back_up", "copy_record", "restore"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["Copying", "Kept", "Step", "back_up", "collections_in", "copy_record", "restore"]
 
 _PIECE_BYTES = 2**20
 _NAMED = 100  # damaged items of a collection
-_INSTRUCTIONS = 1_000  # of SQLite's, between two looks at whether to stop: some hundred rows
+_WITHOUT_IT = (
+    "Nothing was backed up. A server that starts on it mends what can be mended; or name the others, to do "
+    "without it (--collection, or `collections` over REST)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +80,18 @@ class Copying:
     rest: Callable[[float], None] = lambda seconds: None
 
 
+def collections_in(data_dir: Path) -> list[str]:
+    """Return the names of the collections in a data directory, whether they can be opened or not.
+
+    Raises:
+        NotFoundError: it is none.
+    """
+    folder = data_dir / COLLECTIONS_FOLDER
+    if not folder.is_dir():
+        raise NotFoundError(f"There are no collections in {data_dir}. Name the server's data directory.")
+    return sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name))
+
+
 def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str] | None = None) -> Kept:
     """Copy collections of a data directory into a new folder, each as of one moment, and sync it.
 
@@ -103,15 +108,14 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
     Raises:
         NotFoundError: there are no collections in it.
         ConflictError: `out` is there already.
-        StorageError: a record cannot be read or lacks rows, or the disk refused; there is no backup.
+        DamageError: a record cannot be read or lacks rows; there is no backup.
+        StorageError: the disk refused; likewise.
     """
-    folder = data_dir / COLLECTIONS_FOLDER
-    if not folder.is_dir():
-        raise NotFoundError(f"There are no collections in {data_dir}. Name the server's data directory.")
+    folder, there = data_dir / COLLECTIONS_FOLDER, collections_in(data_dir)
     if out.exists():
         raise ConflictError(f"{out} is there already; name a new folder.")
     if names is None:
-        names = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name))
+        names = there
     began = datetime.now(UTC)
     with refusals(out):
         make_folder(out.parent, sync_folder)
@@ -131,20 +135,22 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
     return Kept.of(contents.values())
 
 
-def restore(backup: Path, data_dir: Path, copying: Copying) -> Kept:
-    """Put a backup's collections into a data directory without any, once all its hashes are found right.
+def restore(backup: Path, data_dir: Path, copying: Copying, *, names: Sequence[str] = ()) -> Kept:
+    """Put a backup's collections into a data directory without any, once their hashes are found right.
 
     Args:
         backup: a folder that `back_up` made; it stays as it is.
         data_dir: made where it is missing.
         copying: how.
+        names: of the collections; none for all.
 
     Raises:
-        NotFoundError: that is no backup.
+        NotFoundError: that is no backup, or has no such collection.
         ConflictError: the data directory has collections.
         StorageError: a file is damaged, a server uses the directory, or the disk refused; nothing changed.
     """
-    contents = read_manifest(backup).contents
+    kept = read_manifest(backup).contents
+    contents = {name: kept[name] for name in chosen(names, kept, f"collection in {backup} that is called")}
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
         _refuse_filled(data_dir)
@@ -201,74 +207,19 @@ def _back_up_one(source: Path, home: Path, copying: Copying) -> Content | None:
     """Copy a collection's record into a new folder, and return what it is; None where it is gone."""
     home.mkdir(parents=True)
     try:
-        _copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, copying.go_on)
-        items, damaged = _compared(home / RECORD_FILE, source / RECORD_FILE, copying)
-    except StorageError:
-        if source.exists():
-            raise
-        shutil.rmtree(home)
-        return None
+        copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, copying.go_on)
+        items, damaged = compared(home / RECORD_FILE, source / RECORD_FILE, copying.go_on, copying.rest)
+    except StorageError as error:
+        if not source.exists():
+            shutil.rmtree(home)
+            return None
+        if isinstance(error, DamageError):
+            raise DamageError(f"{error} {_WITHOUT_IT}") from error
+        raise
     size, sha256 = described(home / RECORD_FILE, copying.go_on)
     sync_folder(home)
     sync_folder(home.parent)
     return Content(items, size, sha256, len(damaged), tuple(damaged[:_NAMED]))
-
-
-def _copy_as_of_now(source: Path, target: Path, go_on: Callable[[], None]) -> None:
-    """Copy a record as of one moment."""
-
-    def stopped() -> bool:
-        try:
-            go_on()
-        except Stopped:
-            return True
-        return False
-
-    try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-            connection.set_progress_handler(stopped, _INSTRUCTIONS)
-            connection.execute("VACUUM INTO ?", [str(target)])
-    except sqlite3.Error as error:
-        go_on()  # which may have been why
-        raise StorageError(f"{source}: {error}. It cannot be backed up; export what can be read.") from error
-
-
-def _compared(copy: Path, source: Path, copying: Copying) -> tuple[int, list[str | None]]:
-    """Compare a copy of a record with its checksums.
-
-    Returns:
-        how many items can be read, and the ids, as far as they are known, of those that are damaged in it, or
-        of which the picture is, and of those that were lost before.
-
-    Raises:
-        StorageError: rows are missing, or what it says of itself is damaged.
-    """
-    with closing(Database(copy, read_only=True)) as database:
-        with database.reading() as connection:
-            config, items = read_config(connection, source), count_of(connection)
-            lost = {label: writable(name) for label, (name, _) in read_damaged(connection).items()}
-        findings = Checker(database, config).findings(copying.go_on, _resting(copying))
-    if findings.rows != items:
-        raise StorageError(f"{source} holds {findings.rows} items where {items} were written; it is damaged.")
-    damaged: dict[int, str | None] = {**findings.pictures, **findings.damaged, **lost}
-    if findings.structure and not damaged:
-        problem = findings.structure[0]
-        _logger.warning("%s: %s. No item is lost by that; a server that opens it mends it.", source, problem)
-    return items - len(findings.damaged), [name for _, name in sorted(damaged.items())]
-
-
-def _resting(copying: Copying) -> Callable[[Findings], None]:
-    """Return what is done between two pieces of a comparison."""
-    began: float | None = None
-
-    def rest(_: Findings) -> None:
-        nonlocal began
-        copying.go_on()
-        if began is not None:
-            copying.rest(time.monotonic() - began)
-        began = time.monotonic()
-
-    return rest
 
 
 def _check(backup: Path, contents: dict[str, Content], go_on: Callable[[], None]) -> None:
@@ -282,7 +233,7 @@ def _check(backup: Path, contents: dict[str, Content], go_on: Callable[[], None]
     if damaged:
         raise StorageError(
             f"{backup}: damaged or missing: {', '.join(damaged)}. Nothing was restored; use another "
-            "backup, or remove these from its manifest to do without them."
+            "backup, or name the others (--collection) to do without."
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from service.errors import DamagedItemError
+from service.errors import DamagedItemError, DamageError
 
 __all__ = [
     "RESTORE",
@@ -12,6 +12,7 @@ __all__ = [
     "damaged_item",
     "kept_files",
     "refuse_damaged",
+    "refuse_missing",
     "restore_advice",
     "writable",
 ]
@@ -32,6 +33,16 @@ def restore_advice(path: Path) -> str:
         f"Stop the server, move the folder {path.parent} elsewhere, put collections/{path.parent.name} of a "
         f"backup in its place and start it again; or {RESTORE}."
     )
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise DamageError where a record is not there, which whoever asks again later finds as it is."""
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise DamageError(f"{path} is missing. {restore_advice(path)}") from error
+    except OSError:  # the disk refused: whoever reads it hears that
+        return
 
 
 def damaged_item(path: Path, item_id: str | None, label: int) -> DamagedItemError:

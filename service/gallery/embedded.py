@@ -74,7 +74,8 @@ class EmbeddedCollection:
 
         Raises:
             Stopped: it was told to stop.
-            StorageError: its record is missing, damaged, or of a newer version of this program.
+            StorageError: its record is missing or damaged (DamageError), or of a newer version of this
+                program.
         """
         self._folder, self._sizes, self._noted = folder, sizes, noted
         self._write_turn = threading.Lock()

@@ -2,11 +2,11 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from service.errors import NotFoundError, RequestError
 
-__all__ = ["NAME", "not_found", "refuse_name"]
+__all__ = ["NAME", "chosen", "not_found", "refuse_name"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -18,6 +18,19 @@ def refuse_name(name: str, what: str) -> None:
             f"{name[:80]!r} cannot name a {what}; use 1 to 64 letters, digits, '_', '.' or '-', "
             "the first a letter or digit."
         )
+
+
+def chosen(wanted: Iterable[str], known: Collection[str], what: str) -> list[str]:
+    """Return the wanted names, each once; all that are known where none is wanted.
+
+    Raises:
+        NotFoundError: one is not known.
+    """
+    names = list(dict.fromkeys(wanted)) or list(known)
+    for name in names:
+        if name not in known:
+            raise not_found(name, known, what)
+    return names
 
 
 def not_found(name: str, known: Iterable[str], what: str) -> NotFoundError:

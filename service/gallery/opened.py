@@ -8,6 +8,7 @@ from service.errors import DamageError
 from service.gallery.checking import Findings
 from service.gallery.collection import CollectionConfig
 from service.gallery.config_copy import keep_config
+from service.gallery.damage import refuse_missing
 from service.gallery.first_page import is_sound
 from service.gallery.folders import refusals
 from service.gallery.index.accelerator import Work
@@ -43,10 +44,11 @@ def opened(path: Path, home_of: Callable[[CollectionConfig], IndexHome], work: W
         work: is told of the rows as they are read, and may stop that.
 
     Raises:
-        DamageError: it cannot be mended; says what to do.
+        DamageError: it is missing, or cannot be mended; says what to do.
         StorageError: the disk refused, or it is of another version of this program.
         Stopped: it was told to stop.
     """
+    refuse_missing(path)  # of nothing nothing is mended
     try:
         return _opened(path, home_of, work)
     except DamageError:

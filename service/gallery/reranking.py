@@ -42,10 +42,14 @@ def search_reranked(
         raise _refused("needs distances between items, and a product is none: a row is not nearest to itself")
     if options.group_by is not None:
         raise _refused("goes by the neighbours of items, of which group_by keeps few: use one of the two")
+    if options.k > MAX_RERANKED:
+        raise _refused(
+            f"asks for {options.k:,}, and at most {MAX_RERANKED:,} are re-ranked: use a smaller k", at="/k"
+        )
     if options.k > wanted.top:
         raise _refused(
-            f"takes the {wanted.top:,} nearest, and k asks for {options.k:,}: use a top of at least k "
-            f"({MAX_RERANKED:,} at most), or a smaller k",
+            f"takes the {wanted.top:,} nearest, and k asks for {options.k:,}: use a top of at least k, or a "
+            "smaller k",
             at="/rerank/top",
         )
     wider = replace(options, k=wanted.top, with_vector=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from service.errors import CollectionDroppedError, DamageError, NotReadyError, StorageError
-from service.gallery.damage import restore_advice
+from service.gallery.damage import refuse_missing, restore_advice
 
 __all__ = ["WAL_BYTES", "Database", "connected", "is_damage", "is_refusal", "refused_by_disk", "savepoint"]
 
@@ -35,7 +35,8 @@ class Database:
             read_only: it stays as it is to the byte, and who would write to it is refused.
 
         Raises:
-            StorageError: there is no such file, or it is not SQLite's; readers hear that of a read-only one.
+            DamageError: there is no such file, or it is not SQLite's; readers hear that of a read-only one.
+            StorageError: the disk refused; likewise.
         """
         self.path = path
         self._mode = "ro" if read_only else "rwc" if create else "rw"
@@ -219,8 +220,8 @@ class Database:
                 ) from error
             if not is_refusal(error):
                 raise
-            if self._mode != "rwc" and _is_missing(self.path):
-                raise StorageError(f"{self.path} is missing. {restore_advice(self.path)}") from error
+            if self._mode != "rwc":
+                refuse_missing(self.path)
             raise StorageError(f"{self.path}: {error}. {_advice(error)}") from error
 
 
@@ -277,14 +278,6 @@ def _rolled_back(connection: sqlite3.Connection) -> bool:
 def _kind(error: sqlite3.Error) -> str:
     """Return the primary code of SQLite, without its prefix: "FULL", "IOERR"; "ERROR" is a bad statement."""
     return str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
-
-
-def _is_missing(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
-    return False
 
 
 def _advice(error: sqlite3.Error) -> str:

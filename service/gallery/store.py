@@ -45,7 +45,7 @@ class Record:
         """Open an existing record.
 
         Raises:
-            StorageError: it is missing, damaged (DamageError), or of another version of this program.
+            StorageError: it is missing or damaged (DamageError), or of another version of this program.
         """
         self._database = Database(path)
         self.names = RecordNames(self._database)

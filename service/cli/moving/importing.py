@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 
 from models.errors import InterruptedWorkError
 from service.cli.moving.course import Course
-from service.cli.moving.journal import Journal
+from service.cli.moving.journal import Journal, Target
 from service.cli.moving.rest import Answer, Server
 from service.cli.moving.rows import Limits
 from service.cli.moving.sources import Source
@@ -63,7 +63,7 @@ def import_source(source: Source, options: ImportOptions) -> str:
     items = options.batch_items or (_PICTURES_A_BATCH if pictures else _VECTORS_A_BATCH)
     server = Server(options.url, patience_s=options.patience_s, connections=at_once)
     report = Report(options.report)
-    target = json.dumps([server.url, options.collection])
+    target = Target(_shown(server.url), options.collection)
     with contextlib.closing(server), Journal(options.journal, target) as journal:
         place = f"/v1/collections/{quote(options.collection, safe='')}"
         described, made = _collection(server, place, source, options.wanted)
@@ -91,6 +91,12 @@ def import_source(source: Source, options: ImportOptions) -> str:
             f"has each and why; the first is {report.first}"
         )
     return f"{options.collection!r} has all {course.done:,} items."
+
+
+def _shown(url: str) -> str:
+    """Return a URL without the name and password that it may have, which no journal is to keep."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _collection(

@@ -1,25 +1,32 @@
 """What of an import a server has acknowledged, on disk, so that the same command goes on where it ended."""
 
-import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import click
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Journal", "Keys"]
+__all__ = ["Journal", "Keys", "Target"]
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
 
-_HEAD_BYTES = 32
+_MAGIC = b"lookalike import 1 "
 _KEY = np.dtype("<u8")
 
 
+class Target(NamedTuple):
+    """Where rows are sent."""
+
+    url: str
+    collection: str
+
+
 class Journal:
-    """The keys of acknowledged rows: a digest of where they went, then 8 bytes a row.
+    """The keys of acknowledged rows: a line that says where they went, then 8 bytes a row.
 
     It is not fsynced: a row that it lost is sent again, under the same id.
 
@@ -33,27 +40,26 @@ class Journal:
         ClickException: the file is another import's, or none of ours.
     """
 
-    def __init__(self, path: Path, target: str) -> None:
+    def __init__(self, path: Path, target: Target) -> None:
         self.path = path
-        self._head = hashlib.sha256(target.encode()).digest()
+        head = _head_of(target)
+        self._begin = len(head)
         content = path.read_bytes() if path.exists() else b""
-        if content[:_HEAD_BYTES] != self._head[: len(content)]:
-            raise click.ClickException(
-                f"{path} is the journal of another import; name another with --journal, or delete it."
-            )
-        rows = max(0, len(content) - _HEAD_BYTES) // _KEY.itemsize  # what was cut off at the end counts not
-        self._known: Keys = np.unique(np.frombuffer(content[_HEAD_BYTES:], _KEY, rows))
+        if content[: len(head)] != head[: len(content)]:
+            raise click.ClickException(_difference(path, content, target))
+        rows = max(0, len(content) - len(head)) // _KEY.itemsize  # what was cut off at the end counts not
+        self._known: Keys = np.unique(np.frombuffer(content[len(head) :], _KEY, rows))
         try:
-            self._file = path.open("r+b" if len(content) >= _HEAD_BYTES else "wb")
+            self._file = path.open("r+b" if len(content) >= len(head) else "wb")
         except OSError as error:
             raise click.ClickException(
                 f"{path}: {error.strerror}. Name a file that can be written with --journal."
             ) from error
-        if len(content) < _HEAD_BYTES:
-            self._file.write(self._head)
+        if len(content) < len(head):
+            self._file.write(head)
             self._file.flush()
-        self._file.truncate(_HEAD_BYTES + rows * _KEY.itemsize)
-        self._file.seek(_HEAD_BYTES + rows * _KEY.itemsize)
+        self._file.truncate(len(head) + rows * _KEY.itemsize)
+        self._file.seek(len(head) + rows * _KEY.itemsize)
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +67,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        empty = self._file.tell() <= _HEAD_BYTES
+        empty = self._file.tell() <= self._begin
         self._file.close()
         if empty:
             self.path.unlink(missing_ok=True)
@@ -82,5 +88,26 @@ class Journal:
     def forget(self) -> None:
         """Begin anew: nothing was acknowledged."""
         self._known = np.empty(0, dtype=_KEY)
-        self._file.truncate(_HEAD_BYTES)
-        self._file.seek(_HEAD_BYTES)
+        self._file.truncate(self._begin)
+        self._file.seek(self._begin)
+
+
+def _head_of(target: Target) -> bytes:
+    """Return the line with which a journal begins; JSON, so that it has no other end of line in it."""
+    return _MAGIC + json.dumps(target).encode() + b"\n"
+
+
+def _difference(path: Path, content: bytes, target: Target) -> str:
+    """Say of what a journal is that is not the one of this target, and what to do."""
+    line = content.partition(b"\n")[0]
+    try:
+        url, collection = json.loads(line.removeprefix(_MAGIC))
+    except (ValueError, TypeError):
+        url = collection = None
+    if not line.startswith(_MAGIC) or collection is None:
+        return f"{path} is not the journal of an import; name another file with --journal."
+    return (
+        f"{path} is the journal of an import into {collection!r} at {url}, and this one is into "
+        f"{target.collection!r} at {target.url}. Name another with --journal; or delete it: then all is sent "
+        "again, and each item is replaced by itself."
+    )

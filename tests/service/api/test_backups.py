@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.api.wires import assert_problem, until_kept
+from tests.service.api.wires import assert_problem, until_kept, until_ready
 from tests.service.gallery.slow_disk import SlowSnapshot
 from tests.service.gallery.test_scrub import change
 
@@ -151,3 +151,18 @@ def test_none_is_made_of_what_is_not_open_yet(operated: Settings) -> None:
     with TestClient(create_app(operated), headers=OPERATOR) as client, slow:
         assert_problem(client.post("/v1/backups"), 503, "not-ready", "Not all collections are open yet")
         assert client.get("/v1/backups").json() == {"backups": []}
+
+
+def test_where_a_collection_cannot_be_opened_a_backup_of_all_says_the_ways_out(operated: Settings) -> None:
+    with TestClient(create_app(operated)) as client:
+        for name in ("cars", "people"):
+            client.put(f"/v1/collections/{name}", json={"dimension": 2}).raise_for_status()
+    (operated.data_dir / "collections" / "cars" / "record.sqlite3").unlink()
+    with TestClient(create_app(operated), headers=OPERATOR) as client:
+        until_ready(client)
+        words = ("missing: cars", "`collections`", "start the server again", "GET /v1/collections", "delete")
+        assert_problem(client.post("/v1/backups"), 409, "conflict", *words)
+        (unopened,) = client.get("/v1/collections").json()["unopened"]
+        assert "put collections/cars of a backup in its place" in unopened["detail"]
+        others = client.post("/v1/backups", json={"name": "b", "collections": ["people"]})
+        assert done(client, others.headers["location"])["collections_done"] == 1

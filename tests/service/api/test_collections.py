@@ -136,13 +136,17 @@ def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
         assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")
 
 
+@pytest.mark.parametrize(("left", "words"), [(b"no database" * 1000, "damaged"), (None, "is missing")])
 def test_a_collection_that_is_damaged_is_500_in_words_and_the_others_are_served(
-    settings: Settings,
+    settings: Settings, left: bytes | None, words: str
 ) -> None:
     with TestClient(create_app(settings)) as client:
         for name in ("cars", "people"):
             client.put(f"/v1/collections/{name}", json={"dimension": 2})
-    (settings.data_dir / "collections" / "cars" / "record.sqlite3").write_bytes(b"no database" * 1000)
+    record = settings.data_dir / "collections" / "cars" / "record.sqlite3"
+    record.unlink()
+    if left is not None:
+        record.write_bytes(left)
     with TestClient(create_app(settings)) as client:
         until_ready(client)
         listed = client.get("/v1/collections").json()
@@ -154,7 +158,8 @@ def test_a_collection_that_is_damaged_is_500_in_words_and_the_others_are_served(
             client.get("/v1/collections/cars/items/a"),
             client.put("/v1/collections/cars", json={"dimension": 2}),
         ):
-            assert_problem(answer, 500, "damaged", "'cars' could not be opened")
+            assert_problem(answer, 500, "damaged", "'cars' could not be opened", words)
+        assert record.exists() == (left is not None)  # no empty one is made in its place
         assert client.get("/v1/collections/people").json()["integrity"]["state"] == "ok"
         assert client.delete("/v1/collections/cars").json() == {"deleted": 0}
         assert client.get("/v1/collections").json()["unopened"] == []

@@ -22,7 +22,11 @@ def test_one_word_is_a_list_of_one(stateless: TestClient, picture: Draw, include
     ("query", "status", "words"),
     [
         ("input=abc", 400, "'input' comes both as a file and as text"),
-        ("encoding_format=float&encoding_format=base64", 422, "encoding_format"),
+        (
+            "encoding_format=float&encoding_format=base64",
+            422,
+            "encoding_format: it came 2 times, and takes one",
+        ),
         ("encodng_format=float", 422, "there is no such field; there are input, model"),
     ],
 )
@@ -51,6 +55,28 @@ def test_an_option_that_a_route_does_not_have_is_refused(
     assert_problem(answer, 422, "invalid-fields", words)
     assert answer.json()["errors"][0]["pointer"].startswith("/query/")
     assert client.get("/v1/collections/c").status_code == 200
+
+
+def test_a_field_that_comes_too_often_in_a_form_is_told_apart_from_one_that_is_wrong(
+    client: TestClient,
+) -> None:
+    client.put("/v1/collections/c", json={"dimension": 2}).raise_for_status()
+    parts = [("queries", "[[1, 2]]"), ("k", "3"), ("k", "4"), ("k", "5"), ("exact", "[1, 2]")]
+    form = [(name, (None, text)) for name, text in parts]
+    problem = assert_problem(client.post("/v1/collections/c/search", files=form), 422, "invalid-fields")
+    told = {error["pointer"]: error["detail"] for error in problem["errors"]}
+    assert told["/k"] == "it came 3 times, and takes one value"
+    assert "valid boolean" in told["/exact"]
+
+
+@pytest.mark.parametrize("text", [b"\\ud800", b"\\udc00 ", b"\\ud800\\u0041"])
+def test_half_a_surrogate_pair_is_told_apart_from_what_is_no_json(client: TestClient, text: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = b'{"queries": [{"id": "%s"}]}' % text
+    answer = client.post("/v1/collections/c/search", content=body, headers=headers)
+    assert_problem(answer, 400, "malformed-body", "has half a surrogate pair", "(line 1, column 2")
+    answer = client.post("/v1/collections/c/search", content=b'{"queries": "\xff"}', headers=headers)
+    assert_problem(answer, 400, "malformed-body", "The body is not JSON")
 
 
 def test_a_probe_may_add_what_it_likes(client: TestClient) -> None:

@@ -84,6 +84,9 @@ def test_ids_identities_and_metadata_come_as_columns_beside_the_tensor(
         "invalid-fields",
         "/id: 1 values of id came with 7 vectors",
     )
+    misspelt = vectors.post(ITEMS, **pack({**columns, "cursor": None}, vectors=rows))
+    problem = assert_problem(misspelt, 422, "invalid-fields", "there is no such field", "safetensors vector")
+    assert [error["pointer"] for error in problem["errors"]] == ["/vectors"]
     both = {"items": [{}] * 7, "identity": "p"}
     assert_problem(vectors.post(ITEMS, **pack(both, vector=rows)), 422, "invalid-fields", "/identity: ")
 

@@ -175,6 +175,7 @@ def test_the_names_of_a_rejected_item_are_told_though_json_cannot_have_them(vect
         ({"items": [{"vector": [1, 2], "labels": 1}]}, "labels"),
         ({"items": [{"vector": [1, 2]}], "on_error": "retry"}, "'abort'"),
         ([], "JSON object"),
+        ({"vectors": [[1, 2]], "id": ["a"]}, "vectors: there is no such field; there are items"),
     ],
 )
 def test_a_request_that_does_not_fit_is_refused_as_a_whole(vectors: TestClient, body: Any, word: str) -> None:
@@ -193,7 +194,7 @@ def test_a_form_enrols_files_with_identity_id_and_metadata_beside_them(
     bad: list[tuple[dict[str, Any], str, str]] = [
         ({"id": ["a", "b", "c"]}, "/id", "3 values of id"),
         ({"items": "[]"}, "/items", "beside files"),
-        ({"colour": "red"}, "/colour", "in a form also image, id, identity, metadata"),
+        ({"colour": "red"}, "/colour", "in a form also image, in safetensors vector"),
         ({"metadata": json.dumps({"n": 2**70})}, "/items/0", "metadata.n is no finite number"),
         ({"metadata": json.dumps({"s": "\ud800"})}, "/items/0", "'metadata.s' holds"),
     ]

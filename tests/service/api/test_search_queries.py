@@ -141,7 +141,27 @@ def test_matches_are_reranked_as_the_core_does(filled: TestClient, metric: str) 
         (
             {"queries": [{"id": "i1"}], "k": 1001, "rerank": {"method": "k_reciprocal"}},
             "invalid-fields",
-            "It takes the 1,000 nearest, and k asks for 1,001",
+            "/k: It asks for 1,001, and at most 1,000 are re-ranked: use a smaller k",
+        ),
+        (
+            {"queries": [{"id": "i1", "sample": [1, 2, 3, 4]}]},
+            "invalid-fields",
+            "queries/0/sample: it does not go together with id",
+        ),
+        (
+            {"queries": [{"sample": [1, 2, 3, 4], "positive": [{"id": "i1"}], "negative": [{"id": "i2"}]}]},
+            "invalid-fields",
+            "it does not go together with sample",
+        ),
+        (
+            {"queries": [{"id": "i1", "metadata": {"camera": ["c1", "c2"]}}], "exclude_same": ["camera"]},
+            "invalid-fields",
+            "exclude_same goes by its 'camera', which is ['c1', 'c2']: it must be a string",
+        ),
+        (
+            {"queries": [{"id": "i1", "metadata": {"camera": 1}}], "exclude_same": ["camera"]},
+            "invalid-fields",
+            "exclude_same goes by its 'camera', which is 1: it is declared keyword",
         ),
         (
             {"queries": [{"id": "i1"}], "rerank": {"method": "k_reciprocal"}, "group_by": "identity"},
@@ -153,7 +173,9 @@ def test_matches_are_reranked_as_the_core_does(filled: TestClient, metric: str) 
 def test_bad_queries_say_what_to_do(
     client: TestClient, request_body: dict[str, Any], slug: str, word: str
 ) -> None:
-    problem = assert_problem(fill(client).post(SEARCH, json=request_body), 422, slug)
+    problem = assert_problem(
+        fill(client, fields={"camera": "keyword"}).post(SEARCH, json=request_body), 422, slug
+    )
     assert word in str(problem)
 
 

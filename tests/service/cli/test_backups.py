@@ -1,4 +1,4 @@
-"""`lookalike backup` of a collection in which an item is damaged: written, said, and ended with 1."""
+"""`lookalike backup` and `restore` of what is damaged: written as far as may be, said, and ended with 1."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.gallery import Gallery
-from tests.service.cli.commands import run
+from tests.service.cli.commands import refusal, run
 from tests.service.gallery.test_scrub import change
 
 
@@ -31,3 +31,33 @@ def test_a_backup_with_damage_is_written_and_says_which_items_and_what_to_do(tmp
     sound = run("backup", data, tmp_path / "sound")
     assert (sound.exit_code, sound.stderr) == (0, "people (1 of 1)\n")
     assert "1 collections, 3 items" in sound.stdout
+
+
+def test_beside_a_collection_that_cannot_be_read_the_others_are_backed_up_and_restored_by_name(
+    tmp_path: Path,
+) -> None:
+    data, out, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    with Gallery(data) as gallery:
+        for name in ("bikes", "cars", "people"):
+            gallery.create(name, CollectionConfig(dimension=2, metric="euclidean"))
+    cars = data / "collections" / "cars"
+    (cars / "record.sqlite3").write_bytes((cars / "record.sqlite3").read_bytes()[:5000])
+    result = run("backup", data, out)
+    assert result.exit_code == 1
+    for words in (str(cars), "Nothing was backed up", "--collection", "put collections/cars of a backup"):
+        assert words in result.stderr
+    (cars / "record.sqlite3").unlink()
+    assert "is missing" in run("backup", data, out).stderr
+    assert "no collection in" in refusal(
+        "backup", data, out, "--collection", "people", "--collection", "boats"
+    )
+    assert not out.exists()
+    named = ["--collection", "people", "--collection", "bikes", "--collection", "people"]
+    assert run("backup", data, out, *named).exit_code == 0
+    (out / "collections" / "bikes" / "record.sqlite3").write_bytes(b"")
+    assert "damaged or missing: bikes. Nothing was restored" in (said := refusal("restore", out, new))
+    assert "--collection" in said
+    assert "Did you mean 'people'?" in refusal("restore", out, new, "--collection", "peopel")
+    assert run("restore", out, new, "--collection", "people").exit_code == 0
+    with Gallery(new) as restored:
+        assert [one.name for one in restored.list()] == ["people"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import DamagedItemError, StorageError
+from service.errors import DamagedItemError, DamageError, StorageError
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.items import prepare
 from service.gallery.schema import Row
@@ -138,7 +138,7 @@ def test_file_that_is_not_a_database_is_refused(path: Path) -> None:
 
 
 def test_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"is missing\. .*backup in its place.*lookalike restore"):
+    with pytest.raises(DamageError, match=r"is missing\. .*backup in its place.*lookalike restore"):
         Record(tmp_path / "record.sqlite3")
     assert list(tmp_path.iterdir()) == []
 

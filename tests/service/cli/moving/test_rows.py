@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli.moving.journal import Journal
+from service.cli.moving.journal import Journal, Target
 from service.cli.moving.rows import Limits, Row, batches, id_of_path, key_of
 from service.gallery.items import name_problem
 
+THERE = Target("http://a:1", "people")
 NAMES = st.text(st.characters(exclude_characters="/"), min_size=1, max_size=300).filter(
     lambda text: text.strip(".")
 )
@@ -68,15 +69,15 @@ def test_the_key_of_a_row_changes_with_all_that_is_sent(tmp_path: Path) -> None:
 
 def test_a_journal_knows_what_an_earlier_run_noted_also_where_its_end_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         assert journal.known([1, 2]) == [False, False]
         journal.add([1, 2**63 + 5])
         journal.add([3])
     path.write_bytes(path.read_bytes()[:-3])
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         assert journal.known([1, 2, 3, 2**63 + 5]) == [True, False, False, True]
         journal.add([4])
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         assert journal.known([1, 3, 4]) == [True, False, True]
         assert len(journal) == 3
         journal.forget()
@@ -86,18 +87,27 @@ def test_a_journal_knows_what_an_earlier_run_noted_also_where_its_end_was_cut_of
 
 def test_a_journal_of_another_target_is_refused_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         journal.add([1])
-    with pytest.raises(click.ClickException, match="another import"):
-        Journal(path, "elsewhere")
-    with Journal(path, "there") as journal:
+    words = (
+        r"into 'people' at http://a:1, and this one is into 'people' at http://a:2\. .*--journal.*delete it"
+    )
+    with pytest.raises(click.ClickException, match=words):
+        Journal(path, THERE._replace(url="http://a:2"))
+    with pytest.raises(click.ClickException, match="this one is into 'cars' at http://a:1"):
+        Journal(path, THERE._replace(collection="cars"))
+    (tmp_path / "other").write_bytes(b"id,vector\n1,2\n")
+    with pytest.raises(click.ClickException, match="is not the journal of an import"):
+        Journal(tmp_path / "other", THERE)
+    assert (tmp_path / "other").read_bytes() == b"id,vector\n1,2\n"
+    with Journal(path, THERE) as journal:
         assert journal.known([1]) == [True]
 
 
 def test_a_journal_that_was_cut_off_in_its_head_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         journal.add([1])
     path.write_bytes(path.read_bytes()[:7])
-    with Journal(path, "there") as journal:
+    with Journal(path, THERE) as journal:
         assert journal.known([1]) == [False]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.cli.moving.course import Course
-from service.cli.moving.journal import Journal
+from service.cli.moving.journal import Journal, Target
 from service.cli.moving.rest import Server
 from service.cli.moving.rows import Limits, Row
 from service.cli.moving.uploading import Report, Sender, upload
@@ -79,7 +79,7 @@ def url(receiver: Receiver) -> Iterator[str]:
 def send(url: str, rows: list[Row], folder: Path, *, items: int = 2, at_once: int = 1) -> Report:
     report = Report(folder / "report.csv")
     server = Server(url, patience_s=0, connections=at_once)
-    with closing(server), Journal(folder / "journal", "there") as journal:
+    with closing(server), Journal(folder / "journal", Target(url, "there")) as journal:
         upload(
             rows,
             Sender(server, "/items"),
