@@ -136,6 +136,9 @@ def _check_chunk(
         findings.damaged[unread] = _indexed_id(connection, unread)
         findings.rows += 1
         last = unread
+    if last is not None and last <= after:  # a page above leads elsewhere, and would again, without end
+        findings.structure.append(f"the rows behind label {after} are out of order")
+        return None
     if config.keep_images and rows:
         right = _right_pictures(connection, [row[0] for row in rows])
         pictured = columns.index("pictured")

@@ -127,7 +127,7 @@ PLACES: dict[str, tuple[int, int]] = {  # within the root page, and what is flip
     "another kind of page": (0, 0x08),
     "no kind of page": (0, 0x40),
     "free bytes in it": (1, 0x10),
-    "fewer cells": (4, 0x02),
+    "other cells": (4, 0x02),
     "more cells": (4, 0x40),
     "far more cells": (3, 0x80),
     "where cells begin": (5, 0x20),
@@ -155,9 +155,23 @@ def test_a_pointer_to_another_page_loses_nothing(folder: Path, mask: int) -> Non
     assert_holds(folder, set())
 
 
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x40])
+def test_a_flipped_label_that_divides_two_pages_loses_nothing_and_ends_the_check(
+    folder: Path, mask: int
+) -> None:
+    change(folder, flip(root_of(folder) + child_place(folder, 8) + 5, mask))
+    assert_holds(folder, set())
+
+
 def test_a_pointer_to_a_page_of_pictures_of_the_same_labels_loses_nothing(folder: Path) -> None:
     pictures = children(folder, "pictures")[1]
     change(folder, put(root_of(folder) + child_place(folder, 3), pictures.to_bytes(4, "big")))
+    assert_holds(folder, set())
+
+
+def test_fewer_pointers_than_there_were_lose_nothing(folder: Path) -> None:
+    root, count = root_of(folder), len(children(folder)) - 1
+    change(folder, put(root + 3, (count - 3).to_bytes(2, "big")))
     assert_holds(folder, set())
 
 
