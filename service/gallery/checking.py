@@ -14,6 +14,7 @@ from service.gallery.damage import writable
 from service.gallery.pictures import is_right
 from service.gallery.sqlite import Database, is_damage
 from service.gallery.stoppable import stoppable
+from service.gallery.trees import ID_INDEX
 
 __all__ = ["Checker", "Findings"]
 
@@ -192,7 +193,7 @@ def _indexed_id(connection: sqlite3.Connection, label: int) -> str | None:
     """Return the id of a row that cannot be read, as far as SQLite's index, looked through whole, has it."""
     try:
         row = connection.execute(
-            "SELECT id FROM items INDEXED BY sqlite_autoindex_items_1 WHERE +label = ?", [label]
+            f"SELECT id FROM items INDEXED BY {ID_INDEX} WHERE +label = ?", [label]
         ).fetchone()
     except sqlite3.Error as error:
         if not is_damage(error):

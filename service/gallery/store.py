@@ -185,6 +185,9 @@ class Record:
         """Return up to `limit` items written after a label, of one identity where it is given.
 
         One that is damaged is its error.
+
+        Raises:
+            DamageError: a page above the rows leads back, and would again, without end.
         """
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
@@ -192,7 +195,7 @@ class Record:
                 f"{self._select} WHERE label > :label {of_identity} ORDER BY label LIMIT :limit",
                 {"label": label, "identity": identity, "limit": limit},
             )
-            return [
+            found = [
                 (
                     row[0],
                     self._item(row, with_vector=with_vector)
@@ -201,6 +204,12 @@ class Record:
                 )
                 for row in rows
             ]
+        if found and found[0][0] <= label:
+            raise DamageError(
+                f"{self._database.path}: its rows are out of order. The check in the background notes that, "
+                f"and the next start of the server mends it; or {RESTORE}."
+            )
+        return found
 
     def identities(self, *, after: str, limit: int) -> list[Identity]:
         """Return up to `limit` identities after a name, in the order of their names."""

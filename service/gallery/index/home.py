@@ -22,9 +22,9 @@ from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from service.gallery.indexing import IndexStats
 
-__all__ = ["SNAPSHOTS_FOLDER", "IndexHome"]
+__all__ = ["IndexHome"]
 
-SNAPSHOTS_FOLDER = "snapshots"
+_SNAPSHOTS_FOLDER = "snapshots"
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class IndexHome:
         self._name, self._config, self._sizes = folder.name, config, sizes
         self._threads = threads
         self._snapshots = Snapshots(
-            folder / SNAPSHOTS_FOLDER, dimension=config.dimension, metric=config.metric, sync=sync
+            folder / _SNAPSHOTS_FOLDER, dimension=config.dimension, metric=config.metric, sync=sync
         )
         self._current: Snapshot | None = None
         self._progress: tuple[int, int] | None = None

@@ -11,20 +11,20 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Hits, Mask
 from service.gallery.index.scanning import Some
 
-__all__ = ["Allowed", "Sealed"]
+__all__ = ["Sealed"]
 
 _SHARE_SCANNED = 0.1  # k beyond this share of the rows is faster found by a scan
 _MOST_COPIED_BYTES = 64 * 2**20
 
-Allowed: TypeAlias = Integers | None
+_Allowed: TypeAlias = Integers | None
 
 
 class _Remembered:
     """Where the rows of the last filter are, which the next search has too, probably."""
 
     def __init__(self) -> None:
-        self._positions: tuple[Allowed, Integers] | None = None
-        self._bits: tuple[Allowed, Bits | None] | None = None
+        self._positions: tuple[_Allowed, Integers] | None = None
+        self._bits: tuple[_Allowed, Bits | None] | None = None
         self._some: Some | None = None
 
     @property
@@ -33,7 +33,7 @@ class _Remembered:
         together = None if self._some is None else self._some.together
         return 0 if together is None else together.nbytes
 
-    def positions(self, rows: FlatIndex, allowed: Integers, known_as: Allowed) -> Integers:
+    def positions(self, rows: FlatIndex, allowed: Integers, known_as: _Allowed) -> Integers:
         """Return the positions of labels; the same `known_as` means the same labels."""
         last = self._positions
         if last is None or last[0] is not known_as:
@@ -49,7 +49,7 @@ class _Remembered:
             last = self._some = Some(positions, rows.vectors[positions])
         return last
 
-    def bits(self, rows: FlatIndex, positions: Allowed) -> Bits | None:
+    def bits(self, rows: FlatIndex, positions: _Allowed) -> Bits | None:
         """Return a bit for each row, from the lowest of each byte on; None where all count."""
         last = self._bits
         if last is None or last[0] is not positions:
@@ -101,11 +101,11 @@ class Sealed:
         self,
         queries: Vectors,
         k: int,
-        allowed: Allowed,
+        allowed: _Allowed,
         *,
         scanned: bool,
         limit: float | None,
-        known_as: Allowed,
+        known_as: _Allowed,
     ) -> list[Hits]:
         """Return each query's nearest rows; see `Index.search`.
 
@@ -135,7 +135,7 @@ class Sealed:
         return hits
 
 
-def _bits(rows: FlatIndex, positions: Allowed) -> Bits | None:
+def _bits(rows: FlatIndex, positions: _Allowed) -> Bits | None:
     if positions is None:
         return None if len(rows) == rows.rows else np.packbits(rows.alive, bitorder="little")
     mask: Mask = np.zeros(rows.rows, np.bool_)

@@ -1,5 +1,6 @@
 """Rows to which SQLite's tree does not lead, because a page above theirs is damaged: none of them is lost."""
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -161,6 +162,22 @@ def test_a_flipped_label_that_divides_two_pages_loses_nothing_and_ends_the_check
 ) -> None:
     change(folder, flip(root_of(folder) + child_place(folder, 8) + 5, mask))
     assert_holds(folder, set())
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x40])
+def test_pages_of_a_record_that_is_not_checked_yet_come_to_an_end(
+    folder: Path, mask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(folder, flip(root_of(folder) + child_place(folder, 8) + 5, mask))
+    monkeypatch.setattr("service.gallery.opened._CHECKED_BYTES", 0)  # as a large one
+    collection = EmbeddedCollection(folder)
+    cursor: str | None = "0"
+    pages = 0
+    with contextlib.suppress(DamageError):
+        while cursor is not None and pages <= ITEMS:
+            cursor, pages = collection.page(limit=7, cursor=cursor).cursor, pages + 1
+    collection.close()
+    assert pages < ITEMS
 
 
 def test_a_pointer_to_a_page_of_pictures_of_the_same_labels_loses_nothing(folder: Path) -> None:
