@@ -9,7 +9,7 @@ from service.gallery.searching import is_plain
 
 __all__ = ["Brevity"]
 
-_BRIEF_S = 0.0005  # a query; a thread that is woken, and its answer handed back, takes half of that
+_BRIEF_S = 0.001  # a query; waking a thread and handing its answer back takes a quarter to half of that
 _AT_ONCE_S = 0.002  # that the event loop may be held in one go
 _MOST_AT_ONCE = 16  # queries
 _LATE_S = 0.005  # nothing should hold the event loop for so long

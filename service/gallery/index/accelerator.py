@@ -40,10 +40,10 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong: somebody wanted it
 
 
 class Saved(NamedTuple):
-    """Where an accelerator and the rows that it is of lie."""
+    """Where an accelerator lies, and the rows or copies that it computes with, where these lie apart."""
 
     accelerator: Path
-    vectors: Path
+    storage: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +117,22 @@ class Accelerator:
         """Return about how many bytes it takes beside the rows."""
         return self.plan.memory_bytes(self.rows, self._index.d)
 
-    def save(self, path: Path) -> None:
-        """Write it to a file, without the rows where those lie apart."""
-        flags = _faiss.IO_FLAG_SKIP_STORAGE if self.plan.rows_apart else 0
-        _write(self._index, path, flags)
+    def save(self, files: Saved) -> None:
+        """Write it to files; rows that lie apart were written already."""
+        flags = _faiss.IO_FLAG_SKIP_STORAGE if self.plan.storage_apart else 0
+        _write(self._index, files.accelerator, flags)
+        if self.plan.halved:
+            _write(self._index.storage, files.storage)
 
     @classmethod
     def load(cls, files: "Saved", plan: Plan, effort: Mapping[int, int], *, threads: int) -> "Accelerator":
         """Read a file that `save` wrote; its hash was checked, for FAISS trusts what it reads."""
-        index = _faiss.read_index(str(files.accelerator))
+        # What is mapped is ready at once, and may lie in large pages.
+        flags = _faiss.IO_FLAG_MMAP_IFC if plan.kind == "hnsw" else 0
+        index = _faiss.read_index(str(files.accelerator), flags)
         storage = None
-        if plan.rows_apart:
-            storage = _faiss.read_index(str(files.vectors), _faiss.IO_FLAG_MMAP_IFC)
+        if plan.storage_apart:
+            storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
             index.storage, index.own_fields = storage, False
         return cls(plan, index.ntotal, dict(effort), threads, index, storage)
 
@@ -205,8 +209,8 @@ def build(
         index = _empty(vectors, metric, plan)
     else:
         index = _faiss.read_index(str(grown_from.accelerator))
-        if plan.rows_apart:
-            storage = _faiss.read_index(str(grown_from.vectors))  # into memory, where it can grow
+        if plan.storage_apart:
+            storage = _faiss.read_index(str(grown_from.storage))  # into memory, where it can grow
             index.storage, index.own_fields = storage, False
     _add(index, vectors, first, work)
     return Accelerator(plan, index.ntotal, {}, work.threads, index, storage)
@@ -250,10 +254,12 @@ def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
     measure = _measure(metric)
     coded = plan.quantization == "sq8"
     if plan.kind == "hnsw":
+        quantizers = _faiss.ScalarQuantizer
+        kind = quantizers.QT_8bit if coded else quantizers.QT_bf16 if plan.halved else None
         index = (
-            _faiss.IndexHNSWSQ(dimension, _faiss.ScalarQuantizer.QT_8bit, plan.m, measure)
-            if coded
-            else _faiss.IndexHNSWFlat(dimension, plan.m, measure)
+            _faiss.IndexHNSWFlat(dimension, plan.m, measure)
+            if kind is None
+            else _faiss.IndexHNSWSQ(dimension, kind, plan.m, measure)
         )
         index.hnsw.efConstruction = plan.ef_construction
     elif plan.kind == "ivf":
@@ -268,7 +274,7 @@ def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
         index.cp.seed = 1
     else:
         index = _faiss.IndexScalarQuantizer(dimension, _faiss.ScalarQuantizer.QT_8bit, measure)
-    if coded or plan.kind == "ivf":
+    if coded or plan.halved or plan.kind == "ivf":
         index.train(_sample(vectors, max(plan.nlist, 1) * _TRAINING_ROWS_PER_LIST))
     return index
 

@@ -177,6 +177,7 @@ class IndexHome:
             self._config.index,
             rows=len(index),
             dimension=self._config.dimension,
+            metric=self._config.metric,
             sizes=self._sizes,
         )
 

@@ -16,14 +16,14 @@ from service.gallery.index.plan import Plan
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
-from service.gallery.index.snapshots import Snapshot, Snapshots
+from service.gallery.index.snapshots import Snapshot, Snapshots, saved_in
 from service.gallery.index.tuning import trial_rows, tuned
 
 __all__ = ["due", "seal"]
 
 _DEAD_SHARE = 0.2  # of the sealed rows: from here on they are made anew
 _AGAIN = 2.0  # codes and lists are learnt anew from so many times as many rows
-_TUNED_AGAIN = 1.5  # the effort is, too
+_TUNED_AGAIN = 1.1  # the effort is, too
 _TRIED_WITH = 100  # rows at least, so that chance does not tune it
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
@@ -100,7 +100,7 @@ def seal(
                 rows.vectors, index.metric, plan, work, first=first, grown_from=old.files if old else None
             )
             effort = known.effort if known else _effort(fast, rows, index, work)
-            fast.grown(rows.vectors, work).save(made / "accelerator.faiss")
+            fast.grown(rows.vectors, work).save(saved_in(made, plan))
         trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
         facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time(), total)
         kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
@@ -148,7 +148,7 @@ def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
         and before.plan.same_kind(plan)
         and sealed.accelerator is not None
         and sealed.dead_share <= _DEAD_SHARE
-        and (plan.rows_apart or sealed.rows.rows + len(labels) <= _AGAIN * before.trained_rows)
+        and (plan.storage_apart or sealed.rows.rows + len(labels) <= _AGAIN * before.trained_rows)
     )
     kept = np.ones(sealed.rows.rows, np.bool_) if grows else sealed.rows.alive
     return _Rows(

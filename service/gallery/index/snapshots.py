@@ -5,18 +5,15 @@ block of these, written last. Nothing is read before its hash was found right: F
 without a word. A snapshot that is not right is removed, and made anew from the record.
 """
 
-import hashlib
 import json
 import logging
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import faiss
 import numpy as np
@@ -27,24 +24,31 @@ from service.gallery.folders import Sync
 from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
+from service.gallery.index.large_pages import read_in
 from service.gallery.index.plan import Plan
 from service.gallery.index.sealed import Sealed
+from service.gallery.index.snapshot_files import (
+    blank,
+    digest_of,
+    hash_again,
+    hashes_of,
+    put_on_disk,
+    write_manifest,
+)
 
-__all__ = ["Snapshot", "SnapshotError", "Snapshots"]
+__all__ = ["Snapshot", "SnapshotError", "Snapshots", "saved_in"]
 
 _FORMAT = 1
-_BLOCK_BYTES = 4 * 2**20
 _UNFINISHED = ".unfinished-"
-_VECTORS, _LABELS, _ACCELERATOR, _MANIFEST = (
+_VECTORS, _LABELS, _ACCELERATOR, _COPIES, _MANIFEST = (
     "vectors.faiss",
     "labels.npy",
     "accelerator.faiss",
+    "copies.faiss",
     "manifest.json",
 )
 
 _FACTS = ("trained_rows", "tuned_rows", "build_s", "written_s", "rows")
-
-Hashes: TypeAlias = list[str]
 
 _logger = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ class Snapshot:
     @property
     def files(self) -> Saved:
         """Return where its parts lie."""
-        return Saved(self.folder / _ACCELERATOR, self.folder / _VECTORS)
+        return saved_in(self.folder, self.plan)
 
 
 class Snapshots:
@@ -117,20 +121,22 @@ class Snapshots:
             OSError: the disk refused; nothing has changed.
         """
         np.save(made / _LABELS, labels)
-        names = [_VECTORS, _LABELS, *([_ACCELERATOR] if snapshot.plan.approximate else [])]
+        plan = snapshot.plan
+        names = [_VECTORS, _LABELS, *([_ACCELERATOR] if plan.approximate else [])]
+        names += [_COPIES] if plan.halved else []
         for name in names:
-            _fsync(made / name)
+            put_on_disk(made / name)
         body = {
             "format": _FORMAT,
             "faiss": faiss.__version__,
             "dimension": self._dimension,
             "metric": self._metric,
-            "plan": snapshot.plan.as_json(),
+            "plan": plan.as_json(),
             "effort": {str(k): effort for k, effort in snapshot.effort.items()},
             **{name: getattr(snapshot, name) for name in _FACTS},
-            "files": {name: _hashes(made / name) for name in names},
+            "files": {name: hashes_of(made / name) for name in names},
         }
-        _write_manifest(made / _MANIFEST, body)
+        write_manifest(made / _MANIFEST, body)
         self._sync(made)
         last = int(labels[-1]) if len(labels) else 0
         home = self._home / f"{last:019d}-{made.name.removeprefix(_UNFINISHED)}"
@@ -163,7 +169,8 @@ class Snapshots:
         """
         snapshot, body = self._read(folder)
         for name, hashes in body["files"].items():
-            if _hashes(folder / name, go_on) != hashes:
+            read_in(folder / name, go_on)
+            if hashes_of(folder / name, go_on) != hashes:
                 raise SnapshotError(f"{name} is damaged")
         labels = np.load(folder / _LABELS)
         vectors = open_vectors(folder / _VECTORS, len(labels), self._dimension)
@@ -191,24 +198,17 @@ class Snapshots:
         Raises:
             OSError: the disk refused.
         """
-        if not (snapshot.plan.rows_apart or not snapshot.plan.approximate):
+        if not (snapshot.plan.storage_apart or not snapshot.plan.approximate):
             return False  # codes and centres are of rows too
         _, body = self._read(snapshot.folder)
-        path, row_bytes = snapshot.files.vectors, 4 * self._dimension
-        begin = path.stat().st_size - row_bytes * int(body["rows"])
-        touched: set[int] = set()
-        with path.open("r+b") as file:
-            for position in positions.tolist():
-                at = begin + position * row_bytes
-                file.seek(at)
-                file.write(bytes(row_bytes))
-                touched.update(range(at // _BLOCK_BYTES, (at + row_bytes - 1) // _BLOCK_BYTES + 1))
-            file.flush()
-            os.fsync(file.fileno())
-        block = _block_hash(path)
-        for number in touched:
-            body["files"][_VECTORS][number] = block(number * _BLOCK_BYTES)
-        _write_manifest(snapshot.folder / _MANIFEST, body)
+        held = {_VECTORS: 4 * self._dimension}
+        if snapshot.plan.halved:
+            held[_COPIES] = 2 * self._dimension
+        for name, row_bytes in held.items():
+            path = snapshot.folder / name
+            touched = blank(path, positions, rows=int(body["rows"]), row_bytes=row_bytes)
+            hash_again(path, body["files"][name], touched)
+        write_manifest(snapshot.folder / _MANIFEST, body)
         self._sync(snapshot.folder)
         return True
 
@@ -227,7 +227,7 @@ class Snapshots:
         try:
             written = json.loads((folder / _MANIFEST).read_bytes())
             body: dict[str, Any] = written["body"]
-            if written["sha256"] != _digest(_encoded(body)):
+            if written["sha256"] != digest_of(body):
                 raise SnapshotError("its manifest is damaged")
             found = tuple(body[name] for name in ("format", "faiss", "dimension", "metric"))
             wanted = (_FORMAT, faiss.__version__, self._dimension, self._metric)
@@ -240,48 +240,6 @@ class Snapshots:
             raise SnapshotError("its manifest is damaged") from error
 
 
-def _write_manifest(path: Path, body: dict[str, Any]) -> None:
-    """Write it aside, and put it in its place whole."""
-    aside = path.with_suffix(".tmp")
-    with aside.open("wb") as file:
-        file.write(_encoded({"sha256": _digest(_encoded(body)), "body": body}))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
-
-
-def _encoded(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _hashes(path: Path, go_on: Callable[[], None] = lambda: None) -> Hashes:
-    """Return the hash of each block of a file; a missing one raises OSError."""
-    block, size = _block_hash(path), path.stat().st_size
-
-    def hash_at(at: int) -> str:
-        go_on()
-        return block(at)
-
-    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets the other threads run
-        return list(pool.map(hash_at, range(0, size, _BLOCK_BYTES)))
-
-
-def _block_hash(path: Path) -> Callable[[int], str]:
-    def block(at: int) -> str:
-        with path.open("rb") as file:
-            file.seek(at)
-            return _digest(file.read(_BLOCK_BYTES))
-
-    return block
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def saved_in(folder: Path, plan: Plan) -> Saved:
+    """Return where the parts of an accelerator lie in a snapshot's folder."""
+    return Saved(folder / _ACCELERATOR, folder / (_COPIES if plan.halved else _VECTORS))

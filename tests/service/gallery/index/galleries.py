@@ -59,4 +59,6 @@ def sealed(
 
 
 def plan(index: Index, kind: Any, **options: Any) -> Plan:
-    return plan_for(kind, options, rows=len(index), dimension=index.dimension, sizes=Sizes())
+    return plan_for(
+        kind, options, rows=len(index), dimension=index.dimension, metric=index.metric, sizes=Sizes()
+    )

@@ -25,18 +25,22 @@ MIB = 2**20
 def test_auto_picks_by_size_and_memory_and_says_why(
     rows: int, memory_mib: int, name: str, because: str
 ) -> None:
-    plan = plan_for("auto", {}, rows=rows, dimension=128, sizes=Sizes(memory_bytes=memory_mib * MIB))
+    plan = plan_for(
+        "auto", {}, rows=rows, dimension=128, metric="cosine", sizes=Sizes(memory_bytes=memory_mib * MIB)
+    )
     assert plan.name == name
     assert because in plan.why
 
 
 def test_what_is_asked_for_is_what_one_gets() -> None:
     asked: dict[str, Any] = {"m": 12, "ef_construction": 33, "ef_search": 44, "quantization": "sq8"}
-    plan = plan_for("hnsw", asked, rows=5, dimension=8, sizes=Sizes())
+    plan = plan_for("hnsw", asked, rows=5, dimension=8, metric="cosine", sizes=Sizes())
     assert (plan.name, plan.m, plan.ef_construction, plan.effort) == ("hnsw, sq8", 12, 33, 44)
-    plan = plan_for("ivf", {"nlist": 100, "nprobe": 7}, rows=5_000, dimension=8, sizes=Sizes())
+    plan = plan_for(
+        "ivf", {"nlist": 100, "nprobe": 7}, rows=5_000, dimension=8, metric="cosine", sizes=Sizes()
+    )
     assert (plan.name, plan.nlist, plan.effort) == ("ivf", 100, 7)
-    assert plan_for("ivf", {}, rows=10_000, dimension=8, sizes=Sizes()).nlist == 400
+    assert plan_for("ivf", {}, rows=10_000, dimension=8, metric="cosine", sizes=Sizes()).nlist == 400
 
 
 @pytest.mark.parametrize(

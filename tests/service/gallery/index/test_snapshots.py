@@ -4,13 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from service.gallery.collection import Vectors
 from service.gallery.index.accelerator import Stopped, Work
+from service.gallery.index.measuring import Measure
 from service.gallery.index.sealing import seal
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from tests.service.gallery.index.galleries import embeddings, filled, plan, sealed, snapshots_in, work
 
 ROWS = 1_200
+FILES = ["vectors.faiss", "labels.npy", "accelerator.faiss", "copies.faiss", "manifest.json"]
 
 
 @pytest.fixture
@@ -20,26 +24,34 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def snapshots(home: Path) -> Snapshots:
-    return snapshots_in(home, "euclidean")
+    return snapshots_in(home, "cosine")
 
 
 @pytest.fixture
 def snapshot(snapshots: Snapshots) -> Snapshot:
-    return sealed(filled("euclidean", embeddings(ROWS, seed=1)), snapshots, "hnsw")[1]
+    return sealed(filled("cosine", embeddings(ROWS, seed=1)), snapshots, "hnsw")[1]
 
 
-def test_what_is_opened_is_what_was_sealed(snapshots: Snapshots, snapshot: Snapshot) -> None:
+@pytest.fixture
+def vectors(snapshot: Snapshot) -> Vectors:
+    """Return the rows of the snapshot, of length 1."""
+    return Measure("cosine").prepared(embeddings(ROWS, seed=1))
+
+
+def test_what_is_opened_is_what_was_sealed(
+    snapshots: Snapshots, snapshot: Snapshot, vectors: Vectors
+) -> None:
     opened = snapshots.open(threads=1)
     assert opened is not None
     again, rows = opened
     assert again == snapshot
-    np.testing.assert_array_equal(rows.rows.vectors, embeddings(ROWS, seed=1))
+    np.testing.assert_array_equal(rows.rows.vectors, vectors)
     assert rows.rows.labels.tolist() == list(range(1, ROWS + 1))
     assert rows.accelerator is not None
     assert rows.accelerator.effort == snapshot.effort
 
 
-@pytest.mark.parametrize("name", ["vectors.faiss", "labels.npy", "accelerator.faiss", "manifest.json"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_flipped_bit_anywhere_is_noticed_and_nothing_is_read(
     name: str, seed: int, snapshots: Snapshots, snapshot: Snapshot
@@ -53,7 +65,7 @@ def test_a_flipped_bit_anywhere_is_noticed_and_nothing_is_read(
     assert not snapshot.folder.exists()
 
 
-@pytest.mark.parametrize("name", ["vectors.faiss", "labels.npy", "accelerator.faiss", "manifest.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_or_cut_file_is_noticed(name: str, snapshots: Snapshots, snapshot: Snapshot) -> None:
     path = snapshot.folder / name
     path.write_bytes(path.read_bytes()[:-1])
@@ -61,7 +73,7 @@ def test_a_missing_or_cut_file_is_noticed(name: str, snapshots: Snapshots, snaps
 
 
 def test_an_older_one_is_read_where_the_newest_is_damaged(snapshots: Snapshots, snapshot: Snapshot) -> None:
-    newer = sealed(filled("euclidean", embeddings(ROWS + 50, seed=1)), snapshots, "hnsw")[1]
+    newer = sealed(filled("cosine", embeddings(ROWS + 50, seed=1)), snapshots, "hnsw")[1]
     (newer.folder / "labels.npy").unlink()
     opened = snapshots.open(threads=1)
     assert opened is not None
@@ -94,20 +106,28 @@ def test_a_build_that_is_stopped_or_refused_leaves_nothing(home: Path) -> None:
 
 
 def test_progress_is_told(snapshots: Snapshots) -> None:
-    index, told = filled("euclidean", embeddings(ROWS, seed=1)), []
+    index, told = filled("cosine", embeddings(ROWS, seed=1)), []
     busy = Work(1, work().stop, lambda done, total: told.append((done, total)))
     seal(index, plan(index, "hnsw"), None, snapshots, busy)
     assert told[-1] == (ROWS, ROWS)
 
 
-def test_erased_rows_are_in_no_file(home: Path, snapshots: Snapshots, snapshot: Snapshot) -> None:
-    vectors = embeddings(ROWS, seed=1)
-    assert any(vectors[5].tobytes() in path.read_bytes() for path in home.rglob("*") if path.is_file())
+def test_erased_rows_and_their_copies_are_in_no_file(
+    home: Path, snapshots: Snapshots, snapshot: Snapshot, vectors: Vectors
+) -> None:
+    halves = torch.from_numpy(vectors).bfloat16().view(torch.int16).numpy()
+
+    def holding(row: int) -> set[str]:
+        files = [path for path in home.rglob("*") if path.is_file()]
+        rows = (vectors[row].tobytes(), halves[row].tobytes())
+        return {file.name for file in files if any(one in file.read_bytes() for one in rows)}
+
+    for row in (5, ROWS - 1):
+        assert holding(row) == {"vectors.faiss", "copies.faiss"}
     assert snapshots.erase(snapshot, np.array([5, ROWS - 1]))
     for row in (5, ROWS - 1):
-        assert not any(
-            vectors[row].tobytes() in path.read_bytes() for path in home.rglob("*") if path.is_file()
-        )
+        assert holding(row) == set()
+    assert holding(6)
     opened = snapshots.open(threads=1)
     assert opened is not None
     np.testing.assert_array_equal(opened[1].rows.vectors[6], vectors[6])
@@ -116,6 +136,6 @@ def test_erased_rows_are_in_no_file(home: Path, snapshots: Snapshots, snapshot: 
 @pytest.mark.parametrize(("kind", "quantization"), [("ivf", "none"), ("hnsw", "sq8")])
 def test_codes_cannot_be_erased_in_place(kind: str, quantization: str, snapshots: Snapshots) -> None:
     _, snapshot = sealed(
-        filled("euclidean", embeddings(ROWS, seed=1)), snapshots, kind, quantization=quantization
+        filled("cosine", embeddings(ROWS, seed=1)), snapshots, kind, quantization=quantization
     )
     assert not snapshots.erase(snapshot, np.array([5]))

@@ -53,21 +53,21 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
 
     index, snapshot = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw")
     tuned = []
-    for up_to in (1_700, 1_790, 1_810, 2_350, 2_450, 2_600):
+    for up_to in (1_310, 1_330, 1_420, 1_470, 1_550, 2_600):
         index = more(index, up_to)
         index, snapshot = sealed(index, snapshots, "hnsw", snapshot)
         tuned.append(snapshot.tuned_rows)
         grown = snapshot.rows / snapshot.tuned_rows
         assert snapshot.width == {k: math.ceil(wide * grown) for k, wide in snapshot.effort.items()}
-    # 1,810 is half as many again, but only 20 are new.
-    assert tuned == [1_200, 1_200, 1_200, 2_350, 2_350, 2_350]
+    # 1,470 is a tenth more than 1,310, but only 50 are new.
+    assert tuned == [1_200, 1_200, 1_200, 1_200, 1_200, 2_600]
     given, snapshot = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw", ef_search=33)
     _, snapshot = sealed(more(given, 1_700), snapshots, "hnsw", snapshot, ef_search=33)
     assert snapshot.width == {10: 33}  # what was asked for stays
     small, before = sealed(filled("euclidean", vectors[:1_200]), snapshots, "hnsw")
-    for up_to in (1_790, 1_880, 1_970, 2_060, 2_150, 2_240, 2_330, 2_390, 2_410):
+    for up_to in (*range(1_290, 2_371, 90), 2_415):
         small, before = sealed(more(small, up_to).without([up_to - 5]), snapshots, "hnsw", before)
-    # Twice as many, 20 new ones at the end: it is made of what is alive, without the nine that died.
+    # Twice as many, 44 new ones at the end: it is made of what is alive, without the fourteen that died.
     assert small.sealed
     assert before.tuned_rows == small.sealed.rows.rows == len(small) == 2_401
     assert len(small.search(vectors[:1], 5)[0].labels) == 5
