@@ -9,8 +9,11 @@ its own number.
 The tests start some fifty processes that import torch. Where the environment forbids to write what is
 compiled, and nothing was compiled as it was installed, each of them compiles it again, for as long as it
 takes to import it.
+
+The garbage collector leaves alone what the tests import: else it walks through all of torch every few tests.
 """
 
+import gc
 import os
 import sys
 
@@ -22,6 +25,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for servers, which take a
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+gc.disable()  # until all is imported
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,3 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _starts_no_server(item: pytest.Item) -> bool:
     module = item.getparent(pytest.Module)
     return module is None or module.get_closest_marker("system") is None
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector begin, with what comes from here on."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()

@@ -5,6 +5,7 @@ from shlex import quote
 
 import click
 
+from service.cli.loading import loading
 from service.cli.options import check_new, replace_option, size
 
 __all__ = ["add_detector_command"]
@@ -41,8 +42,9 @@ def add_detector_command(
     The detector finds faces with five landmarks: a RetinaFace, or an SCRFD as InsightFace has them. Faces are
     turned and scaled to the template of ArcFace before they are encoded.
     """
-    from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
-    from models.detector_import import DetectorOptions, add_detector  # noqa: PLC0415 - as in serve
+    with loading():
+        from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
+        from models.detector_import import DetectorOptions, add_detector  # noqa: PLC0415 - as in serve
 
     folder = find_bundle(bundle)
     check_new(out, replace=replace)

@@ -9,6 +9,7 @@ import click
 
 from service.cli.cards import card, show_card
 from service.cli.detectors import add_detector_command
+from service.cli.loading import loading
 from service.cli.operating import use
 from service.cli.options import Command, check_new, numbers, replace_option, size
 from service.cli.reports import show_json
@@ -107,7 +108,8 @@ def import_encoder(file: Path, out: Path, replace: bool, **given: Any) -> None:
     lookalike encoder import dinov2-small/ --take cls --out bundles/picture
     lookalike encoder import other.onnx --mean 127.5 --std 128 --channels rgb --normalize --out bundles/other
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
-    from models.importing import ImportOptions, import_encoder  # noqa: PLC0415 - as in serve
+    with loading():
+        from models.importing import ImportOptions, import_encoder  # noqa: PLC0415 - as in serve
 
     check_new(out, replace=replace)
     given["name"] = given["name"] or name_of(out)
@@ -141,8 +143,9 @@ def export_encoder(bundle: str, out: Path | None, file: Path | None, replace: bo
     """
     if out is None and file is None:
         raise click.UsageError("Say where to: --out FOLDER for a bundle, --onnx FILE for a bare graph.")
-    from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
-    from models.onnx_export import export_onnx, write_exported  # noqa: PLC0415 - as in serve
+    with loading():
+        from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
+        from models.onnx_export import export_onnx, write_exported  # noqa: PLC0415 - as in serve
 
     folder = find_bundle(bundle)
     if out is not None:
@@ -168,7 +171,8 @@ def export_encoder(bundle: str, out: Path | None, file: Path | None, replace: bo
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 def show(bundle: str, as_json: bool) -> None:
     """Tell what BUNDLE, a shipped encoder's name or a folder, is, how good, and how it was made."""
-    from models.bundle import find_bundle, read_bundle  # noqa: PLC0415 - as in serve
+    with loading():
+        from models.bundle import find_bundle, read_bundle  # noqa: PLC0415 - as in serve
 
     shown = card(read_bundle(find_bundle(bundle)))
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.cli.loading import loading
 from service.cli.reports import wrote
 
 if TYPE_CHECKING:  # they come with torch, which --help need not wait for
@@ -88,16 +89,17 @@ def evaluate(bundle: str, dataset: Path, **given: Any) -> None:
     lookalike evaluate vehicle pictures --split val --baseline
     lookalike evaluate runs/faces lfw/pairs.txt --no-pictures
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
-    from torch import set_num_threads  # noqa: PLC0415 - as in serve
+    with loading():
+        from torch import set_num_threads  # noqa: PLC0415 - as in serve
 
-    from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
-    from models.evaluation import (  # noqa: PLC0415 - as in serve
-        EvaluationOptions,
-        figures_of,
-        warnings_of,
-    )
-    from models.evaluation import evaluate as run  # noqa: PLC0415 - as in serve
-    from models.runtime import load_encoder  # noqa: PLC0415 - as in serve
+        from models.bundle import find_bundle  # noqa: PLC0415 - as in serve
+        from models.evaluation import (  # noqa: PLC0415 - as in serve
+            EvaluationOptions,
+            figures_of,
+            warnings_of,
+        )
+        from models.evaluation import evaluate as run  # noqa: PLC0415 - as in serve
+        from models.runtime import load_encoder  # noqa: PLC0415 - as in serve
 
     logging.basicConfig(level="INFO", format="%(message)s")
     places = _places(bundle, dataset, given.pop("out"), given.pop("json_path"), given.pop("html_path"))

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from service.cli.loading import loading
 from service.cli.options import MATRIX_METRICS, ROW_METRICS, Command, layout_options, margin
 
 __all__ = ["distances", "losses"]
@@ -73,7 +74,8 @@ def distances(**given: Any) -> None:
     lookalike distances queries.npy gallery.npy --metric cosine --out distances.npy
     lookalike distances embeddings.csv --plot spread.png
     """  # noqa: D301 - click's mark for "keep these lines" is the character itself
-    from service.cli.distances import DistancesArguments, compute_distances  # noqa: PLC0415 - as in serve
+    with loading():
+        from service.cli.distances import DistancesArguments, compute_distances  # noqa: PLC0415 - as in serve
 
     compute_distances(DistancesArguments(**given))
 
@@ -117,7 +119,8 @@ def batch(**given: Any) -> None:
     lookalike losses batch embeddings.npy --labels labels.npy --mining hard --return-triplets 5
     lookalike losses batch embeddings.csv --margin soft --plot spread.png
     """  # noqa: D301 - as above
-    from service.cli.losses import BatchArguments, compute_batch_loss  # noqa: PLC0415 - as in serve
+    with loading():
+        from service.cli.losses import BatchArguments, compute_batch_loss  # noqa: PLC0415 - as in serve
 
     given["margin"] = margin(given["margin"])
     compute_batch_loss(BatchArguments(**given))
@@ -150,6 +153,7 @@ def triplet(**given: Any) -> None:
     lookalike losses triplet anchor.npy positive.npy negative.npy --margin 0.5
     lookalike losses triplet triplets.safetensors --swap --json
     """  # noqa: D301 - as above
-    from service.cli.losses import TripletArguments, compute_triplet_loss  # noqa: PLC0415 - as in serve
+    with loading():
+        from service.cli.losses import TripletArguments, compute_triplet_loss  # noqa: PLC0415 - as in serve
 
     compute_triplet_loss(TripletArguments(**given))

@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from service.cli.loading import loading
 from service.cli.options import Command
 from service.settings import ENV_PREFIX, Settings, unknown_variables
 
@@ -60,7 +61,8 @@ def serve(**given: Any) -> None:
     _refuse_taken_address(settings.host, settings.port)
     # As process 1 of a container it would ignore SIGTERM until uvicorn handles it, seconds from here.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from service.server import run  # noqa: PLC0415 - torch and faiss take seconds that --help need not
+    with loading():
+        from service.server import run  # noqa: PLC0415 - torch and faiss take seconds that --help need not
 
     run(settings)
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from service.cli.encoders import bundle_options, name_of
+from service.cli.loading import loading
 from service.cli.options import Command, end, held_out, margin, size
 
 __all__ = ["train"]
@@ -164,7 +165,8 @@ def train(data: Path, out: Path, resume: bool, fresh: bool, **given: Any) -> Non
     """
     for pair in (("resume", "fresh"), ("steps", "minutes"), ("hold_out", "val_split")):
         _exclude(*pair)
-    from models import training  # noqa: PLC0415 - as in serve
+    with loading():
+        from models import training  # noqa: PLC0415 - as in serve
 
     logging.basicConfig(level="INFO", format="%(message)s")
     given["name"] = given["name"] or name_of(out)

@@ -32,11 +32,8 @@ def test_what_is_there_after_the_start_is_left_alone_by_the_garbage_collector() 
         await running
         return frozen
 
-    assert gc.get_freeze_count() == 0
-    try:
-        assert asyncio.run(scenario()) > 10_000
-    finally:
-        gc.unfreeze()
+    gc.unfreeze()  # what the tests' own conftest.py froze
+    assert asyncio.run(scenario()) > 10_000
 
 
 @pytest.mark.parametrize(
