@@ -7,7 +7,8 @@ from fastapi import Path
 from pydantic import AfterValidator, ConfigDict, Field
 
 from service.api.gallery_schemas import check_name
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer
+from service.api.validation import RequestBody
 from service.gallery.names import NAME
 
 __all__ = ["BackupAnswer", "BackupName", "BackupRequest", "BackupsAnswer", "RestoreRequest"]

@@ -16,7 +16,7 @@ from service.errors import FilterError, NotFoundError
 from service.gallery.collection import Collection, StoredItem
 from service.gallery.fields import FieldType
 from service.gallery.filter_sql import operand
-from service.gallery.filters import AllOf, Filter, OneOf, parse_filter
+from service.gallery.filters import AllOf, Filter, equal_to
 from service.gallery.options import NOTHING, LeftOut
 
 __all__ = ["stored_items", "what_is_left_out"]
@@ -77,8 +77,8 @@ def _equal(position: int, field: str, value: object, kind: FieldType | None) -> 
     """Return the filter that what has this value of a query passes."""
     must_be = "it must be a string, a number of at most 64 bits, true or false"
     try:
-        passed = parse_filter({field: {"eq": value}})
-        if kind is not None and isinstance(passed, OneOf):
+        passed = equal_to(field, value)
+        if kind is not None:
             must_be = f"it is declared {kind}"
             operand(field, passed.values[0], kind)
     except FilterError as error:

@@ -17,8 +17,8 @@ from pydantic import (
 from service.api.index_schemas import IndexRequest, IndexState, IntegrityState, UnopenedCollection
 from service.api.item_rows import VectorRow, with_items
 from service.api.samples import Numbers, Picture
-from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, RequestBody, Words
-from service.api.validation import sentence_of
+from service.api.schemas import Answer, FaceAnswer, OneFace, QualityAnswer, Words
+from service.api.validation import RequestBody, sentence_of
 from service.errors import InvalidFieldsError
 from service.gallery.fields import FieldType
 from service.gallery.names import NAME

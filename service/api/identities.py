@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 
 from service.api.gallery_schemas import CollectionName
 from service.api.problems import PROBLEM_RESPONSES
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer
 from service.api.state import ServicesDep
+from service.api.validation import RequestBody
 from service.api.wire import accepts, body
 from service.errors import NotFoundError
 from service.gallery.identities import Identity, Merged

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer
+from service.api.validation import RequestBody
 from service.gallery.indexing import IndexType
 
 __all__ = ["IndexRequest", "IndexState", "IntegrityState", "UnopenedCollection"]

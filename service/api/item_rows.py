@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 
-from service.api.validation import no_such_field, pointer_of
+from service.api.validation import RequestBody, no_such_field, pointer_of
 from service.api.vectors import located
 
 __all__ = ["VectorRow", "metadata_in", "with_items"]
@@ -34,7 +33,7 @@ class VectorRow:
     vector: npt.NDArray[np.float32]
 
 
-def with_items(fields: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def with_items(fields: dict[str, Any], model: type[RequestBody]) -> dict[str, Any]:
     """Return the fields of an enrolment, its items put together where they came as columns or as a tensor.
 
     In a form image files have id, identity and metadata beside them. The answer of a page of items is such a

@@ -6,7 +6,8 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
 from service.api.samples import Samples
-from service.api.schemas import Answer, ModelName, OneFace, RequestBody
+from service.api.schemas import Answer, ModelName, OneFace
+from service.api.validation import RequestBody
 
 __all__ = [
     "BatchLossAnswer",

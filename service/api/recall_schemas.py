@@ -4,7 +4,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import Samples
-from service.api.schemas import Answer, RequestBody
+from service.api.schemas import Answer
+from service.api.validation import RequestBody
 
 __all__ = ["RecallAnswer", "RecallRequest"]
 

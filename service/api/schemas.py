@@ -16,6 +16,7 @@ from pydantic import (
 from models.faces import FaceChoice
 from models.manifest import NAME, Name
 from service.api.samples import Sample
+from service.api.validation import RequestBody
 
 __all__ = [
     "Answer",
@@ -33,7 +34,6 @@ __all__ = [
     "ModelsAnswer",
     "OneFace",
     "QualityAnswer",
-    "RequestBody",
     "VerifyAnswer",
     "VerifyRequest",
     "Words",
@@ -44,12 +44,6 @@ TINY_PNG = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAA"
     "AADElEQVR42mM4oaEBAALUARk7rVwIAAAAAElFTkSuQmCC"
 )
-
-
-class RequestBody(BaseModel):
-    """A request's fields; unknown ones are refused, so that a misspelt option is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Answer(BaseModel):

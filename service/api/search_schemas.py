@@ -7,8 +7,8 @@ from torch import Tensor
 
 from service.api.gallery_schemas import FilterBody
 from service.api.samples import SAMPLE_SCHEMA, Sample, as_sample
-from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, RequestBody, Words
-from service.api.validation import pointer_of, validate
+from service.api.schemas import Answer, FaceAnswer, Faces, QualityAnswer, Words
+from service.api.validation import RequestBody, pointer_of, validate
 from service.api.wire import Upload
 from service.errors import InvalidFieldsError
 from service.gallery.options import MAX_RERANKED, Rerank

@@ -1,15 +1,28 @@
-"""Fields checked against a model, and every fault named by its place in the request."""
+"""A request's fields checked against its model, and every fault named by its place in the request."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.errors import InvalidFieldsError, MalformedBodyError
 
-__all__ = ["no_such_field", "pointer_of", "sentence_of", "validate"]
+__all__ = ["RequestBody", "no_such_field", "pointer_of", "sentence_of", "validate"]
 
-Model = TypeVar("Model", bound=BaseModel)
+
+class RequestBody(BaseModel):
+    """A request's fields; unknown ones are refused, so that a misspelt option is not silently ignored.
+
+    Attributes:
+        also: how the list of its fields goes on for whoever misspells one: what is put into one of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    also: ClassVar[str] = ""
+
+
+Model = TypeVar("Model", bound=RequestBody)
 
 
 def pointer_of(*parts: str | int) -> str:
@@ -86,13 +99,12 @@ _OURS = {
 }
 
 
-def no_such_field(model: type[BaseModel]) -> str:
+def no_such_field(model: type[RequestBody]) -> str:
     """Say that a model has no field of a name, and which it has."""
-    also = getattr(model, "also", "")  # what stands in no field, for it is put into one
-    return f"there is no such field; there are {', '.join(model.model_fields)}{also}"
+    return f"there is no such field; there are {', '.join(model.model_fields)}{model.also}"
 
 
-def sentence_of(error: Mapping[str, Any], model: type[BaseModel] | None = None) -> str:
+def sentence_of(error: Mapping[str, Any], model: type[RequestBody] | None = None) -> str:
     """Say what is wrong with a field; name the fields that the model has where one is unknown."""
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1 and model is not None:
         return no_such_field(model)

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from torch import Tensor
 
 from service.api.json_bodies import Kept, parse_json
-from service.api.validation import pointer_of, validate
+from service.api.validation import RequestBody, pointer_of, validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
 __all__ = ["SAFETENSORS", "Upload", "accepts", "body", "body_bytes", "header"]
@@ -34,7 +34,7 @@ _EPILOGUE_BYTES = 256  # that may follow its closing boundary
 _INLINE_BYTES = 16 * 1024
 _INLINE_TENSOR_BYTES = 256 * 1024
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=RequestBody)
 _Files = dict[str, list["Upload"]]
 
 

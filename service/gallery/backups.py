@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ __all__ = ["Copying", "Kept", "Step", "back_up", "collections_in", "copy_record"
 
 _PIECE_BYTES = 2**20
 _NAMED = 100  # damaged items of a collection
-_WITHOUT_IT = (
+_WITHOUT_THEM = (
     "Nothing was backed up. A server that starts on it mends what can be mended; or name the others, to do "
-    "without it (--collection, or `collections` over REST)."
+    "without (--collection, or `collections` over REST)."
 )
 
 
@@ -108,7 +108,7 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
     Raises:
         NotFoundError: there are no collections in it.
         ConflictError: `out` is there already.
-        DamageError: a record cannot be read or lacks rows; there is no backup.
+        DamageError: records cannot be read or lack rows, and all of them are named; there is no backup.
         StorageError: the disk refused; likewise.
     """
     folder, there = data_dir / COLLECTIONS_FOLDER, collections_in(data_dir)
@@ -122,11 +122,17 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
         aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=out.parent))
         try:
             contents: dict[str, Content] = {}
+            unread: dict[str, DamageError] = {}
             for number, name in enumerate(names, start=1):
                 copying.told(Step(name, number, len(names), Kept.of(contents.values())))
-                content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying)
+                try:
+                    content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying)
+                except DamageError as error:  # the others are still looked at: one refusal names all
+                    unread[name] = error
+                    continue
                 if content is not None:
                     contents[name] = content
+            _refuse_unread(unread)
             write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
             move_folder(aside, out, within=out.parent, sync=copying.sync)
         except BaseException:
@@ -209,17 +215,24 @@ def _back_up_one(source: Path, home: Path, copying: Copying) -> Content | None:
     try:
         copy_as_of_now(source / RECORD_FILE, home / RECORD_FILE, copying.go_on)
         items, damaged = compared(home / RECORD_FILE, source / RECORD_FILE, copying.go_on, copying.rest)
-    except StorageError as error:
+    except StorageError:
         if not source.exists():
             shutil.rmtree(home)
             return None
-        if isinstance(error, DamageError):
-            raise DamageError(f"{error} {_WITHOUT_IT}") from error
         raise
     size, sha256 = described(home / RECORD_FILE, copying.go_on)
     sync_folder(home)
     sync_folder(home.parent)
     return Content(items, size, sha256, len(damaged), tuple(damaged[:_NAMED]))
+
+
+def _refuse_unread(unread: Mapping[str, DamageError]) -> None:
+    """Raise the errors of collections, by name, as one that names all of them; none where there is none."""
+    if not unread:
+        return
+    errors = list(unread.values())
+    named = f"{len(unread)} collections cannot be read: {', '.join(unread)}. " if len(unread) > 1 else ""
+    raise DamageError(f"{named}{' '.join(map(str, errors))} {_WITHOUT_THEM}") from errors[0]
 
 
 def _check(backup: Path, contents: dict[str, Content], go_on: Callable[[], None]) -> None:

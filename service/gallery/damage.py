@@ -1,8 +1,9 @@
 """Damage: what a record holds that was not written, and what to do about it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from service.errors import DamagedItemError, DamageError
 
@@ -13,6 +14,7 @@ __all__ = [
     "kept_files",
     "refuse_damaged",
     "refuse_missing",
+    "refuse_unordered",
     "restore_advice",
     "writable",
 ]
@@ -43,6 +45,21 @@ def refuse_missing(path: Path) -> None:
         raise DamageError(f"{path} is missing. {restore_advice(path)}") from error
     except OSError:  # the disk refused: whoever reads it hears that
         return
+
+
+def refuse_unordered(path: Path, what: str, places: Iterable[Any]) -> None:
+    """Raise DamageError where the places of a page, behind its cursor, do not grow: the next one leads back.
+
+    Args:
+        path: of the record.
+        what: is listed.
+        places: the cursor, and the label or name of each; damage may have made it another type.
+    """
+    if any(type(one) is not type(after) or after <= one for one, after in pairwise(places)):
+        raise DamageError(
+            f"{path}: its {what} are out of order. The check in the background mends that, or the next "
+            f"start of the server; or {RESTORE}."
+        )
 
 
 def damaged_item(path: Path, item_id: str | None, label: int) -> DamagedItemError:

@@ -29,6 +29,7 @@ __all__ = [
     "Not",
     "OneOf",
     "Order",
+    "equal_to",
     "fields_of",
     "parse_filter",
 ]
@@ -101,6 +102,15 @@ def fields_of(condition: Filter) -> Iterator[str]:
             yield from fields_of(part)
         case _:
             yield condition.field
+
+
+def equal_to(field: str, value: object) -> OneOf:
+    """Return the filter that a field equals a value, whatever the field is called: "or" too.
+
+    Raises:
+        FilterError: no item can have such a field, or the value can be compared with none.
+    """
+    return OneOf(_text(field, "A field's name"), (_scalar(field, value),))
 
 
 def parse_filter(document: object) -> Filter:
@@ -190,8 +200,8 @@ def _ordered(order: Order) -> Callable[[str, object], Filter]:
 
 
 _OPERATORS: dict[str, Callable[[str, object], Filter]] = {
-    "eq": lambda field, operand: OneOf(field, (_scalar(field, operand),)),
-    "ne": lambda field, operand: Not(OneOf(field, (_scalar(field, operand),))),
+    "eq": equal_to,
+    "ne": lambda field, operand: Not(equal_to(field, operand)),
     "in": _one_of,
     "gt": _ordered("gt"),
     "gte": _ordered("gte"),

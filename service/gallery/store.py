@@ -12,7 +12,14 @@ from service.errors import DamagedItemError, DamageError
 from service.gallery import schema
 from service.gallery.checking import Checker
 from service.gallery.collection import CollectionConfig, StoredItem, Vectors
-from service.gallery.damage import RESTORE, DamagedRows, damaged_item, kept_files, refuse_damaged
+from service.gallery.damage import (
+    RESTORE,
+    DamagedRows,
+    damaged_item,
+    kept_files,
+    refuse_damaged,
+    refuse_unordered,
+)
 from service.gallery.fields import BUILT_IN_FIELDS
 from service.gallery.filter_reads import FilterReads
 from service.gallery.filter_sql import Column
@@ -187,7 +194,7 @@ class Record:
         One that is damaged is its error.
 
         Raises:
-            DamageError: a page above the rows leads back, and would again, without end.
+            DamageError: a page above the rows leads back.
         """
         of_identity = "" if identity is None else "AND identity = :identity"
         with self._database.reading() as connection:
@@ -204,17 +211,19 @@ class Record:
                 )
                 for row in rows
             ]
-        if found and found[0][0] <= label:
-            raise DamageError(
-                f"{self._database.path}: its rows are out of order. The check in the background notes that, "
-                f"and the next start of the server mends it; or {RESTORE}."
-            )
+        refuse_unordered(self._database.path, "items", [label, *(place for place, _ in found)])
         return found
 
     def identities(self, *, after: str, limit: int) -> list[Identity]:
-        """Return up to `limit` identities after a name, in the order of their names."""
+        """Return up to `limit` identities after a name, in the order of their names.
+
+        Raises:
+            DamageError: their index has them in another order.
+        """
         with self._database.reading() as connection:
-            return identities(connection, after=after, limit=limit, left_out=self._left_out)
+            found = identities(connection, after=after, limit=limit, left_out=self._left_out)
+        refuse_unordered(self._database.path, "identities", [after, *(one.name for one in found)])
+        return found
 
     def identity(self, name: str) -> Identity | None:
         """Return an identity, or None where no item has it."""

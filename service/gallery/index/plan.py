@@ -102,6 +102,8 @@ def plan_for(
         return _ivf(options, quantization, rows, "asked for")
     if asked == "hnsw":
         return _hnsw(options, quantization, metric, "asked for")
+    if not rows:
+        return Plan("flat", why="there are no items")
     if size <= sizes.scanned_bytes:
         return Plan("flat", why=f"{rows:,} items of {dimension} numbers are scanned in about a millisecond")
     exact = _hnsw({}, "none", metric, f"{rows:,} items of {dimension} numbers would take long to scan")

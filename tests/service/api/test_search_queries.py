@@ -19,6 +19,10 @@ CAMERAS = [f"c{row % 3}" for row in range(80)]
 SAMPLES = RNG.normal(size=(5, 4)).astype(np.float32)
 
 
+def metadata_of(row: int) -> dict[str, Any]:
+    return {"camera": CAMERAS[row], "day": row % 2 == 0, "and": row % 5, "or": f"o{row % 5}", "not": row % 3}
+
+
 def fill(client: TestClient, **config: Any) -> TestClient:
     client.put("/v1/collections/c", json={"dimension": 4, **config})
     items = [
@@ -26,7 +30,7 @@ def fill(client: TestClient, **config: Any) -> TestClient:
             "id": f"i{row}",
             "identity": IDENTITIES[row],
             "vector": GALLERY[row].tolist(),
-            "metadata": {"camera": CAMERAS[row], "day": row % 2 == 0},
+            "metadata": metadata_of(row),
         }
         for row in range(80)
     ]
@@ -75,16 +79,16 @@ def test_examples_are_mean_and_difference_of_means(filled: TestClient, metric: s
     assert rows_found(filled, {"positive": [{"id": "i3"}]}, k=80) == ranked(GALLERY[3], metric, without={3})
 
 
-@pytest.mark.parametrize("fields", [["camera"], ["day"], ["camera", "day"]])
+@pytest.mark.parametrize("fields", [["camera"], ["day"], ["camera", "day"], ["and"], ["or", "not"]])
 @pytest.mark.parametrize("identity", [None, "p2"])
 def test_what_shares_all_fields_and_the_identity_is_left_out(
     filled: TestClient, metric: str, fields: list[str], identity: str | None
 ) -> None:
-    known = {"camera": "c1", "day": True}
+    known = {"camera": "c1", "day": True, "and": 3, "or": "o2", "not": 1}
     without = {
         row
         for row in range(80)
-        if all({"camera": CAMERAS[row], "day": row % 2 == 0}[field] == known[field] for field in fields)
+        if all(metadata_of(row)[field] == known[field] for field in fields)
         and identity in (None, IDENTITIES[row])
     }
     query: dict[str, Any] = {"sample": SAMPLES[0].tolist(), "metadata": known}

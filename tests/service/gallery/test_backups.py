@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import ConflictError, NotFoundError, StorageError
+from service.errors import ConflictError, DamageError, NotFoundError, StorageError
 from service.gallery.backup_manifest import MANIFEST, damage_told, read_manifest
 from service.gallery.backups import Copying, Step, back_up, restore
 from service.gallery.collection import Collection, CollectionConfig, NewItem, SearchOptions
@@ -214,12 +214,19 @@ def test_nothing_is_written_over(data_dir: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("**/.unfinished-*"))
 
 
-def test_a_damaged_record_is_not_backed_up(data_dir: Path, tmp_path: Path) -> None:
-    record = data_dir / "collections" / "cars" / "record.sqlite3"
-    record.write_bytes(record.read_bytes()[:5000])
-    with pytest.raises(StorageError, match="cars"):
-        back_up(data_dir, tmp_path / "backup", QUIETLY)
-    assert not (tmp_path / "backup").exists()
+@pytest.mark.parametrize("damaged", [["cars"], ["cars", "people"]])
+def test_damaged_records_are_not_backed_up_and_all_of_them_are_named(
+    damaged: list[str], data_dir: Path, tmp_path: Path
+) -> None:
+    records = [data_dir / "collections" / name / "record.sqlite3" for name in damaged]
+    for record in records:
+        record.write_bytes(record.read_bytes()[:5000])
+    with pytest.raises(DamageError) as refused:
+        back_up(data_dir, tmp_path / "backup", Copying(lambda step: None))
+    said = str(refused.value)
+    assert [str(record) in said for record in records] == [True] * len(records)
+    assert (", ".join(damaged) in said, said.count("Nothing was backed up")) == (True, 1)
+    assert [*tmp_path.iterdir()] == [data_dir]
 
 
 def test_what_is_damaged_is_copied_and_named_and_all_else_is_restored(data_dir: Path, tmp_path: Path) -> None:

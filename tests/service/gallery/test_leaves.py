@@ -1,6 +1,7 @@
 """Rows to which SQLite's tree does not lead, because a page above theirs is damaged: none of them is lost."""
 
 import contextlib
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -164,18 +165,38 @@ def test_a_flipped_label_that_divides_two_pages_loses_nothing_and_ends_the_check
     assert_holds(folder, set())
 
 
-@pytest.mark.parametrize("mask", [0x01, 0x10, 0x40])
+def entry(folder: Path) -> int:
+    """Return where an identity's name is in their index, behind its type and its label's."""
+    found = re.search(rb"(?<=\x13[\x01\x02])p40", (folder / RECORD_FILE).read_bytes())
+    assert found is not None
+    return found.start()
+
+
+@pytest.mark.parametrize(
+    ("place", "mask", "listed", "limit"),
+    [
+        *((lambda f: root_of(f) + child_place(f, 8) + 5, mask, "page", 7) for mask in (0x01, 0x10, 0x40)),
+        (lambda f: root_of(f) + child_place(f, 5) + 3, 0x02, "page", 2),  # to a page of earlier items
+        (entry, 0x10, "identities", 37),  # it is the last of a page
+        (lambda f: entry(f) - 2, 0x01, "identities", 1),  # bytes, which come after all text
+    ],
+)
 def test_pages_of_a_record_that_is_not_checked_yet_come_to_an_end(
-    folder: Path, mask: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    place: Callable[[Path], int],
+    mask: int,
+    listed: str,
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    change(folder, flip(root_of(folder) + child_place(folder, 8) + 5, mask))
+    change(folder, flip(place(folder), mask))
     monkeypatch.setattr("service.gallery.opened._CHECKED_BYTES", 0)  # as a large one
     collection = EmbeddedCollection(folder)
-    cursor: str | None = "0"
-    pages = 0
+    cursor, pages = None, 0
     with contextlib.suppress(DamageError):
-        while cursor is not None and pages <= ITEMS:
-            cursor, pages = collection.page(limit=7, cursor=cursor).cursor, pages + 1
+        while pages == 0 or (cursor is not None and pages <= ITEMS):
+            cursor, pages = getattr(collection, listed)(limit=limit, cursor=cursor).cursor, pages + 1
+            assert isinstance(cursor, str | None)
     collection.close()
     assert pages < ITEMS
 

@@ -15,6 +15,7 @@ MIB = 2**20
 @pytest.mark.parametrize(
     ("rows", "memory_mib", "name", "because"),
     [
+        (0, 4096, "flat", "there are no items"),
         (1_000, 4096, "flat", "scanned in about a millisecond"),
         (16_384, 4096, "flat", "scanned in about a millisecond"),
         (16_385, 4096, "hnsw", "long to scan"),
