@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from service.api.gallery_schemas import CollectionName
-from service.api.problems import PROBLEM_RESPONSES
+from service.api.problems import PROBLEM_RESPONSES, problem_of
 from service.api.schemas import Answer
 from service.api.state import ServicesDep
 from service.api.validation import RequestBody
@@ -31,6 +31,15 @@ class IdentityAnswer(Answer):
     items: int
     first_written: datetime
     last_written: datetime
+
+
+class DescribedIdentity(IdentityAnswer):
+    """An identity, and what of it cannot be read."""
+
+    damaged: list[str | None] = Field(
+        description="Ids of damaged items that are its, or of which it is not known whose they are, 100 at "
+        "most; null where it is lost."
+    )
 
 
 class IdentitiesPage(Answer):
@@ -79,15 +88,29 @@ async def list_identities(
     return {"identities": [_described(one) for one in found.identities], "cursor": found.cursor}
 
 
-@router.get("/{identity}", response_model=IdentityAnswer)
+@router.get("/{identity}", response_model=DescribedIdentity)
 async def get_identity(
-    collection: CollectionName, identity: IdentityName, services: ServicesDep
-) -> dict[str, Any]:
-    """Describe one identity; its items are at `.../items?identity=`."""
-    found = await services.store(lambda: services.gallery.get(collection).identity(identity))
-    if found is None:
+    request: Request, collection: CollectionName, identity: IdentityName, services: ServicesDep
+) -> dict[str, Any] | Response:
+    """Describe one identity; its items are at `.../items?identity=`.
+
+    Damaged ones are named, also where none can be read, so that it is not found.
+    """
+
+    def described() -> tuple[Identity | None, list[str | None]]:
+        target = services.gallery.get(collection)
+        return target.identity(identity), [*target.damaged_of(identity)]
+
+    found, damaged = await services.store(described)
+    if found is not None:
+        return {**_described(found), "damaged": damaged}
+    if not damaged:
         raise _no_identity(collection, identity)
-    return _described(found)
+    unread = NotFoundError(
+        f"The collection {collection!r} has no item of the identity {identity!r} that can be read. Those "
+        "in `damaged` are its, or it is not known whose they are; enrol them again, or restore a backup."
+    )
+    return problem_of(request, unread, extensions={"damaged": damaged})
 
 
 @router.delete("/{identity}", response_model=ErasedAnswer)

@@ -98,6 +98,9 @@ class Problem(BaseModel):
     request_id: str
     errors: list[FieldProblem] | None = None
     opening: OpeningProblem | None = Field(None, description="While collections are being opened.")
+    damaged: list[str | None] | None = Field(
+        None, description="Ids of damaged items of an identity of which no item can be read."
+    )
     message: str | None = Field(None, description="The detail once more, where OpenAI's client looks for it.")
 
 

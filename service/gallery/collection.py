@@ -12,7 +12,7 @@ from models.faces import LIMITS
 from service.errors import InvalidFieldsError
 from service.gallery.fields import BUILT_IN_FIELDS, FieldType
 from service.gallery.filters import Filter
-from service.gallery.identities import Erased, Identity, IdentityPage, Merged
+from service.gallery.identities import Identities
 from service.gallery.indexing import CollectionStats, IndexType, wrong_options
 from service.gallery.options import LeftOut
 
@@ -184,7 +184,7 @@ class Match(NamedTuple):
     rerank_distance: float | None = None
 
 
-class Collection(Protocol):
+class Collection(Identities, Protocol):
     """A set of items that can be written, read and searched. Thread-safe; every call may block.
 
     A call on one that was dropped raises CollectionDroppedError, on one that is closed NotReadyError.
@@ -261,30 +261,6 @@ class Collection(Protocol):
 
     def crowded(self) -> bool:
         """Return whether searches are slowed by what was written, so that much more should wait a moment."""
-
-    def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
-        """Return up to `limit` identities after `cursor`, in the order of their names."""
-
-    def identity(self, name: str) -> Identity | None:
-        """Return an identity, or None where no item has it."""
-
-    def erase(self, name: str) -> Erased:
-        """Delete an identity's items, and whatever any file holds of them.
-
-        Where a file cannot be written over at once, being made or read, that follows in the background, and
-        `stats().erasing` says so until then. Raises StorageError as `delete_where` does.
-        """
-
-    def merge(self, name: str, into: str) -> Merged:
-        """Give the items of an identity to another.
-
-        They keep their ids, pictures and metadata, and come last in the order of writing. Damaged ones are
-        left out as before, and are the other's from then on: erasing it erases them.
-
-        Raises:
-            RequestError: no identity can be called `into`.
-            StorageError: the disk refused; nothing was changed.
-        """
 
     def draw(self, count: int, *, seed: int) -> list[StoredItem]:
         """Return up to `count` items at random, with vectors; for the same seed and items the same."""

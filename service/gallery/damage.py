@@ -12,6 +12,7 @@ __all__ = [
     "DamagedRows",
     "damaged_item",
     "kept_files",
+    "of_identity",
     "refuse_damaged",
     "refuse_missing",
     "refuse_unordered",
@@ -70,6 +71,11 @@ def damaged_item(path: Path, item_id: str | None, label: int) -> DamagedItemErro
         label=label,
         item_id=item_id,
     )
+
+
+def of_identity(damaged: DamagedRows, identity: str) -> DamagedRows:
+    """Return which of some rows are an identity's, or may be, where it is not known whose they are."""
+    return {label: row for label, row in damaged.items() if row[1] in (None, identity)}
 
 
 def refuse_damaged(path: Path, damaged: DamagedRows, ids: Collection[str]) -> None:

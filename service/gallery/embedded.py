@@ -16,7 +16,7 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.commits import Change, Commits, Operation, merged
-from service.gallery.damage import DamagedRows
+from service.gallery.damage import DamagedRows, of_identity
 from service.gallery.drawing import drawn
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter
@@ -43,6 +43,7 @@ __all__ = ["RECORD_FILE", "EmbeddedCollection"]
 
 RECORD_FILE = "record.sqlite3"
 _USUAL = Sizes()
+_NAMED = 100  # damaged items of an identity
 
 
 class EmbeddedCollection:
@@ -183,6 +184,10 @@ class EmbeddedCollection:
     def identity(self, name: str) -> Identity | None:
         """Return an identity, or None."""
         return None if name_problem(name) else self._record.identity(name)
+
+    def damaged_of(self, name: str) -> tuple[str | None, ...]:
+        """Return ids of damaged items that are an identity's, or may be; see `Collection`."""
+        return tuple(row[0] for _, row in sorted(of_identity(self._record.damaged, name).items()))[:_NAMED]
 
     def erase(self, name: str) -> Erased:
         """Delete an identity's items, from every file too; see `Collection`."""

@@ -52,7 +52,11 @@ class Numbers:
 
     @classmethod
     def of(cls, values: Sequence[int | float | None]) -> "Numbers":
-        """Take some in."""
+        """Take some in.
+
+        Args:
+            values: N numbers of at most 64 bits, none of them NaN; None where the field is missing.
+        """
         floats = np.array([math.nan if value is None else value for value in values], np.float64)
         if not (np.abs(floats) >= _EXACT).any():
             return cls(floats, None)
@@ -70,11 +74,19 @@ class Numbers:
         return self.floats.nbytes + (0 if self.rests is None else self.rests.nbytes)
 
     def taken(self, places: Places) -> "Numbers":
-        """Return those at some places."""
+        """Return those at some places.
+
+        Args:
+            places: (M,) int64, each 0 to N - 1, in any order.
+        """
         return Numbers(self.floats[places], None if self.rests is None else self.rests[places])
 
     def joined(self, values: Sequence[Any]) -> "Numbers":
-        """Return it with more behind."""
+        """Return it with more behind, N + M; itself it stays as it is.
+
+        Args:
+            values: M more, as `of` takes them.
+        """
         more = Numbers.of(values)
         rests = None
         if self.rests is not None or more.rests is not None:
@@ -82,7 +94,14 @@ class Numbers:
         return Numbers(np.concatenate([self.floats, more.floats]), rests)
 
     def one_of(self, values: Sequence[Any]) -> Mask:
-        """Return (N,) where the number equals one of some."""
+        """Return where the number equals one of some.
+
+        Args:
+            values: any number of them, of at most 64 bits each.
+
+        Returns:
+            (N,) bool.
+        """
         pairs = [_parts(value) for value in values]
         known, numbers = np.unique(np.array([first for first, _ in pairs], np.float64), return_inverse=True)
         equal: Mask = np.isin(self.floats, known)
@@ -94,7 +113,15 @@ class Numbers:
         return equal
 
     def compared(self, order: Order, value: Any) -> Mask:
-        """Return (N,) where the number comes before or after one."""
+        """Return where the number comes before or after one.
+
+        Args:
+            order: which of the two, and whether it may be equal.
+            value: a number of at most 64 bits.
+
+        Returns:
+            (N,) bool, false where the field is missing.
+        """
         number, rest = _parts(value)
         if self.rests is None and not rest:
             return np.asarray(_COMPARE[order](self.floats, number), np.bool_)
@@ -104,7 +131,7 @@ class Numbers:
         )
 
     def present(self) -> Mask:
-        """Return (N,) where there is a number."""
+        """Return where there is a number: (N,) bool."""
         return ~np.isnan(self.floats)
 
     @property
@@ -128,7 +155,11 @@ class Words:
 
     @classmethod
     def of(cls, values: Sequence[str | None]) -> "Words":
-        """Take some in."""
+        """Take some in.
+
+        Args:
+            values: N strings; None where the field is missing.
+        """
         return cls({}, np.empty(0, np.int32), 0).joined(values)
 
     @property
@@ -137,11 +168,19 @@ class Words:
         return self.at.nbytes + self.word_bytes
 
     def taken(self, places: Places) -> "Words":
-        """Return those at some places."""
+        """Return those at some places.
+
+        Args:
+            places: (M,) int64, each 0 to N - 1, in any order.
+        """
         return Words(self.numbers, self.at[places], self.word_bytes)
 
     def joined(self, values: Sequence[Any]) -> "Words":
-        """Return it with more behind."""
+        """Return it with more behind, N + M; itself it stays as it is.
+
+        Args:
+            values: M more, as `of` takes them.
+        """
         numbers, taken = self.numbers, self.word_bytes
         new = dict.fromkeys(value for value in values if value is not None and value not in numbers)
         if new:  # in another dictionary: somebody may be reading this one
@@ -151,19 +190,34 @@ class Words:
         return Words(numbers, np.concatenate([self.at, at]), taken)
 
     def one_of(self, values: Sequence[Any]) -> Mask:
-        """Return (N,) where the string equals one of some."""
+        """Return where the string equals one of some.
+
+        Args:
+            values: any number of strings.
+
+        Returns:
+            (N,) bool.
+        """
         numbers = {self.numbers[value] for value in values if value in self.numbers}
         if len(numbers) == 1:
             return np.asarray(self.at == numbers.pop(), np.bool_)
         return self._where(number in numbers for number in range(len(self.numbers)))
 
     def compared(self, order: Order, value: Any) -> Mask:
-        """Return (N,) where the string comes before or after one, by code points."""
+        """Return where the string comes before or after one, by code points.
+
+        Args:
+            order: which of the two, and whether it may be equal.
+            value: a string.
+
+        Returns:
+            (N,) bool, false where the field is missing.
+        """
         compare = _COMPARE[order]
         return self._where(compare(word, value) for word in self.numbers)
 
     def present(self) -> Mask:
-        """Return (N,) where there is a string."""
+        """Return where there is a string: (N,) bool."""
         return np.asarray(self.at >= 0, np.bool_)
 
     def _where(self, holds: Iterable[bool]) -> Mask:
@@ -176,7 +230,12 @@ Values: TypeAlias = Numbers | Words
 
 
 def values_of(values: Sequence[Any], kind: FieldType) -> Values:
-    """Take in the values of a field of a type."""
+    """Take in the values of a field of a type.
+
+    Args:
+        values: N as the record holds them (see `fields.stored_value`); None where the field is missing.
+        kind: the field's type; a keyword is a string, and any other a number.
+    """
     return Words.of(values) if kind == "keyword" else Numbers.of(values)
 
 

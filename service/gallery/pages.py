@@ -2,7 +2,7 @@
 
 from service.gallery.collection import Page, StoredItem
 from service.gallery.cursors import label_of
-from service.gallery.damage import DamagedRows
+from service.gallery.damage import DamagedRows, of_identity
 from service.gallery.items import name_problem
 from service.gallery.store import Record
 
@@ -23,13 +23,12 @@ def page(
     last = rows[limit - 1][0] if len(rows) > limit else None
     listed = rows[:limit]
     found = {label: (one.item_id, identity) for label, one in listed if not isinstance(one, StoredItem)}
+    damaged = {**record.damaged, **found}
     between = {
         label: name
-        for label, (name, whose) in {**record.damaged, **found}.items()
-        if after < label
-        and (last is None or label <= last)
-        and (identity is None or whose in (None, identity))
+        for label, (name, _) in (damaged if identity is None else of_identity(damaged, identity)).items()
+        if after < label and (last is None or label <= last)
     }
     items = [one for label, one in listed if isinstance(one, StoredItem) and label not in between]
-    damaged = [name for _, name in sorted(between.items())]
-    return Page(items, None if last is None else str(last), damaged), found
+    names = [name for _, name in sorted(between.items())]
+    return Page(items, None if last is None else str(last), names), found

@@ -26,9 +26,11 @@ def test_identities_are_listed_and_described(filled: TestClient) -> None:
     rest = filled.get(IDENTITIES, params={"limit": 2, "cursor": page["cursor"]}).json()
     assert ([one["identity"] for one in rest["identities"]], rest["cursor"]) == (["c"], None)
     one = filled.get(f"{IDENTITIES}/b").json()
-    assert (one["identity"], one["items"]) == ("b", 3)
+    assert (one["identity"], one["items"], one["damaged"]) == ("b", 3, [])
     assert one["first_written"] <= one["last_written"]
-    assert_problem(filled.get(f"{IDENTITIES}/d"), 404, "not-found", "'d'")
+    missing = filled.get(f"{IDENTITIES}/d")
+    assert_problem(missing, 404, "not-found", "has no identity 'd'")
+    assert "damaged" not in missing.json()
 
 
 def test_an_erased_identity_is_gone_and_nothing_else(filled: TestClient) -> None:
@@ -69,3 +71,21 @@ def test_a_damaged_item_does_not_count_and_is_no_obstacle_to_a_merge(
     assert filled.post(f"{IDENTITIES}/c/merge", json={"into": "a"}).json()["damaged"] == ["c0", "c1", "c2"]
     assert filled.delete(f"{IDENTITIES}/a").json() == {"deleted": 9, "erased": True}
     assert filled.get("/v1/collections/c").json()["integrity"]["state"] == "ok"
+
+
+def test_damaged_items_are_named_by_the_identities_that_they_are_of_or_may_be(
+    filled: TestClient, settings: Settings
+) -> None:
+    record = settings.data_dir / "collections" / "c" / "record.sqlite3"
+    change(record, "UPDATE items SET metadata = '[]' WHERE identity = 'c' OR id = 'b1'")
+    page = filled.get("/v1/collections/c/items", params={"identity": "c"}).json()
+    assert (page["items"], page["damaged"]) == ([], ["c0", "c1", "c2"])
+    gone = filled.get(f"{IDENTITIES}/c")
+    assert_problem(gone, 404, "not-found", "identity 'c' that can be read", "damaged")
+    assert gone.json()["damaged"] == ["c0", "c1", "c2"]
+    assert filled.get(f"{IDENTITIES}/b").json()["damaged"] == []  # that it is, nobody has met
+    filled.get("/v1/collections/c/items/b1")  # which does not tell whose it is
+    told = {name: filled.get(f"{IDENTITIES}/{name}").json() for name in "abcd"}
+    assert [told[name]["items"] for name in "ab"] == [3, 2]
+    assert [told[name]["damaged"] for name in "abd"] == [["b1"]] * 3
+    assert told["c"]["damaged"] == ["b1", "c0", "c1", "c2"]
