@@ -14,7 +14,7 @@ PERSONS = Recipe("osnet_x0_25_msmt17.onnx", (256, 128), (123.675, 116.28, 103.53
 _PICTURES_OF_A_FACE = 4
 _QUICK_PEOPLE = 40
 _QUICK_VEHICLES = 40
-_QUICK_PERSONS = 8
+_QUICK_PERSONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def face_tasks(data: Path, *, quick: bool) -> list[Task]:
     people = [sorted(folder.glob("*.jpg")) for folder in sorted((data / "lfw" / "images").iterdir())]
     people = [pictures for pictures in people if len(pictures) >= _PICTURES_OF_A_FACE]
     if quick:
-        people = people[:_QUICK_PEOPLE]
+        people = [pictures[:_PICTURES_OF_A_FACE] for pictures in people[:_QUICK_PEOPLE]]
     gallery = tuple(Picture(first, first.parent.name) for first, *_ in people)
     queries = tuple(Picture(path, path.parent.name) for _, *others in people for path in others)
     return [Task("lfw faces", gallery, queries, k=20)]

@@ -32,7 +32,7 @@ def test_train_evaluate_serve_and_search(tmp_path: Path) -> None:
         ).stdout
 
     shell(draw.replace("--identities 60", "--identities 25").replace("--identities 30", "--identities 8"))
-    shown = shell(train.replace("--steps 200", "--steps 4"))
+    shown = shell(train.replace("--steps 200", "--steps 4").replace("--identities 16", "--identities 5"))
     assert "held out" in shown
     assert "calibration" in shown
     assert "random weights" in shell(evaluate)

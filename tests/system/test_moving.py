@@ -24,6 +24,7 @@ from tests.system.serving import Server, running_server
 pytestmark = pytest.mark.system
 
 PATIENCE_S = 60.0
+ENDED_ITEMS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_an_import_that_is_ended_goes_on_where_it_was(
     server: Server, client: httpx2.Client, tmp_path: Path, number: signal.Signals
 ) -> None:
     name = f"ended-{number}"
-    vectors = np.random.default_rng(2).normal(size=(6000, 4)).astype(np.float32)
+    vectors = np.random.default_rng(2).normal(size=(ENDED_ITEMS, 4)).astype(np.float32)
     np.save(tmp_path / "v.npy", vectors)
     journal = tmp_path / "j"
     arguments = ("import", str(tmp_path / "v.npy"), name, "--journal", str(journal), "--batch-items", "10")
@@ -218,12 +219,12 @@ def test_an_import_that_is_ended_goes_on_where_it_was(
         assert said.startswith("Error: Stopped. ")
         assert "the same command goes on" in said
     written = client.get(f"/v1/collections/{name}").json()["items"]
-    assert 0 < written < 6000
+    assert 0 < written < ENDED_ITEMS
     assert run(server, *arguments).exit_code == 0
-    assert client.get(f"/v1/collections/{name}").json()["items"] == 6000
-    assert sent(server, name) <= 600 + 2  # what was under way was sent again
+    assert client.get(f"/v1/collections/{name}").json()["items"] == ENDED_ITEMS
+    assert sent(server, name) <= ENDED_ITEMS // 10 + 2  # what was under way was sent again
     assert not journal.exists()
-    item = client.get(f"/v1/collections/{name}/items/5999?include=vector").json()
+    item = client.get(f"/v1/collections/{name}/items/{ENDED_ITEMS - 1}?include=vector").json()
     np.testing.assert_array_equal(np.array(item["vector"], dtype=np.float32), vectors[-1])
 
 

@@ -23,8 +23,7 @@ def start(target: Callable[..., None], *arguments: tuple[object, ...]) -> list[i
     """
     _let_go_of_anothers_server()
     context = multiprocessing.get_context("forkserver")
-    # The module brings torch; an optimiser would load the other, which takes seconds, in every process.
-    context.set_forkserver_preload([target.__module__, "torch._dynamo"])
+    context.set_forkserver_preload([target.__module__, "tests.models.training.preloaded"])
     processes: list[BaseProcess] = [context.Process(target=target, args=given) for given in arguments]
     for process in processes:
         process.start()

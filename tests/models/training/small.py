@@ -37,8 +37,8 @@ def options(**changed: object) -> TrainConfig:
     usual: dict[str, object] = {
         "network": "small_resnet",
         "dimension": 8,
-        "height": 32,
-        "width": 32,
+        "height": 16,
+        "width": 16,
         "identities": 4,
         "images": 3,
         "id_weight": 0.5,

@@ -76,7 +76,7 @@ def test_float16_needs_a_gpu() -> None:
 
 
 def test_pictures_that_are_too_small_for_the_network_are_refused() -> None:
-    with pytest.raises(OptionError, match="osnet_x0_25 cannot take pictures of 8 x 32"):
+    with pytest.raises(OptionError, match="osnet_x0_25 cannot take pictures of 8 x 16"):
         begin(options(network="osnet_x0_25", height=8), 6, ALONE)
 
 

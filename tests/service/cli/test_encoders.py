@@ -1,6 +1,7 @@
 """`lookalike draw` and `encoder` do what they say, or refuse it with a sentence before they do any of it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from click.testing import Result
 
 from models import importing
 from models.bundle import add_measurements, read_bundle
@@ -87,15 +89,25 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'file' / 'out'}" in result.output
 
 
-def test_export_writes_a_bundle_and_a_bare_graph_of_the_same_embeddings(bundle: Path, tmp_path: Path) -> None:
-    result = run("encoder", "export", bundle, "--out", tmp_path / "x", "--onnx", tmp_path / "x.onnx")
+@pytest.fixture(scope="module")
+def exported(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """What an export said, and the folder in which it wrote `x` and `x.onnx`."""
+    folder = tmp_path_factory.mktemp("exported")
+    result = run("encoder", "export", bundle, "--out", folder / "x", "--onnx", folder / "x.onnx")
+    return result, folder
+
+
+def test_export_writes_a_bundle_and_a_bare_graph_of_the_same_embeddings(
+    bundle: Path, exported: tuple[Result, Path]
+) -> None:
+    result, folder = exported
     assert result.exit_code == 0, result.output
     assert "the largest relative difference is" in result.output
     expected = load_encoder(bundle, device="cpu").encode(PICTURES)
-    got = load_encoder(tmp_path / "x").encode(PICTURES)
+    got = load_encoder(folder / "x").encode(PICTURES)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
-    assert read_bundle(tmp_path / "x").manifest.calibration == make_calibration()
-    session = ort.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
+    assert read_bundle(folder / "x").manifest.calibration == make_calibration()
+    session = ort.InferenceSession(folder / "x.onnx", providers=["CPUExecutionProvider"])
     x = ((PICTURES - np.array(MEAN)) / np.array(STD)).astype(np.float32).transpose(0, 3, 1, 2)
     (bare,) = session.run(None, {"pictures": x})
     bare /= np.linalg.norm(bare, axis=1, keepdims=True)
@@ -113,11 +125,13 @@ def test_export_refuses_what_it_would_lose_before_it_begins(bundle: Path, tmp_pa
     assert contents(tmp_path) == before
 
 
-def test_export_and_import_replace_where_that_is_asked_for(bundle: Path, tmp_path: Path) -> None:
-    out, graph = tmp_path / "out", tmp_path / "graph.onnx"
-    for replace in ([], ["--replace"]):
-        result = run("encoder", "export", bundle, "--out", out, "--onnx", graph, *replace)
-        assert result.exit_code == 0, result.output
+def test_export_and_import_replace_where_that_is_asked_for(
+    bundle: Path, exported: tuple[Result, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(exported[1], tmp_path, dirs_exist_ok=True)
+    out, graph = tmp_path / "x", tmp_path / "x.onnx"
+    result = run("encoder", "export", bundle, "--out", out, "--onnx", graph, "--replace")
+    assert result.exit_code == 0, result.output
     again = ("encoder", "import", graph, "--out", out, "--mean", "1", "--std", "2", "--channels", "rgb")
     assert "holds a bundle" in refusal(*again, "--no-normalize")
     replaced = run(*again, "--no-normalize", "--replace")

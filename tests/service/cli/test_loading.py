@@ -9,10 +9,16 @@ from service.cli.loading import loading
 
 
 def test_nothing_is_collected_while_a_command_loads() -> None:
-    with pytest.raises(ImportError), loading():
-        assert not gc.isenabled()
-        raise ImportError
-    assert gc.isenabled()
+    collects: list[bool] = []
+
+    def load() -> None:
+        with loading():
+            collects.append(gc.isenabled())
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        load()
+    assert [*collects, gc.isenabled()] == [False, True]
 
 
 def test_what_comes_with_torch_is_left_alone_by_the_garbage_collector(
