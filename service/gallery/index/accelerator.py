@@ -62,7 +62,6 @@ class Accelerator:
     effort: Mapping[int, int]
     threads: int
     _index: Any
-    _storage: Any = None  # where its rows lie; FAISS only points to it
 
     def propose(self, queries: Vectors, k: int, *, passing: Bits | None, share: float) -> Positions:
         """Return (Q, F) positions that are probably near, -1 where there are no more.
@@ -106,11 +105,11 @@ class Accelerator:
             Stopped: it was told to stop.
         """
         _add(self._index, vectors, len(vectors), work)
-        return Accelerator(self.plan, len(vectors), self.effort, self.threads, self._index, self._storage)
+        return Accelerator(self.plan, len(vectors), self.effort, self.threads, self._index)
 
     def with_effort(self, effort: Mapping[int, int]) -> "Accelerator":
         """Return it with another effort."""
-        return Accelerator(self.plan, self.rows, dict(effort), self.threads, self._index, self._storage)
+        return Accelerator(self.plan, self.rows, dict(effort), self.threads, self._index)
 
     @property
     def memory_bytes(self) -> int:
@@ -130,11 +129,11 @@ class Accelerator:
         # What is mapped is ready at once, and may lie in large pages.
         flags = _faiss.IO_FLAG_MMAP_IFC if plan.kind == "hnsw" else 0
         index = _faiss.read_index(str(files.accelerator), flags)
-        storage = None
         if plan.storage_apart:
-            storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
-            index.storage, index.own_fields = storage, False
-        return cls(plan, index.ntotal, dict(effort), threads, index, storage)
+            # Given away, or else nobody would free it: Python's reference to it no longer does.
+            index.storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
+            index.own_fields = True
+        return cls(plan, index.ntotal, dict(effort), threads, index)
 
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""
@@ -204,16 +203,15 @@ def build(
         Stopped: it was told to stop.
     """
     _faiss.omp_set_num_threads(work.threads)
-    storage = None
     if grown_from is None:
         index = _empty(vectors, metric, plan)
     else:
         index = _faiss.read_index(str(grown_from.accelerator))
         if plan.storage_apart:
-            storage = _faiss.read_index(str(grown_from.storage))  # into memory, where it can grow
-            index.storage, index.own_fields = storage, False
+            index.storage = _faiss.read_index(str(grown_from.storage))  # into memory, where it can grow
+            index.own_fields = True
     _add(index, vectors, first, work)
-    return Accelerator(plan, index.ntotal, {}, work.threads, index, storage)
+    return Accelerator(plan, index.ntotal, {}, work.threads, index)
 
 
 def _add(index: Any, vectors: Vectors, up_to: int, work: Work) -> None:

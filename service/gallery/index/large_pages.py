@@ -1,26 +1,33 @@
 """Files in large pages of memory, in which a search that goes to and fro is a third faster.
 
 A page of 4 KiB holds some rows; to find where the next one lies in memory takes as long as to read it. Linux
-keeps a file in pages of 2 MiB where it reads it so, on file systems that can (XFS, Btrfs, ext4 since 6.16).
+keeps a file in pages of 2 MiB where it reads it so, on file systems that can (XFS, ext4 since 6.16).
 Where it does not, nothing is different but the time.
 """
 
 import contextlib
+import ctypes
 import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 __all__ = ["forget", "read_in"]
 
 _AT_ONCE_BYTES = 32 * 2**20
 _POPULATE_READ = 22  # of Linux 5.14; Python does not name it. Unlike a read of the memory, it fails in words
 
+_libc = ctypes.CDLL(None)  # unlike `mmap.madvise` it lets other threads run, for as long as the disk reads
 
-def forget(descriptor: int) -> None:
-    """Let a file that is on the disk leave memory, where it lies in small pages as it was written."""
-    if hasattr(os, "posix_fadvise"):  # not on macOS
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache, so that it is read anew; what is not on the disk yet stays."""
+    if not hasattr(os, "posix_fadvise"):  # as on macOS
+        return
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read_in(path: Path, go_on: Callable[[], None]) -> None:
@@ -28,13 +35,21 @@ def read_in(path: Path, go_on: Callable[[], None]) -> None:
 
     Whatever `go_on`, which is called often, raises ends it.
     """
-    size = path.stat().st_size
-    if not size or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not hasattr(mmap, "MADV_HUGEPAGE"):  # as on macOS
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as mapped:
-        with contextlib.suppress(OSError):  # the system has no such pages
-            mapped.madvise(mmap.MADV_HUGEPAGE)
+    with contextlib.ExitStack() as opened:
+        try:
+            file = opened.enter_context(path.open("rb"))
+            mapped = opened.enter_context(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+        except (OSError, ValueError):  # it is empty, or nothing can be opened or mapped now
+            return
+        address, size = np.frombuffer(mapped, np.uint8).ctypes.data, len(mapped)
+        # What the system cannot do it refuses, and the file is read later, in small pages.
+        _advise(address, size, mmap.MADV_HUGEPAGE)
         for at in range(0, size, _AT_ONCE_BYTES):
             go_on()
-            with contextlib.suppress(OSError):  # it is older, or cannot read the file
-                mapped.madvise(_POPULATE_READ, at, min(_AT_ONCE_BYTES, size - at))
+            _advise(address + at, min(_AT_ONCE_BYTES, size - at), _POPULATE_READ)
+
+
+def _advise(address: int, size: int, advice: int) -> None:
+    _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_int(advice))

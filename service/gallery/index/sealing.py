@@ -16,8 +16,8 @@ from service.gallery.index.plan import Plan
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
-from service.gallery.index.snapshots import Snapshot, Snapshots, saved_in
-from service.gallery.index.tuning import trial_rows, tuned
+from service.gallery.index.snapshots import Snapshot, SnapshotError, Snapshots, saved_in
+from service.gallery.index.tuning import is_exhausted, trial_rows, tuned
 
 __all__ = ["due", "seal"]
 
@@ -99,15 +99,25 @@ def seal(
             fast = build(
                 rows.vectors, index.metric, plan, work, first=first, grown_from=old.files if old else None
             )
-            effort = known.effort if known else _effort(fast, rows, index, work)
+            fast = fast.with_effort(known.effort) if known else _tuned(fast, rows, index, work)
+            if not known and plan.halved and plan.effort is None and is_exhausted(fast):
+                # Copies do not tell rows apart that lie very close together, however wide the search.
+                plan = dataclasses.replace(plan, halved=False)
+                fast = build(rows.vectors, index.metric, plan, work, first=first)
+                fast = _tuned(fast, rows, index, work)
+            effort = fast.effort
             fast.grown(rows.vectors, work).save(saved_in(made, plan))
         trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
         facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time(), total)
-        kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels)
+        kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels, go_on=work.go_on)
+        made = kept.folder
+        return snapshots.load(made, threads=index.threads, go_on=work.go_on)
+    except SnapshotError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        raise OSError(f"a snapshot was not read as it had been written ({error})") from error
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    return snapshots.load(kept.folder, threads=index.threads)
 
 
 def _chosen(index: Index, plan: Plan, before: Snapshot | None) -> tuple[_Rows, Snapshot | None]:
@@ -128,11 +138,11 @@ def _still_tuned(old: Snapshot, rows: int, new: int) -> bool:
     return bool(old.effort) and (grown < _TUNED_AGAIN or (new < _TRIED_WITH and grown < _AGAIN))
 
 
-def _effort(fast: Accelerator, rows: _Rows, index: Index, work: Work) -> Mapping[int, int]:
-    """Return the effort that it needs to find the neighbours of the rows that it does not have yet."""
+def _tuned(fast: Accelerator, rows: _Rows, index: Index, work: Work) -> Accelerator:
+    """Return it with the effort that finds the neighbours of the rows that it does not have yet."""
     there = fast.rows
     flat = FlatIndex.over(rows.labels[:there], rows.vectors[:there], index.metric, threads=work.threads)
-    return tuned(fast, flat, rows.vectors[there:], work).effort
+    return tuned(fast, flat, rows.vectors[there:], work)
 
 
 def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:

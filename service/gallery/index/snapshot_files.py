@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.gallery.index.buffers import Integers
-from service.gallery.index.large_pages import forget
 
 __all__ = ["Hashes", "blank", "digest_of", "hash_again", "hashes_of", "put_on_disk", "write_manifest"]
 
@@ -85,10 +84,9 @@ def _block_hash(path: Path) -> Callable[[int], str]:
 
 
 def put_on_disk(path: Path) -> None:
-    """Put a file on the disk, from where it is read again."""
+    """Put what was written to a file on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-        forget(descriptor)
     finally:
         os.close(descriptor)

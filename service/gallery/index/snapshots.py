@@ -24,7 +24,7 @@ from service.gallery.folders import Sync
 from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
-from service.gallery.index.large_pages import read_in
+from service.gallery.index.large_pages import forget, read_in
 from service.gallery.index.plan import Plan
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.snapshot_files import (
@@ -114,8 +114,12 @@ class Snapshots:
             self._sync(self._home.parent)
         return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._home))
 
-    def keep(self, made: Path, snapshot: Snapshot, labels: Integers) -> Snapshot:
+    def keep(
+        self, made: Path, snapshot: Snapshot, labels: Integers, *, go_on: Callable[[], None] = lambda: None
+    ) -> Snapshot:
         """Put what lies in a new folder on the disk, and under its name; the one before is still there.
+
+        Whatever `go_on`, which is called often, raises ends it.
 
         Raises:
             OSError: the disk refused; nothing has changed.
@@ -134,8 +138,10 @@ class Snapshots:
             "plan": plan.as_json(),
             "effort": {str(k): effort for k, effort in snapshot.effort.items()},
             **{name: getattr(snapshot, name) for name in _FACTS},
-            "files": {name: hashes_of(made / name) for name in names},
+            "files": {name: hashes_of(made / name, go_on) for name in names},  # of what was to be written
         }
+        for name in names:
+            forget(made / name)  # so that `load` reads what the disk has, and reads it into large pages
         write_manifest(made / _MANIFEST, body)
         self._sync(made)
         last = int(labels[-1]) if len(labels) else 0
@@ -169,7 +175,8 @@ class Snapshots:
         """
         snapshot, body = self._read(folder)
         for name, hashes in body["files"].items():
-            read_in(folder / name, go_on)
+            if name != _LABELS:  # which is copied
+                read_in(folder / name, go_on)
             if hashes_of(folder / name, go_on) != hashes:
                 raise SnapshotError(f"{name} is damaged")
         labels = np.load(folder / _LABELS)

@@ -10,7 +10,7 @@ from service.gallery.index.accelerator import Accelerator, Work
 from service.gallery.index.flat import FlatIndex, Hits
 from service.gallery.index.rounding import Floats
 
-__all__ = ["trial_rows", "tuned"]
+__all__ = ["is_exhausted", "trial_rows", "tuned"]
 
 RECALL = 0.99
 _SURE = 1.645  # standard errors: 19 times of 20 all queries find what these say, or more
@@ -31,6 +31,11 @@ _STEPS = {
 def trial_rows(rows: int) -> int:
     """Return how many of the first rows to build it over before it is tried with others: one at least."""
     return max(1, rows - -(-rows // _ASKING))
+
+
+def is_exhausted(accelerator: Accelerator) -> bool:
+    """Return whether the effort that was found is the most that there is, which may not suffice."""
+    return _STEPS[accelerator.plan.kind][-1] in accelerator.effort.values()
 
 
 def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work) -> Accelerator:

@@ -13,8 +13,7 @@ CONTENT = bytes(range(256)) * 300_000  # more than is read in one go
 def test_a_file_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with path.open("rb") as file:
-        forget(file.fileno())
+    forget(path)
     read_in(path, lambda: None)
     assert path.read_bytes() == content
 
@@ -31,3 +30,7 @@ def test_whatever_it_is_told_to_stop_by_ends_it(tmp_path: Path) -> None:
 
     with pytest.raises(InterruptedError):
         read_in(path, stop_later)
+
+
+def test_what_cannot_be_opened_is_left_to_whoever_reads_it_next(tmp_path: Path) -> None:
+    read_in(tmp_path / "missing", lambda: None)

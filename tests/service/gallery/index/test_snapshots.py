@@ -1,5 +1,7 @@
 """Snapshots are whole or not there, and nothing damaged is read."""
 
+import gc
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from service.gallery.collection import Vectors
 from service.gallery.index.accelerator import Stopped, Work
 from service.gallery.index.measuring import Measure
 from service.gallery.index.sealing import seal
+from service.gallery.index.snapshot_files import write_manifest
 from service.gallery.index.snapshots import Snapshot, Snapshots
 from tests.service.gallery.index.galleries import embeddings, filled, plan, sealed, snapshots_in, work
 
@@ -110,6 +113,46 @@ def test_progress_is_told(snapshots: Snapshots) -> None:
     busy = Work(1, work().stop, lambda done, total: told.append((done, total)))
     seal(index, plan(index, "hnsw"), None, snapshots, busy)
     assert told[-1] == (ROWS, ROWS)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are listed on Linux only")
+def test_what_was_loaded_is_not_held_once_it_is_dropped(snapshots: Snapshots, snapshot: Snapshot) -> None:
+    for _ in range(3):
+        loaded = snapshots.load(snapshot.folder, threads=1)
+        assert str(snapshot.folder) in Path("/proc/self/maps").read_text(encoding="utf-8")
+        del loaded
+        gc.collect()
+        assert str(snapshot.folder) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
+def test_what_the_disk_does_not_give_back_as_it_was_written_is_refused_and_leaves_nothing(home: Path) -> None:
+    index = filled("cosine", embeddings(ROWS, seed=1))
+
+    def spoil(folder: Path) -> None:
+        for path in (home / "snapshots").glob("[0-9]*/copies.faiss"):  # once it is under its name
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    spoiling = Snapshots(home / "snapshots", dimension=24, metric="cosine", sync=spoil)
+    with pytest.raises(OSError, match=r"copies\.faiss is damaged"):
+        seal(index, plan(index, "hnsw"), None, spoiling, work())
+    assert list((home / "snapshots").iterdir()) == []
+
+
+def test_a_snapshot_of_before_there_were_copies_is_read_grown_and_erased(tmp_path: Path) -> None:
+    older = snapshots_in(tmp_path, "euclidean")  # as other metrics have it to this day
+    vectors = embeddings(ROWS + 200, seed=1)
+    index, snapshot = sealed(filled("euclidean", vectors[:ROWS]), older, "hnsw")
+    body = json.loads((snapshot.folder / "manifest.json").read_bytes())["body"]
+    del body["plan"]["halved"]
+    write_manifest(snapshot.folder / "manifest.json", body)
+    opened = older.open(threads=1)
+    assert opened is not None
+    labels = np.arange(ROWS + 1, ROWS + 201)
+    index = index.with_sealed(opened[1]).changed(removed=[], labels=labels, vectors=vectors[ROWS:])
+    _, grown = sealed(index, older, "hnsw", opened[0])
+    assert (grown.plan.halved, grown.rows) == (False, ROWS + 200)
+    assert older.erase(grown, np.array([5]))
+    assert not any(vectors[5].tobytes() in path.read_bytes() for path in grown.folder.iterdir())
 
 
 def test_erased_rows_and_their_copies_are_in_no_file(

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.gallery.folders import sync_folder
 from service.gallery.index.segments import Index
+from service.gallery.index.snapshots import Snapshots
 from service.gallery.index.tuning import RECALL, trial_rows
 from tests.service.gallery.index.galleries import embeddings, filled, sealed, snapshots_in
 
@@ -33,6 +35,20 @@ def test_queries_that_it_never_saw_find_what_was_promised(
 
 def test_the_rows_that_it_is_tried_with_are_a_tenth_and_at_least_one() -> None:
     assert [rows - trial_rows(rows) for rows in (2, 10, 11, 1_000)] == [1, 1, 2, 100]
+
+
+def test_rows_too_close_together_for_their_copies_are_found_by_themselves(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    centre = random.standard_normal(64)
+    near = (centre + 0.003 * random.standard_normal((1_500, 64))).astype(np.float32)
+    index = Index(64, "cosine", scanned_rows=0).changed(removed=[], labels=np.arange(1, 1_501), vectors=near)
+    snapshots = Snapshots(tmp_path / "s", dimension=64, metric="cosine", sync=sync_folder)
+    fast, snapshot = sealed(index, snapshots, "hnsw")
+    assert not snapshot.plan.halved
+    queries = (centre + 0.003 * random.standard_normal((100, 64))).astype(np.float32)
+    pairs = zip(fast.search(queries, 10), fast.search(queries, 10, exact=True), strict=True)
+    hits = sum(len(np.intersect1d(one.labels, right.labels)) for one, right in pairs)
+    assert hits / 1_000 >= RECALL - SLACK
 
 
 @pytest.mark.parametrize("rows", [1, 2, 9])
