@@ -1,5 +1,6 @@
 """How widely an accelerator must search: the least effort that reaches the recall, by measuring."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,21 +8,23 @@ import numpy as np
 
 from service.gallery.collection import Vectors
 from service.gallery.index.accelerator import Accelerator, Work
-from service.gallery.index.flat import FlatIndex, Hits
+from service.gallery.index.flat import FlatIndex
 from service.gallery.index.rounding import Floats
 
 __all__ = ["is_exhausted", "trial_rows", "tuned"]
 
 RECALL = 0.99
 _SURE = 1.645  # standard errors: 19 times of 20 all queries find what these say, or more
-_QUERIES = 2_000
+_QUERIES = 2_000  # that decide in most cases
+_MOST_QUERIES = 10_000  # where those find enough, but that may be chance
 _AT_ONCE = 100  # queries, between which it can be stopped
 _ASKING = 10  # of so many rows the last one may be a query
 _NEIGHBOURS = (10, 100)
 _STEPS = {
     "hnsw": [
-        *(10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256),
-        *(320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048),
+        *(10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 88, 96, 104, 112),
+        *(120, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352, 384, 448, 512, 576, 640, 704),
+        *(768, 896, 1024, 1280, 1536, 1792, 2048),
     ],
     "ivf": [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024],
     "flat": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
@@ -29,8 +32,11 @@ _STEPS = {
 
 
 def trial_rows(rows: int) -> int:
-    """Return how many of the first rows to build it over before it is tried with others: one at least."""
-    return max(1, rows - -(-rows // _ASKING))
+    """Return how many of the first rows to build it over before it is tried with others: one at least.
+
+    The fewer are left out, the more like all of them the first ones are.
+    """
+    return max(1, rows - min(-(-rows // _ASKING), _MOST_QUERIES))
 
 
 def is_exhausted(accelerator: Accelerator) -> bool:
@@ -58,49 +64,60 @@ def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work
         return accelerator.with_effort({_NEIGHBOURS[0]: accelerator.plan.effort})
     others = others if len(others) else rows.vectors
     random = np.random.default_rng(1)  # alike at every build
-    chosen = random.choice(len(others), min(_QUERIES, len(others)), replace=False)
-    queries = np.ascontiguousarray(others[np.sort(chosen)])
+    chosen = random.choice(len(others), min(_MOST_QUERIES, len(others)), replace=False)
     neighbours = [k for k in _NEIGHBOURS if k <= max(len(rows), _NEIGHBOURS[0])]
-    exact: list[Hits] = []
-    for some in _parts(queries, work):
-        exact += rows.search(some, neighbours[-1])
-    effort: dict[int, int] = {}
-    for k in neighbours:
-        reach = np.array([hits.distances[:k][-1] for hits in exact])
-        effort[k] = _least(_Trial(accelerator, rows, queries, reach, k, work))
+    asked = _Asked(rows, others[chosen], neighbours[-1], work)
+    effort = {k: _least(_Trial(accelerator, asked, k)) for k in neighbours}
     return accelerator.with_effort(effort)
 
 
-def _parts(queries: Vectors, work: Work) -> Iterator[Vectors]:
-    """Yield (Q, D) queries some at a time, unless it was told to stop."""
-    for at in range(0, len(queries), _AT_ONCE):
-        work.go_on()
-        yield queries[at : at + _AT_ONCE]
+class _Asked:
+    """Queries in any order, and how far the nearest rows of each are, which is found when it is needed."""
+
+    def __init__(self, rows: FlatIndex, queries: Vectors, most: int, work: Work) -> None:
+        self.rows, self.queries = rows, queries
+        self._most, self._work = most, work
+        self._nearest: list[Floats] = []
+
+    def parts(self, first: int, up_to: int) -> Iterator[tuple[Vectors, list[Floats]]]:
+        """Yield some queries at a time with the distances of their nearest, unless it was told to stop."""
+        for at in range(first, up_to, _AT_ONCE):
+            self._work.go_on()
+            some = self.queries[at : min(at + _AT_ONCE, up_to)]
+            if len(self._nearest) < at + len(some):
+                self._nearest[at:] = [hits.distances for hits in self.rows.search(some, self._most)]
+            yield some, self._nearest[at : at + len(some)]
 
 
 class _Trial(NamedTuple):
-    """What is tried: (Q, D) queries, and (Q,) how far the k-th nearest row of each is."""
+    """What is tried: with queries, for their k nearest rows."""
 
     accelerator: Accelerator
-    rows: FlatIndex
-    queries: Vectors
-    reach: Floats
+    asked: _Asked
     k: int
-    work: Work
 
     def suffices(self, effort: int) -> bool:
         """Return whether it finds RECALL of the neighbours, surely; of equally far ones any will do."""
+        shares: list[float] = []
         tried = self.accelerator.with_effort({self.k: effort})
-        found: list[int] = []
-        for some in _parts(self.queries, self.work):
-            prepared = self.rows.measure.prepared(some)
+        most = len(self.asked.queries)
+        for up_to in (min(_QUERIES, most), most):
+            shares += self._shares(tried, len(shares), up_to)
+            share = float(np.mean(shares))
+            if share < RECALL:
+                return False
+            if share - _SURE * float(np.std(shares)) / math.sqrt(len(shares)) >= RECALL:
+                return True
+        return False
+
+    def _shares(self, tried: Accelerator, first: int, up_to: int) -> Iterator[float]:
+        """Yield which share of the neighbours of each of some queries it finds."""
+        rows, wanted = self.asked.rows, min(self.k, len(self.asked.rows))
+        for some, nearest in self.asked.parts(first, up_to):
+            prepared = rows.measure.prepared(some)
             proposed = tried.propose(prepared, self.k, passing=None, share=1.0)
-            measured = self.rows.measured(prepared, proposed, self.k)
-            reach = self.reach[len(found) :]
-            found += [int(np.count_nonzero(hits.distances <= reach[i])) for i, hits in enumerate(measured)]
-        shares = np.array(found) / min(self.k, len(self.rows))
-        error = shares.std() / np.sqrt(len(shares))
-        return bool(shares.mean() - _SURE * error >= RECALL)
+            for hits, far in zip(rows.measured(prepared, proposed, self.k), nearest, strict=True):
+                yield np.count_nonzero(hits.distances <= far[: self.k][-1]) / wanted
 
 
 def _least(trial: _Trial) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.gallery.folders import sync_folder
+from service.gallery.index import tuning
 from service.gallery.index.segments import Index
 from service.gallery.index.snapshots import Snapshots
 from service.gallery.index.tuning import RECALL, trial_rows
@@ -33,8 +34,20 @@ def test_queries_that_it_never_saw_find_what_was_promised(
     assert snapshot.effort[10] < 512  # and it is not as wide as can be
 
 
-def test_the_rows_that_it_is_tried_with_are_a_tenth_and_at_least_one() -> None:
-    assert [rows - trial_rows(rows) for rows in (2, 10, 11, 1_000)] == [1, 1, 2, 100]
+def test_the_rows_that_it_is_tried_with_are_a_tenth_at_least_one_and_at_most_10_000() -> None:
+    sizes = (2, 10, 11, 1_000, 200_000)
+    assert [rows - trial_rows(rows) for rows in sizes] == [1, 1, 2, 100, 10_000]
+
+
+def test_where_chance_leaves_it_open_more_queries_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, snapshots = filled("euclidean", embeddings(3_000, seed=1)), snapshots_in(tmp_path, "euclidean")
+    monkeypatch.setattr(tuning, "_QUERIES", 40)
+    _, sure = sealed(index, snapshots, "hnsw", m=6, ef_construction=16)
+    monkeypatch.setattr(tuning, "_MOST_QUERIES", 40)
+    _, wary = sealed(index, snapshots, "hnsw", m=6, ef_construction=16)
+    assert sure.effort[10] < wary.effort[10]
 
 
 def test_rows_too_close_together_for_their_copies_are_found_by_themselves(tmp_path: Path) -> None:
