@@ -1,4 +1,4 @@
-"""How long the searches of a collection take, so that brief ones are done where they arrive."""
+"""How long searches of a kind take, so that brief ones are done where they arrive."""
 
 import math
 import time
@@ -20,9 +20,10 @@ _TRUST = 0.2  # of the newest time among those before
 
 
 class Brevity:
-    """How many seconds the plain searches of a collection take of late, for each query.
+    """How many seconds plain searches of a collection take of late, for each query.
 
-    Plain ones are for the names of the nearest of all: as a rule nothing but memory is read for them.
+    Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter and
+    those without are two kinds, each with a brevity of its own.
     Before the first none is brief, nor is any for a second after one took long that was to be brief.
     """
 

@@ -99,6 +99,23 @@ class Passing:
         self._keep(key, now)
         return now.labels
 
+    def in_memory(self, condition: Filter, index: Index) -> Integers | None:
+        """Return what `labels` does, at once; None where it would take longer than waking a thread.
+
+        Raises:
+            FilterError: a declared field is compared with a value of another type.
+        """
+        key = repr(condition)
+        with self._turn:
+            known = self._known.get(key)
+        if known is None or known.version != index.version:
+            labels = self._columns.passing_at_once(condition, index)
+            if labels is None:
+                return None
+            known = _Known(labels, index.last_label, index.version, len(index))
+        self._keep(key, known)
+        return known.labels
+
     def _read(self, condition: Filter, index: Index) -> _Known:
         """Find out about all rows: from memory, by parts, or by one statement."""
         up_to = index.last_label

@@ -66,7 +66,7 @@ class Searcher:
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
         self._closed = False
-        self._brevity: WeakKeyDictionary[Collection, Brevity] = WeakKeyDictionary()
+        self._brevity: WeakKeyDictionary[Collection, tuple[Brevity, Brevity]] = WeakKeyDictionary()
         self._arrived: dict[asyncio.AbstractEventLoop, deque[_Request]] = {}
         self._threads = [
             threading.Thread(target=self._live, name=f"search-{number}", daemon=True)
@@ -98,7 +98,7 @@ class Searcher:
             NotReadyError: it is closed.
         """
         loop = asyncio.get_running_loop()
-        brevity = self._brevity.get(collection) or self._brevity.setdefault(collection, Brevity(self._clock))
+        brevity = self._brevity_of(collection, options)
         request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
         if self._is_brief(request):
             if alone and loop not in self._arrived:
@@ -120,6 +120,13 @@ class Searcher:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def _brevity_of(self, collection: Collection, options: SearchOptions) -> Brevity:
+        """Return how long such searches of the collection take: with a filter, or without."""
+        kinds = self._brevity.get(collection)
+        if kinds is None:
+            kinds = self._brevity.setdefault(collection, (Brevity(self._clock), Brevity(self._clock)))
+        return kinds[options.filter is not None]
 
     def _is_brief(self, request: _Request) -> bool:
         at_once = 0 if self._closed else request.brevity.brief(request.options)

@@ -72,7 +72,13 @@ def scan_at(
     """
     among = some.positions
     if some.together is not None:
-        places, least = scan(queries, some.together, fetch, product=product, threads=threads)
+        everyone = np.arange(len(among))
+        shared = len(queries) == 1 and threads > 1 and len(among) >= _SHARED_ROWS
+        places, least = (
+            scan_at(queries, some.together, Some(everyone), fetch, product=product, threads=threads)
+            if shared
+            else scan(queries, some.together, fetch, product=product, threads=threads)
+        )
         return np.where(places < 0, places, among[places]), least
     positions = np.empty((len(queries), fetch), np.int64)
     worst = np.empty(len(queries), np.float32)

@@ -155,7 +155,9 @@ class Index:
         """
         if self.sealed is None:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed)
-        old, new = (None, None) if allowed is None else self._split(allowed)
+        old, new = None, None
+        if allowed is not None:  # as they ascend
+            old, new = np.split(allowed, [np.searchsorted(allowed, self._sealed_to, side="right")])
         scanned = exact or (old is not None and len(old) <= self._scanned_rows)
         found = self.sealed.search(queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed)
         if not self.delta.rows and (new is None or not len(new)):

@@ -50,9 +50,9 @@ class Watched:
 
 @pytest.fixture
 def watched(collection: MakeCollection) -> Watched:
-    made = collection(dimension=2)
+    made = collection(dimension=2, fields={"n": "integer"})
     rows = np.random.default_rng(0).standard_normal((60, 2)).astype(np.float32)
-    made.upsert([NewItem(f"i{n}", None, row, {"n": n}) for n, row in enumerate(rows)])
+    made.upsert([NewItem(f"i{n}", None, row, {"n": n, "not_declared": n}) for n, row in enumerate(rows)])
     return Watched(made)
 
 
@@ -114,7 +114,7 @@ def test_those_of_one_turn_are_done_together_each_with_its_own_answer(watched: W
         replace(PLAIN, with_vector=True),
         replace(PLAIN, max_distance=1.0),
         replace(PLAIN, group_by="identity"),
-        replace(PLAIN, filter=parse_filter({"n": {"lt": 30}})),
+        replace(PLAIN, filter=parse_filter({"n": {"lt": 30}}), with_metadata=True),
     ],
 )
 def test_what_may_take_long_is_done_in_a_thread(watched: Watched, options: SearchOptions) -> None:
@@ -128,6 +128,42 @@ def test_what_may_take_long_is_done_in_a_thread(watched: Watched, options: Searc
 
     asking(watched, use)
     assert watched.seen[1:] == [(False, 2)]
+
+
+def filtered(field: str, below: int) -> SearchOptions:
+    return replace(PLAIN, filter=parse_filter({field: {"lt": below}}))
+
+
+def test_searches_with_a_filter_have_a_time_of_their_own(watched: Watched) -> None:
+    asked = [PLAIN, *(filtered("n", below) for below in (30, 30, 20, 2))]
+    right = [watched.real.search(QUERIES[:1], options) for options in asked]
+
+    async def use(ask: Ask) -> None:
+        assert [await ask(QUERIES[:1], options) for options in asked] == right
+
+    asking(watched, use)
+    assert watched.seen[1:] == [(True, 1), (False, 1), (True, 1), (True, 1), (True, 1)]
+
+
+def test_what_passes_a_filter_over_an_undeclared_field_is_asked_of_the_record_once(watched: Watched) -> None:
+    options = filtered("not_declared", 7)
+    assert watched.real.search_in_memory(QUERIES[:1], options) is None
+    right = watched.real.search(QUERIES[:1], options)
+    assert {match.id for match in right[0]} <= {f"i{n}" for n in range(7)}
+    assert watched.real.search_in_memory(QUERIES[:1], options) == right
+    watched.real.upsert([NewItem("new", None, QUERIES[0], {"not_declared": 1})])
+    assert watched.real.search_in_memory(QUERIES[:1], options) is None
+    assert watched.real.search(QUERIES[:1], options)[0][0].id == "new"
+
+
+@pytest.mark.parametrize("much", ["searching._BRIEF_NUMBERS", "columns._MOST_AT_ONCE"])
+def test_a_filter_that_would_hold_the_event_loop_for_long_is_left_to_a_thread(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, much: str
+) -> None:
+    watched.real.search(QUERIES[:1], filtered("n", 1))  # which reads the field
+    assert watched.real.search_in_memory(QUERIES[:1], filtered("n", 30)) is not None
+    monkeypatch.setattr(f"service.gallery.{much}", 59)
+    assert watched.real.search_in_memory(QUERIES[:1], filtered("n", 31)) is None
 
 
 def test_many_queries_and_things_to_leave_out_are_done_in_a_thread(watched: Watched) -> None:
@@ -190,7 +226,7 @@ def test_what_memory_does_not_have_is_asked_of_the_disk_in_a_thread(
 ) -> None:
     right = watched.real.search(QUERIES[:3], PLAIN)
     watched.real.close()
-    watched.real = collection(dimension=2)  # of which no name was read yet
+    watched.real = collection()  # of which no name was read yet
 
     async def use(ask: Ask) -> None:
         answers = await asyncio.gather(*[ask(QUERIES[n : n + 1]) for n in range(3)])
