@@ -66,7 +66,21 @@ async def fused(
             at = end
         else:
             single.append(_sample(query.sample if isinstance(query, QueryBySample) else query, stored))
+    if target.config.metric == "cosine":
+        _refuse_cancelled(queries, single)
     return single
+
+
+def _refuse_cancelled(queries: Sequence[object], single: Sequence[object]) -> None:
+    """Refuse queries of several samples whose mean has no direction."""
+    message = "Its samples cancel each other out: their mean is zero, and cosine needs a direction."
+    errors = [
+        (pointer_of("queries", position), message)
+        for position, query in enumerate(queries)
+        if isinstance(query, (QueryBySamples, QueryByExamples)) and not np.any(single[position])
+    ]
+    if errors:
+        raise InvalidFieldsError(f"{errors[0][0]}: {message}", errors, kind=DomainError)
 
 
 def _parts(position: int, query: object) -> Iterator[tuple[str, object]]:

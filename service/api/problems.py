@@ -249,6 +249,8 @@ def _pointers(error: Exception) -> list[dict[str, str]]:
     """Return where in the request the fault lies, as far as the exception knows."""
     if isinstance(error, service.InvalidFieldsError):
         return [{"pointer": pointer, "detail": detail} for pointer, detail in error.errors]
+    if isinstance(error, service.FilterError):
+        return [{"pointer": "/filter", "detail": str(error)}]
     if isinstance(error, service.DimensionMismatchError) and error.argument is not None:
         return [{"pointer": f"/{error.argument}", "detail": str(error)}]
     if isinstance(error, science.InputError) and error.argument is not None:

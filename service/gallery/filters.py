@@ -133,7 +133,7 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise FilterError(f"The filter is nested more than {MAX_DEPTH} deep; write it flatter.")
         if not isinstance(document, dict):
-            raise FilterError(f"A filter is an object such as {{'camera': 'c1'}}, not {_shown(document)}.")
+            raise FilterError(f'A filter is an object such as {{"camera": "c1"}}, not {_shown(document)}.')
         if not document:
             raise FilterError("The filter is empty; leave it out where every item should pass.")
         return _joined([self._part(key, value, depth) for key, value in document.items()])
@@ -220,9 +220,11 @@ def _scalar(field: str, value: object) -> Scalar:
     if is_number(value):
         raise FilterError(f"A number compared with {field!r} is beyond 64 bits; use a smaller one.")
     advice = {
-        type(None): "use {'exists': false} for a missing value",
-        list: "use {'in': [...]} for one of several values",
+        type(None): 'use {"exists": false} for a missing value',
+        list: 'use {"in": [...]} for one of several values',
     }.get(type(value), "use a string, a number, true or false")
+    if field.startswith("$"):  # as some databases write them
+        advice = "and, or and not are written without $"
     raise FilterError(f"{field!r} cannot be compared with {_shown(value)}; {advice}.")
 
 
@@ -239,4 +241,6 @@ def _joined(parts: list[Filter]) -> Filter:
 
 
 def _shown(value: object) -> str:
-    return _SHORT.repr(value)
+    """Return a value, or the beginning of it, about as JSON has it."""
+    names = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else _SHORT.repr(value)

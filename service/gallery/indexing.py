@@ -46,7 +46,7 @@ class IndexStats:
         type: as it was asked for.
         chosen, quantization: what is searched now.
         why: why that, or what is to come.
-        state: whether a new one is being built; it is searched meanwhile.
+        state: whether another one is being built, or waits until it can be; it is searched meanwhile.
         progress: of what is being built, 0 to 1.
         sealed: rows in the snapshot, dead ones included.
         pending: items that are not in it yet, and are scanned.

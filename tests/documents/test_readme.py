@@ -1,4 +1,4 @@
-"""The README's commands and docs/api.md's Python example, run as they are written against the real server."""
+"""What README, docs/gallery.md and docs/api.md have as examples, run as it is written against the server."""
 
 import json
 import re
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://127.0.0.1:8000"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)
+(GALLERY,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/gallery.md").read_text(), flags=re.S | re.M)
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/api.md").read_text(), flags=re.S | re.M)
 
 
@@ -32,23 +33,27 @@ def answers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[li
     """Run the blocks in order in one folder; return the JSON that each printed."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
-    found = []
-    for block in BLOCKS[1:]:  # the first one starts the server, and the tests
-        done = subprocess.run(
-            ["/bin/sh", "-eu", "-c", block.replace(ADDRESS, server.url)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        decoder, text, documents = json.JSONDecoder(), done.stdout.strip(), []
-        while text.startswith("{"):
-            document, end = decoder.raw_decode(text)
-            documents.append(document)
-            text = text[end:].strip()
-        found.append(documents)
-    return found
+    return [
+        printed(block, server, folder) for block in BLOCKS[1:]
+    ]  # the first starts the server and the tests
+
+
+def printed(block: str, server: Server, folder: Path) -> list[dict[str, Any]]:
+    """Run a block in a folder; return the JSON that it printed."""
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", block.replace(ADDRESS, server.url)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    decoder, text, documents = json.JSONDecoder(), done.stdout.strip(), []
+    while text.startswith("{"):
+        document, end = decoder.raw_decode(text)
+        documents.append(document)
+        text = text[end:].strip()
+    return documents
 
 
 def test_the_first_block_is_the_two_commands() -> None:
@@ -71,6 +76,16 @@ def test_everything_answers_as_the_readme_says(answers: list[list[dict[str, Any]
     assert losses[1]["valid_triplets"] == 4
     assert refused[0]["status"] == 422
     assert "text" in refused[0]["detail"]
+
+
+def test_a_gallery_of_vectors_answers_as_its_page_says(server: Server, tmp_path: Path) -> None:
+    made, enrolled, *searched, recall, merged, deleted = printed(GALLERY, server, tmp_path)
+    assert (made["index"]["type"], enrolled["created"]) == ("auto", 4)
+    found = [[match["id"] for match in answer["results"][0]["matches"]] for answer in searched]
+    assert found == [["a2", "b2"], ["a2", "b2"], ["a2", "b2", "b1"], ["a2", "b2"], ["a2", "b2", "b1"]]
+    assert recall["recall"] == 1
+    assert merged["merged"] == 2
+    assert (deleted["deleted"], deleted["erased"]) == (4, True)
 
 
 def test_distances_come_back_as_an_array(server: Server) -> None:

@@ -6,7 +6,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -154,13 +153,14 @@ class IndexHome:
         asked, plan, current = self._config.index_type, self._plan(index), self._current
         served = current.plan if current else Plan("flat")
         progress = self._progress
-        state: Any = "building" if progress else "ready"
+        # One that is due waits for other collections' only.
+        coming = progress or (not served.same_kind(plan) and self.due(index))
         return IndexStats(
             type=asked,
             chosen=served.kind,
             quantization=served.quantization,
             why=plan.why if served.same_kind(plan) else f"{plan.name} is to come: {plan.why}",
-            state=state,
+            state="building" if coming else "ready",
             progress=progress[0] / max(progress[1], 1) if progress else None,
             sealed=index.sealed.rows.rows if index.sealed else 0,
             pending=len(index.delta),

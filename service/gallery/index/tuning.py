@@ -64,7 +64,9 @@ def tuned(accelerator: Accelerator, rows: FlatIndex, others: Vectors, work: Work
         return accelerator.with_effort({_NEIGHBOURS[0]: accelerator.plan.effort})
     others = others if len(others) else rows.vectors
     random = np.random.default_rng(1)  # alike at every build
-    chosen = random.choice(len(others), min(_MOST_QUERIES, len(others)), replace=False)
+    # A scan of codes takes as long as there are rows, for each of them.
+    most = _QUERIES if accelerator.plan.kind == "flat" else _MOST_QUERIES
+    chosen = random.choice(len(others), min(most, len(others)), replace=False)
     neighbours = [k for k in _NEIGHBOURS if k <= max(len(rows), _NEIGHBOURS[0])]
     asked = _Asked(rows, others[chosen], neighbours[-1], work)
     effort = {k: _least(_Trial(accelerator, asked, k)) for k in neighbours}

@@ -129,6 +129,12 @@ def test_a_picture_finds_itself_by_every_wire(client: TestClient, picture: Draw)
         ({"queries": [[1, 2, 3]], "k": 0}, "invalid-fields", "k"),
         ({"queries": [[1, 2, 3]], "k": 1_000_000}, "invalid-fields", "10,000"),
         ({"queries": [[1, 2, 3]], "filter": {"camera": {"like": "c"}}}, "invalid-filter", "like"),
+        (
+            {"queries": [[1, 2, 3]], "filter": {"camera": None}},
+            "invalid-filter",
+            'null; use {"exists": false}',
+        ),
+        ({"queries": [[1, 2, 3]], "filter": {"$and": []}}, "invalid-filter", "written without $"),
         ({"queries": [{"name": 1}]}, "invalid-fields", "queries/0/sample"),
         ({"queries": [[1, 2, 3], {"id": 3}]}, "invalid-fields", "queries/1/id"),
         ({"queries": [[1, 2, 3]], "group_by": "camera"}, "invalid-fields", "'identity'"),
@@ -137,7 +143,8 @@ def test_a_picture_finds_itself_by_every_wire(client: TestClient, picture: Draw)
 def test_bad_searches_say_what_to_do(
     searched: TestClient, request_body: dict[str, Any], slug: str, word: str
 ) -> None:
-    assert_problem(searched.post(SEARCH, json=request_body), 422, slug, word)
+    problem = assert_problem(searched.post(SEARCH, json=request_body), 422, slug, word)
+    assert all(one["pointer"].startswith("/") for one in problem["errors"])
 
 
 def test_verify_compares_with_the_threshold_strictly(client: TestClient) -> None:

@@ -59,7 +59,7 @@ def test_another_configuration_is_a_conflict_that_says_what_differs(tmp_path: Pa
     with Gallery(tmp_path) as gallery:
         gallery.create("people", CONFIG)
         with pytest.raises(
-            ConflictError, match=r"dimension is 2, not 3.*metric is 'cosine', not 'euclidean'"
+            ConflictError, match=r'dimension is 2, not 3.*metric is "cosine", not "euclidean"'
         ):
             gallery.create("people", CollectionConfig(dimension=3, metric="euclidean", fields=CONFIG.fields))
 
