@@ -28,6 +28,8 @@ from service.jobs import Look
 
 __all__ = ["fused"]
 
+_CANCELLED = 1e-6  # of vectors of length 1: the rounding of float32
+
 
 async def fused(
     request: Request,
@@ -72,12 +74,13 @@ async def fused(
 
 
 def _refuse_cancelled(queries: Sequence[object], single: Sequence[object]) -> None:
-    """Refuse queries of several samples whose mean has no direction."""
-    message = "Its samples cancel each other out: their mean is zero, and cosine needs a direction."
+    """Refuse queries of several samples that leave no direction but that of rounding."""
+    message = "Its samples cancel each other out: they leave no direction, which cosine needs."
     errors = [
         (pointer_of("queries", position), message)
         for position, query in enumerate(queries)
-        if isinstance(query, (QueryBySamples, QueryByExamples)) and not np.any(single[position])
+        if isinstance(query, (QueryBySamples, QueryByExamples))
+        and float(np.linalg.norm(np.asarray(single[position], np.float64))) <= _CANCELLED
     ]
     if errors:
         raise InvalidFieldsError(f"{errors[0][0]}: {message}", errors, kind=DomainError)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from service.gallery.collection import SearchOptions
+from service.gallery.filters import weight_of
 from service.gallery.searching import is_plain
 
 __all__ = ["Brevity"]
@@ -16,14 +17,16 @@ _LATE_S = 0.005  # nothing should hold the event loop for so long
 _WARY_S = 1.0  # after that happened
 _READ_S = 0.05  # after one for which the disk had to be asked: its neighbours' names are read with it
 _MOST_K = 100
+_MOST_WEIGHT = 16  # of a filter, which is compared with others on the way
 _TRUST = 0.2  # of the newest time among those before
 
 
 class Brevity:
     """How many seconds plain searches of a collection take of late, for each query.
 
-    Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter and
-    those without are two kinds, each with a brevity of its own.
+    Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter
+    and those without are two kinds, each with a brevity of its own. Where one of the former is not answered,
+    its filter was too wide or new as a rule, and others may be brief all the same.
     Before the first none is brief, nor is any for a second after one took long that was to be brief.
     """
 
@@ -47,11 +50,11 @@ class Brevity:
         if queries and _may_be_brief(options):
             self._learn(seconds / queries)
 
-    def note_held(self, seconds: float, queries: int, *, answered: bool) -> None:
+    def note_held(self, options: SearchOptions, queries: int, seconds: float, *, answered: bool) -> None:
         """Take note of how long a search held the event loop, and whether memory had its answer."""
         if seconds > _LATE_S:
             self._wary_until = self._clock() + _WARY_S
-        elif not answered:
+        elif not answered and options.filter is None:
             self._wary_until = self._clock() + _READ_S
         if answered:
             self._learn(seconds / queries)
@@ -63,4 +66,5 @@ class Brevity:
 
 
 def _may_be_brief(options: SearchOptions) -> bool:
-    return options.k <= _MOST_K and is_plain(options)
+    light = options.filter is None or weight_of(options.filter) <= _MOST_WEIGHT
+    return light and options.k <= _MOST_K and is_plain(options)

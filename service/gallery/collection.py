@@ -257,7 +257,12 @@ class Collection(Identities, Protocol):
         """
 
     def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
-        """Return what `search` does, without asking a disk or another machine; None where that must be."""
+        """Return what `search` does, at once; None where a disk must be asked, or it would take long.
+
+        Raises:
+            StaleLabelsError: a write came between; `search` goes on.
+            LookalikeError: what `search` raises.
+        """
 
     def crowded(self) -> bool:
         """Return whether searches are slowed by what was written, so that much more should wait a moment."""

@@ -7,9 +7,9 @@ from functools import reduce
 
 import numpy as np
 
-from service.gallery.field_values import Mask, Values, values_of
+from service.gallery.field_values import Mask, Values, Words, values_of
 from service.gallery.filter_sql import operand, ordered_operand
-from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, fields_of
+from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, fields_of, leaves_of
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.locating import located
@@ -20,7 +20,8 @@ __all__ = ["Columns"]
 
 _FEW_ROWS = 5_000
 _FEW = 8  # an eighth of the rows: beyond, new ones are read with all others, from the index of the field
-_MOST_AT_ONCE = 2**19  # values, compared in half a millisecond
+_MOST_AT_ONCE = 2**19  # comparisons, done in half a millisecond
+_OF_A_WORD = 20  # as many comparisons: one in Python
 _MOST_WORD_BYTES = 16 * 2**20
 
 
@@ -43,7 +44,12 @@ class Columns:
     """
 
     def __init__(
-        self, record: Record, *, few_rows: int = _FEW_ROWS, most_word_bytes: int = _MOST_WORD_BYTES
+        self,
+        record: Record,
+        *,
+        few_rows: int = _FEW_ROWS,
+        most_word_bytes: int = _MOST_WORD_BYTES,
+        most_at_once: int = _MOST_AT_ONCE,
     ) -> None:
         """Hold nothing yet.
 
@@ -51,7 +57,9 @@ class Columns:
             record: that is read.
             few_rows: so many new ones are read one by one, and up to an eighth of all.
             most_word_bytes: of the different strings of a field.
+            most_at_once: comparisons.
         """
+        self._most_at_once = most_at_once
         self._record, self._few_rows, self._most_word_bytes = record, few_rows, most_word_bytes
         self._held = _Held()
         self._varied: frozenset[str] = frozenset()
@@ -86,14 +94,15 @@ class Columns:
         return held.labels[np.flatnonzero(self._mask(condition, held.fields))]  # faster than by a mask
 
     def passing_at_once(self, condition: Filter, index: Index) -> Integers | None:
-        """Return what `passing` does; None where the fields are not held as of this index, or are long.
+        """Return what `passing` does; None where the fields are not held as of this index, or it takes long.
 
         Raises:
             FilterError: a field is compared with a value of another type.
         """
-        fields, held = list(fields_of(condition)), self._held
-        there = held.version == index.version and held.fields.keys() >= set(fields)
-        if not there or len(held.labels) * len(fields) > _MOST_AT_ONCE:
+        leaves, held = list(leaves_of(condition)), self._held
+        if held.version != index.version or not held.fields.keys() >= {leaf.field for leaf in leaves}:
+            return None
+        if sum(_comparisons(leaf, held.fields[leaf.field]) for leaf in leaves) > self._most_at_once:
             return None
         return held.labels[np.flatnonzero(self._mask(condition, held.fields))]
 
@@ -173,3 +182,11 @@ class Columns:
     def _bounded(self, fields: Mapping[str, Values]) -> Mapping[str, Values]:
         """Leave out what has become too varied; dead strings count there, so it is read again, once."""
         return {name: one for name, one in fields.items() if one.word_bytes <= self._most_word_bytes}
+
+
+def _comparisons(leaf: OneOf | Compare | Exists, values: Values) -> int:
+    """Return how many comparisons tell where it holds."""
+    if isinstance(values, Words):
+        words = isinstance(leaf, Compare) or (isinstance(leaf, OneOf) and len(leaf.values) > 1)
+        return len(values.at) + (_OF_A_WORD * len(values.numbers) if words else 0)
+    return len(values.floats) * (len(leaf.values) if isinstance(leaf, OneOf) else 1)

@@ -31,7 +31,9 @@ __all__ = [
     "Order",
     "equal_to",
     "fields_of",
+    "leaves_of",
     "parse_filter",
+    "weight_of",
 ]
 
 Order: TypeAlias = Literal["gt", "gte", "lt", "lte"]
@@ -39,6 +41,8 @@ Order: TypeAlias = Literal["gt", "gte", "lt", "lte"]
 MAX_DEPTH = 16
 MAX_CONDITIONS = 256  # well below the depth of expressions that SQLite allows (1,000)
 MAX_VALUES = 10_000  # and the parameters of one statement (32,766)
+
+_LONG = 256  # characters, that weigh as much as one more value
 
 _SHORT = reprlib.Repr()  # looks at the beginning only, however long or deep a value is
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60
@@ -92,16 +96,33 @@ class AnyOf:
 Filter: TypeAlias = OneOf | Compare | Exists | Not | AllOf | AnyOf
 
 
-def fields_of(condition: Filter) -> Iterator[str]:
-    """Yield the field of each comparison in a filter."""
+def leaves_of(condition: Filter) -> Iterator[OneOf | Compare | Exists]:
+    """Yield each comparison in a filter."""
     match condition:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
-                yield from fields_of(part)
+                yield from leaves_of(part)
         case Not(part):
-            yield from fields_of(part)
+            yield from leaves_of(part)
         case _:
-            yield condition.field
+            yield condition
+
+
+def fields_of(condition: Filter) -> Iterator[str]:
+    """Yield the field of each comparison in a filter."""
+    return (leaf.field for leaf in leaves_of(condition))
+
+
+def weight_of(condition: Filter) -> int:
+    """Return about how much there is to a filter: its comparisons, and their values by length."""
+    weight = 0
+    for leaf in leaves_of(condition):
+        weight += 1 + len(leaf.field) // _LONG
+        if isinstance(leaf, OneOf):
+            weight += len(leaf.values) + sum(len(one) for one in leaf.values if isinstance(one, str)) // _LONG
+        elif isinstance(leaf, Compare) and isinstance(leaf.value, str):
+            weight += len(leaf.value) // _LONG
+    return weight
 
 
 def equal_to(field: str, value: object) -> OneOf:
@@ -223,7 +244,7 @@ def _scalar(field: str, value: object) -> Scalar:
         type(None): 'use {"exists": false} for a missing value',
         list: 'use {"in": [...]} for one of several values',
     }.get(type(value), "use a string, a number, true or false")
-    if field.startswith("$"):  # as some databases write them
+    if field in ("$and", "$or", "$not"):  # as some databases write them
         advice = "and, or and not are written without $"
     raise FilterError(f"{field!r} cannot be compared with {_shown(value)}; {advice}.")
 

@@ -106,7 +106,7 @@ class Passing:
             FilterError: a declared field is compared with a value of another type.
         """
         key = repr(condition)
-        with self._turn:
+        with self._turn:  # held by nobody for longer than a dictionary takes
             known = self._known.get(key)
         if known is None or known.version != index.version:
             labels = self._columns.passing_at_once(condition, index)

@@ -139,7 +139,8 @@ class Searcher:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
-        first.brevity.note_held(self._clock() - began, _count(batch), answered=found is not None)
+        held_s = self._clock() - began
+        first.brevity.note_held(first.options, _count(batch), held_s, answered=found is not None)
         if found is None:
             self._hand_over(batch)
         else:

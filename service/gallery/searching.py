@@ -12,6 +12,7 @@ from service.gallery.filters import Filter
 from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import Hits, StaleLabelsError
+from service.gallery.index.scanning import SHARED_ROWS
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
@@ -20,7 +21,7 @@ from service.gallery.store import Record
 
 __all__ = ["Sources", "is_plain", "search", "search_in_memory"]
 
-_BRIEF_NUMBERS = 2**19  # of the rows that pass a filter: measured in half a millisecond
+_BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared in half a millisecond
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
@@ -88,7 +89,9 @@ def search_in_memory(
     allowed = None
     if options.filter is not None:
         allowed = sources.passing.in_memory(options.filter, index)
-        if allowed is None or len(allowed) * index.dimension > _BRIEF_NUMBERS:
+        if allowed is None or len(allowed) >= SHARED_ROWS:  # the event loop waits for no team of threads
+            return None
+        if len(queries) * len(allowed) * index.dimension > _BRIEF_NUMBERS:
             return None
     nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.known)
     return None if missing else nearest

@@ -270,7 +270,7 @@ def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
             else _faiss.IndexIVFFlat(quantizer, dimension, plan.nlist, measure)
         )
         index.cp.seed = 1
-        index.cp.min_points_per_centroid = 1  # fewer than FAISS likes: said on stderr, to nobody
+        index.cp.min_points_per_centroid = 1  # or FAISS warns on stderr of fewer than 39
     else:
         index = _faiss.IndexScalarQuantizer(dimension, _faiss.ScalarQuantizer.QT_8bit, measure)
     if coded or plan.halved or plan.kind == "ivf":

@@ -153,8 +153,8 @@ class IndexHome:
         asked, plan, current = self._config.index_type, self._plan(index), self._current
         served = current.plan if current else Plan("flat")
         progress = self._progress
-        # One that is due waits for other collections' only.
-        coming = progress or (not served.same_kind(plan) and self.due(index))
+        # One that is due waits for those of other collections, or is not made for the problem.
+        coming = progress or (not self._problem and not served.same_kind(plan) and self.due(index))
         return IndexStats(
             type=asked,
             chosen=served.kind,

@@ -8,9 +8,9 @@ import numpy as np
 from service.gallery.collection import Vectors
 from service.gallery.index.buffers import Integers
 
-__all__ = ["Some", "scan", "scan_at"]
+__all__ = ["SHARED_ROWS", "Some", "scan", "scan_at"]
 
-_SHARED_ROWS = 4_000  # fewer are measured before a team of threads has met
+SHARED_ROWS = 5_000  # fewer are measured before a team of threads has met
 
 _faiss: Any = faiss  # its stubs lack some of it
 
@@ -72,19 +72,17 @@ def scan_at(
     """
     among = some.positions
     if some.together is not None:
-        everyone = np.arange(len(among))
-        shared = len(queries) == 1 and threads > 1 and len(among) >= _SHARED_ROWS
-        places, least = (
-            scan_at(queries, some.together, Some(everyone), fetch, product=product, threads=threads)
-            if shared
-            else scan(queries, some.together, fetch, product=product, threads=threads)
-        )
+        if len(queries) == 1 and threads > 1 and len(among) >= SHARED_ROWS:
+            everyone = Some(np.arange(len(among)))
+            places, least = scan_at(queries, some.together, everyone, fetch, product=product, threads=threads)
+        else:
+            places, least = scan(queries, some.together, fetch, product=product, threads=threads)
         return np.where(places < 0, places, among[places]), least
     positions = np.empty((len(queries), fetch), np.int64)
     worst = np.empty(len(queries), np.float32)
     scores = np.empty(len(among), np.float32)
     score = _faiss.fvec_inner_products_by_idx if product else _faiss.fvec_L2sqr_by_idx
-    parts = threads if len(among) >= _SHARED_ROWS else 1
+    parts = threads if len(among) >= SHARED_ROWS else 1
     each, dimension = len(among) // parts, queries.shape[1]
     faiss.omp_set_num_threads(parts)
     for i, query in enumerate(queries):

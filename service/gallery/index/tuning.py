@@ -15,10 +15,11 @@ __all__ = ["is_exhausted", "trial_rows", "tuned"]
 
 RECALL = 0.99
 _SURE = 1.645  # standard errors: 19 times of 20 all queries find what these say, or more
+_SURER = 2.33  # 99 times of 100: at the first look, where there is another one
 _QUERIES = 2_000  # that decide in most cases
 _MOST_QUERIES = 10_000  # where those find enough, but that may be chance
 _AT_ONCE = 100  # queries, between which it can be stopped
-_ASKING = 10  # of so many rows the last one may be a query
+_ASKING = (10, 20)  # of so many rows the last one may be a query: of few, and of many
 _NEIGHBOURS = (10, 100)
 _STEPS = {
     "hnsw": [
@@ -36,7 +37,8 @@ def trial_rows(rows: int) -> int:
 
     The fewer are left out, the more like all of them the first ones are.
     """
-    return max(1, rows - min(-(-rows // _ASKING), _MOST_QUERIES))
+    few, many = _ASKING
+    return max(1, rows - min(-(-rows // few), max(_MOST_QUERIES, rows // many)))
 
 
 def is_exhausted(accelerator: Accelerator) -> bool:
@@ -103,12 +105,12 @@ class _Trial(NamedTuple):
         shares: list[float] = []
         tried = self.accelerator.with_effort({self.k: effort})
         most = len(self.asked.queries)
-        for up_to in (min(_QUERIES, most), most):
+        for up_to, sure in ((min(_QUERIES, most), _SURER if most > _QUERIES else _SURE), (most, _SURE)):
             shares += self._shares(tried, len(shares), up_to)
             share = float(np.mean(shares))
             if share < RECALL:
                 return False
-            if share - _SURE * float(np.std(shares)) / math.sqrt(len(shares)) >= RECALL:
+            if share - sure * float(np.std(shares)) / math.sqrt(len(shares)) >= RECALL:
                 return True
         return False
 

@@ -186,7 +186,7 @@ def test_bad_queries_say_what_to_do(
 @pytest.mark.parametrize("name", ["samples", "positive"])
 def test_samples_that_cancel_each_other_out_are_told_of(client: TestClient, name: str) -> None:
     filled = fill(client, metric="cosine")
-    queries = [[1, 0, 0, 0], {name: [[1, 2, 3, 4], [-2, -4, -6, -8]]}]
+    queries = [[1, 0, 0, 0], {name: [[1, 2, 3, 4], [-3, -6, -9, -12]]}]
     problem = assert_problem(filled.post(SEARCH, json={"queries": queries}), 422, "outside-domain")
     assert [one["pointer"] for one in problem["errors"]] == ["/queries/1"]
 

@@ -156,14 +156,30 @@ def test_what_passes_a_filter_over_an_undeclared_field_is_asked_of_the_record_on
     assert watched.real.search(QUERIES[:1], options)[0][0].id == "new"
 
 
-@pytest.mark.parametrize("much", ["searching._BRIEF_NUMBERS", "columns._MOST_AT_ONCE"])
-def test_a_filter_that_would_hold_the_event_loop_for_long_is_left_to_a_thread(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch, much: str
+def test_a_filter_that_passes_much_is_left_to_a_thread(collection: MakeCollection) -> None:
+    wide = collection("wide", dimension=128, fields={"n": "integer"})
+    rows = np.random.default_rng(0).standard_normal((5_000, 128)).astype(np.float32)
+    wide.upsert([NewItem(f"i{n}", None, row, {"n": n}) for n, row in enumerate(rows)])
+    asked = [(1, 4_000), (1, 4_097), (2, 2_048), (2, 2_049)]
+    wide.search(rows[:1], filtered("n", 1))  # which reads the field
+    found = [wide.search_in_memory(rows[:count], filtered("n", below)) for count, below in asked]
+    assert [one is not None for one in found] == [True, False, True, False]
+    assert found[0] == wide.search(rows[:1], filtered("n", 4_000))
+
+
+def test_a_long_filter_is_done_in_a_thread_and_one_that_is_not_answered_slows_no_other(
+    watched: Watched,
 ) -> None:
-    watched.real.search(QUERIES[:1], filtered("n", 1))  # which reads the field
-    assert watched.real.search_in_memory(QUERIES[:1], filtered("n", 30)) is not None
-    monkeypatch.setattr(f"service.gallery.{much}", 59)
-    assert watched.real.search_in_memory(QUERIES[:1], filtered("n", 31)) is None
+    long = replace(PLAIN, filter=parse_filter({"n": {"in": [*range(20)]}}))
+    asked = [filtered("n", 30), long, filtered("not_declared", 5), filtered("n", 20)]
+
+    async def use(ask: Ask) -> None:
+        for options in asked:
+            await ask(QUERIES[:1], options)
+
+    asking(watched, use)
+    # The third is tried on the loop, and answered by a thread.
+    assert watched.seen[1:] == [(False, 1), (False, 1), (True, 1), (False, 1), (True, 1)]
 
 
 def test_many_queries_and_things_to_leave_out_are_done_in_a_thread(watched: Watched) -> None:

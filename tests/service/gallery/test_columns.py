@@ -174,3 +174,30 @@ def test_strings_that_differ_too_much_are_left_to_the_record(
     assert passing.labels(sought, made._index).tolist() == expected
     assert columns.passing(sought, made._index) is None
     assert columns.memory_bytes <= 60 * 8
+
+
+@pytest.mark.parametrize(
+    ("document", "most"),
+    [
+        ({"n": {"gte": 3}}, 40),
+        ({"n": {"gte": 3, "lt": 9}}, 80),
+        ({"n": {"in": [1, 2, 3]}}, 120),
+        ({"s": "w1"}, 40),
+        ({"s": {"in": ["w1", "w2"]}}, 40 + 20 * 8),
+        ({"s": {"gt": "w1"}}, 40 + 20 * 8),
+    ],
+)
+def test_at_once_they_tell_what_takes_few_comparisons_only(
+    collection: MakeCollection, document: dict[str, Any], most: int
+) -> None:
+    made = collection(fields={"n": "integer", "s": "keyword"})
+    made.upsert(
+        [NewItem(f"i{n}", None, np.ones(2, np.float32), {"n": n, "s": f"w{n % 8}"}) for n in range(40)]
+    )
+    condition = parse_filter(document)
+    enough, short = (Columns(made._record, most_at_once=count) for count in (most, most - 1))
+    assert enough.passing_at_once(condition, made._index) is None  # the fields were not read yet
+    right = enough.passing(condition, made._index)
+    np.testing.assert_array_equal(enough.passing_at_once(condition, made._index), right)
+    short.passing(condition, made._index)
+    assert short.passing_at_once(condition, made._index) is None

@@ -54,6 +54,7 @@ class Gallery(RuleBasedStateMachine):
     """A collection, and the items that it should hold."""
 
     proposed = 0  # searches in which an accelerator was asked
+    at_once = 0  # searches with a filter that memory answered
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,7 +235,13 @@ class Gallery(RuleBasedStateMachine):
 
     def assert_found(self, search: Search, left_out: LeftOut) -> None:
         query, options, passes = search
+        plain = dataclasses.replace(options, with_metadata=False, with_vector=False)
+        in_memory = [self.collection.search_in_memory(query[np.newaxis], plain)]
         (matches,) = self.collection.search(query[np.newaxis], options, left_out=[left_out])
+        in_memory.append(self.collection.search_in_memory(query[np.newaxis], plain))
+        for found in in_memory if left_out == LeftOut() else []:
+            assert found is None or [one.id for one in found[0]] == [one.id for one in matches]
+            Gallery.at_once += found is not None and options.filter is not None
         index = self.collection.stats().index
         passing = sum(map(passes, self.model.items.values()))
         exact = (
@@ -285,3 +292,4 @@ class TestGallery(Gallery.TestCase):  # type: ignore[valid-type,misc]  # Hypothe
     def runTest(self) -> None:  # noqa: N802 - unittest's name
         super().runTest()
         assert Gallery.proposed > EXAMPLES
+        assert Gallery.at_once > EXAMPLES
