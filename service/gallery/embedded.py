@@ -252,7 +252,7 @@ class EmbeddedCollection:
         if not self._home.due(began_with, idle=idle):
             return False
         with refusals(self._folder):
-            snapshot, rows = self._home.seal(began_with, threads=threads, stop=stop)
+            snapshot, rows = self._home.seal(began_with, threads=threads, stop=stop, idle=idle)
             with self._write_turn:
                 self._home.settle(snapshot, self._record.refuse_if_closed)
                 self._index = self._index.with_sealed(rows)

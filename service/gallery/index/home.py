@@ -99,7 +99,9 @@ class IndexHome:
         """Return whether it is time to seal; with `idle`, where nothing has been written for a while."""
         return due(index, self._plan(index), self._current, self._sizes, idle=idle)
 
-    def seal(self, index: Index, *, threads: int, stop: threading.Event) -> tuple[Snapshot, Sealed]:
+    def seal(
+        self, index: Index, *, threads: int, stop: threading.Event, idle: bool = False
+    ) -> tuple[Snapshot, Sealed]:
         """Write a snapshot of the index as it is; see `sealing.seal`. It counts once `settle` was called.
 
         Raises:
@@ -109,7 +111,8 @@ class IndexHome:
         plan = self._plan(index)
         self._progress = (0, len(index))
         try:
-            return seal(index, plan, self._current, self._snapshots, Work(threads, stop, self._note))
+            work = Work(threads, stop, self._note)
+            return seal(index, plan, self._current, self._snapshots, work, idle=idle)
         except OSError as error:
             self._problem = f"The last snapshot could not be written: {error.strerror or error}."
             raise

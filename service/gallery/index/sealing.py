@@ -25,6 +25,7 @@ _DEAD_SHARE = 0.2  # of the sealed rows: from here on they are made anew
 _AGAIN = 2.0  # codes and lists are learnt anew from so many times as many rows
 _TUNED_AGAIN = 1.1  # the effort is, too
 _TRIED_WITH = 100  # rows at least, so that chance does not tune it
+_TUNED_IDLY, _TRIED_IDLY = 1.02, 2_000  # where there is time, and enough to try it with, for less
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
 _NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
@@ -66,7 +67,13 @@ class _Rows:
 
 
 def seal(
-    index: Index, plan: Plan, before: Snapshot | None, snapshots: Snapshots, work: Work
+    index: Index,
+    plan: Plan,
+    before: Snapshot | None,
+    snapshots: Snapshots,
+    work: Work,
+    *,
+    idle: bool = False,
 ) -> tuple[Snapshot, Sealed]:
     """Write what is alive as a snapshot and return it, and its rows as they are read from there.
 
@@ -79,6 +86,7 @@ def seal(
         before: the snapshot of the index's sealed rows, where they have one.
         snapshots: where it goes.
         work: how it is done.
+        idle: whether nothing was written for a while: then its effort is found anew sooner.
 
     Raises:
         Stopped: it was told to stop; nothing has changed.
@@ -87,7 +95,7 @@ def seal(
     began = time.monotonic()
     made = snapshots.new_folder()
     try:
-        rows, known = _chosen(index, plan, before)
+        rows, known = _chosen(index, plan, before, idle=idle)
         old, total = rows.grown_from, len(rows.labels)
         if old:
             plan = dataclasses.replace(old.plan, why=plan.why, effort=plan.effort)
@@ -120,22 +128,26 @@ def seal(
         raise
 
 
-def _chosen(index: Index, plan: Plan, before: Snapshot | None) -> tuple[_Rows, Snapshot | None]:
+def _chosen(
+    index: Index, plan: Plan, before: Snapshot | None, *, idle: bool
+) -> tuple[_Rows, Snapshot | None]:
     """Return what is sealed, and the snapshot whose effort will do for that, if any."""
     rows = _rows(index, plan, before)
     old, total = rows.grown_from, len(rows.labels)
     new = total - (index.sealed.rows.rows if old and index.sealed else 0)
-    if old is None or _still_tuned(old, total, new):
+    if old is None or _still_tuned(old, total, new, idle=idle):
         return rows, old
     if new < _TRIED_WITH:  # too few of them to try it with: it is built anew, of what is alive
         rows = _rows(index, plan, None)
     return rows, None
 
 
-def _still_tuned(old: Snapshot, rows: int, new: int) -> bool:
+def _still_tuned(old: Snapshot, rows: int, new: int, *, idle: bool) -> bool:
     """Return whether its effort will do for so many rows, of which some are new."""
     grown = rows / old.tuned_rows
-    return bool(old.effort) and (grown < _TUNED_AGAIN or (new < _TRIED_WITH and grown < _AGAIN))
+    if not old.effort or (idle and grown >= _TUNED_IDLY and new >= _TRIED_IDLY):
+        return False
+    return grown < _TUNED_AGAIN or (new < _TRIED_WITH and grown < _AGAIN)
 
 
 def _tuned(fast: Accelerator, rows: _Rows, index: Index, work: Work) -> Accelerator:

@@ -51,10 +51,12 @@ def sealed(
     snapshots: Snapshots,
     kind: Any,
     before: Snapshot | None = None,
+    *,
+    idle: bool = False,
     **options: Any,
 ) -> tuple[Index, Snapshot]:
     """Return an index once all of it is sealed."""
-    snapshot, rows = seal(index, plan(index, kind, **options), before, snapshots, work())
+    snapshot, rows = seal(index, plan(index, kind, **options), before, snapshots, work(), idle=idle)
     return index.with_sealed(rows), snapshot
 
 
