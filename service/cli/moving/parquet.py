@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from service.cli.moving.columns import by_role
 from service.cli.moving.rows import Row, Vectors, id_of_path
 
 __all__ = ["ParquetSink", "Table", "open_parquet", "parquet_rows", "require"]
@@ -65,8 +66,7 @@ def open_parquet(path: Path, columns: Mapping[str, str]) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise click.ClickException(f"{path} cannot be read as Parquet ({error}).") from error
     schema = file.schema_arrow
-    roles = {name: role for role, name in columns.items()}
-    names = {roles.get(name, name): name for name in schema.names}
+    names = {role: schema.names[at] for role, at in by_role(schema.names, columns, path).items()}
     if "vector" not in names and "path" not in names:
         raise click.ClickException(
             f"{path} has the columns {', '.join(schema.names[:8])}, and none is called vector or path. "

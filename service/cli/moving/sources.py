@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from service.cli.moving.arrays import array_rows, open_arrays
+from service.cli.moving.columns import by_role
 from service.cli.moving.rows import Row, id_of_path
 
 __all__ = ["Fields", "Source", "open_source", "typed"]
@@ -17,6 +18,7 @@ __all__ = ["Fields", "Source", "open_source", "typed"]
 Fields = Mapping[str, str]
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+_TABLES, _ARRAYS = (".csv", ".parquet"), (".npy", ".npz", ".safetensors")
 _KINDS = "a folder of pictures, .csv, .parquet, .npy, .npz or .safetensors"
 
 
@@ -49,9 +51,11 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
     Raises:
         ClickException: it is none of these, or cannot be read.
     """
-    suffix = path.suffix.lower()
-    if labels is not None and suffix not in (".npy", ".npz", ".safetensors"):
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if labels is not None and suffix not in _ARRAYS:
         raise click.UsageError("--labels is for arrays; tables and folders have their identities within.")
+    if columns and suffix not in _TABLES:
+        raise click.UsageError("--column is for tables; folders and arrays have none.")
     if path.is_dir():
         return Source(sum(1 for _ in _pictures(path)), None, lambda _: _folder_rows(path, prefix))
     if suffix == ".csv":
@@ -68,7 +72,7 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
         return Source(
             table.total, table.dimension, lambda fields: parquet_rows(table, fields, prefix), table.config
         )
-    if suffix in (".npy", ".npz", ".safetensors"):
+    if suffix in _ARRAYS:
         arrays = open_arrays(path, labels)
         return Source(
             len(arrays.vectors), arrays.vectors.dimension, lambda _: array_rows(arrays, prefix), arrays.config
@@ -128,10 +132,7 @@ def _csv_names(path: Path, columns: Mapping[str, str]) -> dict[str, int]:
             names = [name.strip() for name in next(csv.reader(file), [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(f"{path} is no table in UTF-8 with commas ({error}).") from error
-    roles = {name: role for role, name in columns.items()}
-    found = {roles.get(name, name): at for at, name in enumerate(names)}
-    if len(found) < len(names):
-        raise click.ClickException(f"{path}: two columns have the same name. Each needs its own.")
+    found = by_role(names, columns, path)
     if "path" not in found:
         raise click.ClickException(
             f"{path}: no column is called path; its first line is {', '.join(names[:6])}. "

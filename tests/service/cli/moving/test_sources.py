@@ -59,18 +59,29 @@ def test_a_table_gives_ids_identities_and_typed_metadata(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
+    ("text", "columns", "word"),
     [
-        ("identity,file\na,b\n", "no column is called path"),
-        ("path,path\na,b\n", "same name"),
-        ("path,n\na.jpg\n", "line 2 has 1 cells"),
-        ('path\n"a\n', "no table in UTF-8"),
+        ("identity,file\na,b\n", {}, "no column is called path"),
+        ("path,path\na,b\n", {}, "same name"),
+        ("path,n\na.jpg\n", {}, "line 2 has 1 cells"),
+        ('path\n"a\n', {}, "no table in UTF-8"),
+        ("path,who\na,b\n", {"identity": "Who"}, "has the columns path, who, and none is called Who"),
+        ("path,who\na,b\n", {"identity": "who", "id": "who"}, "same name"),
     ],
 )
-def test_tables_that_cannot_be_read_say_why(tmp_path: Path, text: str, word: str) -> None:
+def test_tables_that_cannot_be_read_say_why(
+    tmp_path: Path, text: str, columns: dict[str, str], word: str
+) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(click.ClickException, match=word):
-        rows_of(tmp_path / "t.csv")
+        rows_of(tmp_path / "t.csv", columns=columns)
+
+
+@pytest.mark.parametrize("name", ["", "v.npy"])
+def test_columns_are_refused_where_there_are_none(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    with pytest.raises(click.UsageError, match="--column is for tables"):
+        rows_of(tmp_path / name, columns={"id": "name"})
 
 
 def test_arrays_give_rows_by_number_with_labels_from_beside_or_within(tmp_path: Path) -> None:
