@@ -7,6 +7,7 @@ import click
 import numpy as np
 import pytest
 
+from service.cli.moving.parquet import ParquetSink
 from service.cli.moving.sources import open_source
 
 pa = pytest.importorskip("pyarrow")
@@ -55,6 +56,12 @@ def test_paths_are_of_pictures_beside_the_table(tmp_path: Path) -> None:
         {"k": [1]},
         tmp_path / "a/1.jpg",
     )
+
+
+def test_an_export_of_an_empty_collection_keeps_its_dimension(tmp_path: Path) -> None:
+    ParquetSink(tmp_path / "e.parquet", {"metric": "cosine"}, 3).close()
+    source = open_source(tmp_path / "e.parquet", labels=None, columns={}, prefix="")
+    assert (source.total, source.dimension, source.config) == (0, 3, {"metric": "cosine"})
 
 
 def test_tables_that_cannot_be_imported_say_why(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is read of folders, tables and arrays to be imported."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from service.cli.moving.exporting import TensorSink
 from service.cli.moving.rows import Row
 from service.cli.moving.sources import open_source
 
@@ -123,6 +125,23 @@ def test_an_export_whose_lines_are_too_few_or_too_many_is_refused(tmp_path: Path
     (tmp_path / "e.jsonl").write_text("[]\n")
     with pytest.raises(click.ClickException, match="line 1 is no item"):
         rows_of(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_export_without_its_lines_is_refused_also_an_empty_one(tmp_path: Path, count: int) -> None:
+    path, lines = tmp_path / "e.safetensors", tmp_path / "e.jsonl"
+    with closing(TensorSink(path, lines, {"metric": "cosine"}, 3)) as sink:
+        if count:
+            sink.write(
+                [{"id": str(n), "identity": "p", "metadata": {}} for n in range(count)],
+                VECTORS[:count].astype(np.float32),
+            )
+    assert [(row.id, row.identity) for row in rows_of(path)] == [(str(n), "p") for n in range(count)]
+    source = open_source(path, labels=None, columns={}, prefix="")
+    assert (source.dimension, source.config) == (3, {"metric": "cosine"})
+    lines.unlink()
+    with pytest.raises(click.ClickException, match=r"e\.jsonl is missing; it has the ids and identities"):
+        rows_of(path)
 
 
 @pytest.mark.parametrize("name", ["v.npy", "v.npz", "v.safetensors", "v.parquet"])
