@@ -49,13 +49,21 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
         prefix: stands before the ids that are made of paths and numbers of rows.
 
     Raises:
-        ClickException: it is none of these, or cannot be read.
+        ClickException: it is none of these, cannot be read, or has nothing in it and is no export.
     """
     suffix = "" if path.is_dir() else path.suffix.lower()
     if labels is not None and suffix not in _ARRAYS:
         raise click.UsageError("--labels is for arrays; tables and folders have their identities within.")
     if columns and suffix not in _TABLES:
         raise click.UsageError("--column is for tables; folders and arrays have none.")
+    source = _opened(path, suffix, labels, columns, prefix)
+    if not source.total and not source.config:  # a mistyped name makes no collection
+        what = f"no {', '.join(_PICTURES)}" if path.is_dir() else "no row"
+        raise click.ClickException(f"There is {what} in {path}.")
+    return source
+
+
+def _opened(path: Path, suffix: str, labels: str | None, columns: Mapping[str, str], prefix: str) -> Source:
     if path.is_dir():
         return Source(sum(1 for _ in _pictures(path)), None, lambda _: _folder_rows(path, prefix))
     if suffix == ".csv":

@@ -86,6 +86,24 @@ def test_columns_are_refused_where_there_are_none(tmp_path: Path, name: str) -> 
         rows_of(tmp_path / name, columns={"id": "name"})
 
 
+@pytest.mark.parametrize("name", ["folder", "t.csv", "t.parquet"])
+def test_what_has_nothing_in_it_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("no picture")
+    elif name == "t.csv":
+        path.write_text("path,identity\n")
+    else:
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pa.table({"path": pa.array([], pa.string())}), path
+        )
+    words = r"no \.jpg, \.jpeg, \.png, \.webp in .*folder\." if name == "folder" else r"no row in .*\."
+    with pytest.raises(click.ClickException, match=words):
+        rows_of(path)
+
+
 def test_arrays_give_rows_by_number_with_labels_from_beside_or_within(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", VECTORS)
     np.save(tmp_path / "l.npy", np.array([3, 3, 4, 4]))
