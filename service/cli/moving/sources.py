@@ -65,6 +65,7 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
 
 def _opened(path: Path, suffix: str, labels: str | None, columns: Mapping[str, str], prefix: str) -> Source:
     if path.is_dir():
+        _tell_of_links(path)
         return Source(sum(1 for _ in _pictures(path)), None, lambda _: _folder_rows(path, prefix))
     if suffix == ".csv":
         names = _csv_names(path, columns)
@@ -100,13 +101,31 @@ def typed(text: str, kind: str | None) -> Any:
     return text
 
 
-def _pictures(folder: Path) -> Iterator[str]:
-    """Yield the relative paths of the pictures in a folder and its folders, sorted, without hidden ones."""
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield a folder and its folders, each with the names of folders and files in it, sorted, none hidden."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(_PICTURES):
-                yield Path(place, name).relative_to(folder).as_posix()
+        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """Yield the relative paths of the pictures in a folder and its folders, sorted."""
+    for place, _, files in _walk(folder):
+        for name in files:
+            if name.lower().endswith(_PICTURES):
+                yield (place / name).relative_to(folder).as_posix()
+
+
+def _tell_of_links(folder: Path) -> None:
+    """Say which folders are not looked into: those elsewhere, which may even contain this one."""
+    linked = [
+        place / name for place, folders, _ in _walk(folder) for name in folders if (place / name).is_symlink()
+    ]
+    if linked:
+        click.echo(
+            f"Links to folders are not followed: {len(linked):,} passed over, the first is {linked[0]}.",
+            err=True,
+        )
 
 
 def _folder_rows(folder: Path, prefix: str) -> Iterator[Row]:

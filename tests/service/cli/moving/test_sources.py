@@ -47,6 +47,22 @@ def test_a_folder_gives_identities_by_its_folders(tmp_path: Path) -> None:
     }
 
 
+def test_links_to_folders_are_passed_over_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people" / "ann").mkdir(parents=True)
+    (tmp_path / "people" / "ann" / "1.jpg").write_bytes(b"")
+    assert [row.id for row in rows_of(tmp_path / "people")] == ["ann:1.jpg"]
+    assert capsys.readouterr().err == ""
+    for name in ("bob", "ann/all", ".hidden"):
+        (tmp_path / "people" / name).symlink_to(tmp_path / "people")
+    (tmp_path / "people" / "2.jpg").symlink_to(tmp_path / "people" / "ann" / "1.jpg")
+    assert [row.id for row in rows_of(tmp_path / "people")] == ["2.jpg", "ann:1.jpg"]
+    said = capsys.readouterr().err
+    assert "2 passed over" in said
+    assert "people/bob" in said
+
+
 def test_a_table_gives_ids_identities_and_typed_metadata(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(
