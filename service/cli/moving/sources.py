@@ -49,7 +49,8 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
         prefix: stands before the ids that are made of paths and numbers of rows.
 
     Raises:
-        ClickException: it is none of these, cannot be read, or has nothing in it and is no export.
+        ClickException: it is none of these, cannot be read, or has nothing in it and is no export; or the
+            prefix cannot stand before the number of a row.
     """
     suffix = "" if path.is_dir() else path.suffix.lower()
     if labels is not None and suffix not in _ARRAYS:
@@ -60,7 +61,19 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
     if not source.total and not source.config:  # a mistyped name makes no collection
         what = f"no {', '.join(_PICTURES)}" if path.is_dir() else "no row"
         raise click.ClickException(f"There is {what} in {path}.")
+    if prefix and source.dimension is not None:
+        _check_prefix(prefix, source.total)
     return source
+
+
+def _check_prefix(prefix: str, rows: int) -> None:
+    """Refuse a prefix with which the numbers of rows are no ids; in those of paths it is encoded."""
+    from service.gallery.items import name_problem  # noqa: PLC0415 - it takes a while, and few have a prefix
+
+    last = f"{prefix}{rows - 1}"
+    problem = name_problem(last)
+    if problem:
+        raise click.BadParameter(f"the id {last!r} {problem}.", param_hint="--id-prefix")
 
 
 def _opened(path: Path, suffix: str, labels: str | None, columns: Mapping[str, str], prefix: str) -> Source:

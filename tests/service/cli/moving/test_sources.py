@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from service.cli.moving.exporting import TensorSink
 from service.cli.moving.rows import Row
 from service.cli.moving.sources import open_source
+from service.gallery.items import name_problem
 
 VECTORS = np.arange(12, dtype=np.float64).reshape(4, 3)
 
@@ -141,6 +142,18 @@ def test_a_prefix_keeps_the_ids_of_two_sources_apart(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", VECTORS)
     source = open_source(tmp_path / "v.npy", labels=None, columns={}, prefix="new-")
     assert [row.id for row in source.rows({})] == ["new-0", "new-1", "new-2", "new-3"]
+
+
+@pytest.mark.parametrize(("prefix", "word"), [("a/b", "holds a '/'"), ("a" * 256, "has 257 characters")])
+def test_a_prefix_that_no_id_can_have_is_refused_where_ids_are_numbers(
+    tmp_path: Path, prefix: str, word: str
+) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    (tmp_path / "1.jpg").write_bytes(b"")
+    with pytest.raises(click.BadParameter, match=word):
+        open_source(tmp_path / "v.npy", labels=None, columns={}, prefix=prefix)
+    (row,) = open_source(tmp_path, labels=None, columns={}, prefix=prefix).rows({})
+    assert name_problem(row.id) is None
 
 
 def test_an_array_of_more_than_one_slice_is_read_whole(tmp_path: Path) -> None:
