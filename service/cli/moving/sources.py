@@ -172,6 +172,8 @@ def _csv_names(path: Path, columns: Mapping[str, str]) -> dict[str, int]:
             names = [name.strip() for name in next(csv.reader(file), [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(f"{path} is no table in UTF-8 with commas ({error}).") from error
+    if not names:
+        raise click.ClickException(f"{path} is empty, or its first line is, which must name the columns.")
     found = by_role(names, columns, path)
     if "path" not in found:
         raise click.ClickException(

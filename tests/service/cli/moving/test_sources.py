@@ -81,6 +81,8 @@ def test_a_table_gives_ids_identities_and_typed_metadata(tmp_path: Path) -> None
     ("text", "columns", "word"),
     [
         ("identity,file\na,b\n", {}, "no column is called path"),
+        ("", {"path": "file"}, r"t\.csv is empty, or its first line is"),
+        ("\n", {}, r"t\.csv is empty, or its first line is"),
         ("path,path\na,b\n", {}, "same name"),
         ("path,n\na.jpg\n", {}, "line 2 has 1 cells"),
         ('path\n"a\n', {}, "no table in UTF-8"),
