@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -31,12 +31,18 @@ _Array = npt.NDArray[Any]
 class Rows:
     """The rows of an array, sliced from the file as they are needed.
 
+    Args:
+        source: what is sliced.
+        shape: (N, D).
+        path: of the file.
+        least: how many rows there must be.
+
     Attributes:
         dimension: D of the (N, D) array.
     """
 
-    def __init__(self, source: Any, shape: tuple[int, ...], path: Path) -> None:
-        if len(shape) != 2 or 0 in shape:
+    def __init__(self, source: Any, shape: tuple[int, ...], path: Path, *, least: int = 1) -> None:
+        if len(shape) != 2 or shape[0] < least or shape[1] < 1:
             raise click.ClickException(
                 f"{path}: vectors are an (N, D) array with N and D at least 1; this one is {shape}."
             )
@@ -75,7 +81,7 @@ def open_arrays(path: Path, labels: str | None) -> Arrays:
     """Open a file of vectors; `labels` is a file of their identities.
 
     Raises:
-        ClickException: it holds no such array, or labels of another number.
+        ClickException: it holds no such array, or labels of another number, or an export's .jsonl is missing.
     """
     try:
         arrays = _open_safetensors(path) if path.suffix.lower() == ".safetensors" else _open_numpy(path)
@@ -141,14 +147,23 @@ def _open_safetensors(path: Path) -> Arrays:
     source = file.get_slice(_chosen(names, path))
     held = {name: file.get_tensor(name) for name in names if name in _LABELS}
     beside = path.with_suffix(".jsonl")
-    config = json.loads((file.metadata() or {}).get("lookalike", "{}"))
+    config = _exported_config(file.metadata() or {})
+    if config and not beside.is_file():
+        raise click.ClickException(f"{beside} is missing; it has the ids and identities of this export.")
     return Arrays(
         path,
-        Rows(source, tuple(source.get_shape()), path),
+        # A collection may have been exported before anything was in it.
+        Rows(source, tuple(source.get_shape()), path, least=0 if config else 1),
         _names(held, _LABELS),
         items=beside if beside.is_file() else None,
-        config=config if isinstance(config, dict) else {},
+        config=config,
     )
+
+
+def _exported_config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration of the collection that a file was exported from; empty where it was not."""
+    config = json.loads(metadata.get("lookalike", "{}"))
+    return config if isinstance(config, dict) else {}
 
 
 def _chosen(names: Iterable[str], path: Path) -> str:

@@ -15,6 +15,7 @@ import click
 from models.errors import InterruptedWorkError
 from service.cli.moving.course import Course
 from service.cli.moving.journal import Journal, Target
+from service.cli.moving.repeats import Repeats
 from service.cli.moving.rest import Answer, Server
 from service.cli.moving.rows import Limits
 from service.cli.moving.sources import Source
@@ -71,10 +72,10 @@ def import_source(source: Source, options: ImportOptions) -> str:
             if len(journal):
                 click.echo("The collection has fewer items than were written: all are sent again.", err=True)
             journal.forget()
-        course = Course("import", source.total)
+        course, repeats = Course("import", source.total), Repeats()
         with course, _told(course, report):
             upload(
-                source.rows(described["fields"]),
+                repeats.watch(source.rows(described["fields"])),
                 Sender(server, f"{place}/items"),
                 limits=Limits(items, options.batch_bytes),
                 at_once=at_once,
@@ -84,13 +85,21 @@ def import_source(source: Source, options: ImportOptions) -> str:
             )
         if not report.count:
             journal.forget()  # the next import begins anew
+    repeated = repeats.count()
+    if repeated:
+        names = ", ".join(map(repr, repeats.names(source.rows(described["fields"]))))
+        click.echo(
+            f"{repeated:,} of {course.done:,} rows have an id that an earlier one has, and the last of each "
+            f"counts: {names}.",
+            err=True,
+        )
     if report.count:
         others = "the others are written" if report.count < course.done else "none is written"
         raise click.ClickException(
             f"{report.count:,} of {course.done:,} items were rejected, {others}. {report.path} "
             f"has each and why; the first is {report.first}"
         )
-    return f"{options.collection!r} has all {course.done:,} items."
+    return f"{options.collection!r} has all {course.done - repeated:,} items."
 
 
 def _shown(url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from service.cli.moving.columns import by_role
 from service.cli.moving.rows import Row, Vectors, id_of_path
 
 __all__ = ["ParquetSink", "Table", "open_parquet", "parquet_rows", "require"]
@@ -65,22 +66,13 @@ def open_parquet(path: Path, columns: Mapping[str, str]) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise click.ClickException(f"{path} cannot be read as Parquet ({error}).") from error
     schema = file.schema_arrow
-    roles = {name: role for role, name in columns.items()}
-    names = {roles.get(name, name): name for name in schema.names}
+    names = {role: schema.names[at] for role, at in by_role(schema.names, columns, path).items()}
     if "vector" not in names and "path" not in names:
         raise click.ClickException(
             f"{path} has the columns {', '.join(schema.names[:8])}, and none is called vector or path. "
             "Say which one it is with --column vector=NAME or path=NAME."
         )
-    dimension = None
-    if "vector" in names:
-        column = schema.field(names["vector"])
-        kinds = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-        if not any(kind(column.type) for kind in kinds):
-            raise click.ClickException(f"{path}: the column {names['vector']} holds no lists of numbers.")
-        batches = file.iter_batches(_BATCH_ROWS, columns=[column.name])
-        values = (value for batch in batches for value in batch.column(0))
-        dimension = next((len(value) for value in values if value.is_valid), 0)
+    dimension = _dimension(file, names["vector"], path) if "vector" in names else None
     known = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
     return Table(path, file.metadata.num_rows, dimension, names, known if isinstance(known, dict) else {})
 
@@ -164,6 +156,18 @@ class ParquetSink:
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._held, self._schema))
         self._held, self._held_bytes = [], 0
+
+
+def _dimension(file: Any, name: str, path: Path) -> int:
+    """Return how many numbers the vectors in a column have: what its type says, or else the first of them."""
+    kind = file.schema_arrow.field(name).type
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
+        raise click.ClickException(f"{path}: the column {name} holds no lists of numbers.")
+    batches = file.iter_batches(_BATCH_ROWS, columns=[name])
+    values = (value for batch in batches for value in batch.column(0))
+    return next((len(value) for value in values if value.is_valid), 0)
 
 
 def _vectors(column: Any) -> list[Vectors]:

@@ -110,7 +110,7 @@ class Server:
                 reason = f"is busy: {answer.sentence()}"
             pause_s = min(wanted_s or wait_s, _LONGEST_WAIT_S)
             if time.monotonic() + pause_s > given_up:
-                raise click.ClickException(f"{self.url} {reason}")
+                raise click.ClickException(f"{self.url} {reason.removesuffix('.')}.")
             self._stopped.wait(pause_s)
             wait_s *= 2
         raise StoppedError

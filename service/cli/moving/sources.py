@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from service.cli.moving.arrays import array_rows, open_arrays
+from service.cli.moving.columns import by_role
 from service.cli.moving.rows import Row, id_of_path
 
 __all__ = ["Fields", "Source", "open_source", "typed"]
@@ -17,6 +18,7 @@ __all__ = ["Fields", "Source", "open_source", "typed"]
 Fields = Mapping[str, str]
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+_TABLES, _ARRAYS = (".csv", ".parquet"), (".npy", ".npz", ".safetensors")
 _KINDS = "a folder of pictures, .csv, .parquet, .npy, .npz or .safetensors"
 
 
@@ -47,12 +49,36 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
         prefix: stands before the ids that are made of paths and numbers of rows.
 
     Raises:
-        ClickException: it is none of these, or cannot be read.
+        ClickException: it is none of these, cannot be read, or has nothing in it and is no export; or the
+            prefix cannot stand before the number of a row.
     """
-    suffix = path.suffix.lower()
-    if labels is not None and suffix not in (".npy", ".npz", ".safetensors"):
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if labels is not None and suffix not in _ARRAYS:
         raise click.UsageError("--labels is for arrays; tables and folders have their identities within.")
+    if columns and suffix not in _TABLES:
+        raise click.UsageError("--column is for tables; folders and arrays have none.")
+    source = _opened(path, suffix, labels, columns, prefix)
+    if not source.total and not source.config:  # a mistyped name makes no collection
+        what = f"no {', '.join(_PICTURES)}" if path.is_dir() else "no row"
+        raise click.ClickException(f"There is {what} in {path}.")
+    if prefix and source.dimension is not None:
+        _check_prefix(prefix, source.total)
+    return source
+
+
+def _check_prefix(prefix: str, rows: int) -> None:
+    """Refuse a prefix with which the numbers of rows are no ids; in those of paths it is encoded."""
+    from service.gallery.items import name_problem  # noqa: PLC0415 - it takes a while, and few have a prefix
+
+    last = f"{prefix}{rows - 1}"
+    problem = name_problem(last)
+    if problem:
+        raise click.BadParameter(f"the id {last!r} {problem}.", param_hint="--id-prefix")
+
+
+def _opened(path: Path, suffix: str, labels: str | None, columns: Mapping[str, str], prefix: str) -> Source:
     if path.is_dir():
+        _tell_of_links(path)
         return Source(sum(1 for _ in _pictures(path)), None, lambda _: _folder_rows(path, prefix))
     if suffix == ".csv":
         names = _csv_names(path, columns)
@@ -68,7 +94,7 @@ def open_source(path: Path, *, labels: str | None, columns: Mapping[str, str], p
         return Source(
             table.total, table.dimension, lambda fields: parquet_rows(table, fields, prefix), table.config
         )
-    if suffix in (".npy", ".npz", ".safetensors"):
+    if suffix in _ARRAYS:
         arrays = open_arrays(path, labels)
         return Source(
             len(arrays.vectors), arrays.vectors.dimension, lambda _: array_rows(arrays, prefix), arrays.config
@@ -88,13 +114,31 @@ def typed(text: str, kind: str | None) -> Any:
     return text
 
 
-def _pictures(folder: Path) -> Iterator[str]:
-    """Yield the relative paths of the pictures in a folder and its folders, sorted, without hidden ones."""
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield a folder and its folders, each with the names of folders and files in it, sorted, none hidden."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(_PICTURES):
-                yield Path(place, name).relative_to(folder).as_posix()
+        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
+
+
+def _pictures(folder: Path) -> Iterator[str]:
+    """Yield the relative paths of the pictures in a folder and its folders, sorted."""
+    for place, _, files in _walk(folder):
+        for name in files:
+            if name.lower().endswith(_PICTURES):
+                yield (place / name).relative_to(folder).as_posix()
+
+
+def _tell_of_links(folder: Path) -> None:
+    """Say which folders are not looked into: those elsewhere, which may even contain this one."""
+    linked = [
+        place / name for place, folders, _ in _walk(folder) for name in folders if (place / name).is_symlink()
+    ]
+    if linked:
+        click.echo(
+            f"Links to folders are not followed: {len(linked):,} passed over, the first is {linked[0]}.",
+            err=True,
+        )
 
 
 def _folder_rows(folder: Path, prefix: str) -> Iterator[Row]:
@@ -128,10 +172,9 @@ def _csv_names(path: Path, columns: Mapping[str, str]) -> dict[str, int]:
             names = [name.strip() for name in next(csv.reader(file), [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(f"{path} is no table in UTF-8 with commas ({error}).") from error
-    roles = {name: role for role, name in columns.items()}
-    found = {roles.get(name, name): at for at, name in enumerate(names)}
-    if len(found) < len(names):
-        raise click.ClickException(f"{path}: two columns have the same name. Each needs its own.")
+    if not names:
+        raise click.ClickException(f"{path} is empty, or its first line is, which must name the columns.")
+    found = by_role(names, columns, path)
     if "path" not in found:
         raise click.ClickException(
             f"{path}: no column is called path; its first line is {', '.join(names[:6])}. "

@@ -7,6 +7,7 @@ import click
 import numpy as np
 import pytest
 
+from service.cli.moving.parquet import ParquetSink
 from service.cli.moving.sources import open_source
 
 pa = pytest.importorskip("pyarrow")
@@ -57,15 +58,23 @@ def test_paths_are_of_pictures_beside_the_table(tmp_path: Path) -> None:
     )
 
 
+def test_an_export_of_an_empty_collection_keeps_its_dimension(tmp_path: Path) -> None:
+    ParquetSink(tmp_path / "e.parquet", {"metric": "cosine"}, 3).close()
+    source = open_source(tmp_path / "e.parquet", labels=None, columns={}, prefix="")
+    assert (source.total, source.dimension, source.config) == (0, 3, {"metric": "cosine"})
+
+
 def test_tables_that_cannot_be_imported_say_why(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    for columns, word in (
-        ({"name": ["a"]}, "none is called vector or path"),
-        ({"vector": ["a"]}, "no lists of numbers"),
+    for table, columns, word in (
+        ({"name": ["a"]}, {}, "none is called vector or path"),
+        ({"vector": ["a"]}, {}, "no lists of numbers"),
+        ({"path": ["a.jpg"]}, {"id": "nope"}, "has the columns path, and none is called nope"),
+        ({"path": ["a.jpg"], "id": ["a"], "key": ["b"]}, {"id": "key"}, "same name"),
     ):
-        pq.write_table(pa.table(columns), path)
+        pq.write_table(pa.table(table), path)
         with pytest.raises(click.ClickException, match=word):
-            open_source(path, labels=None, columns={}, prefix="")
+            open_source(path, labels=None, columns=columns, prefix="")
     pq.write_table(pa.table({"path": ["a.jpg"], "metadata": ["[1]"]}), path)
     with pytest.raises(click.ClickException, match="no object as JSON"):
         list(open_source(path, labels=None, columns={}, prefix="").rows({}))

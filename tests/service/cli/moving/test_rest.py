@@ -65,13 +65,17 @@ def test_other_refusals_are_answers(url: str, statuses: Statuses) -> None:
     assert (answer.status, answer.sentence()) == (422, "So it is.")
 
 
-def test_patience_ends_with_what_the_server_says(url: str, statuses: Statuses) -> None:
-    statuses += [503]
-    with (
-        closing(Server(url, patience_s=0, connections=1)) as server,
-        pytest.raises(click.ClickException, match="is busy: So it is"),
-    ):
-        server.ask("POST", "/a", b"x")
+@pytest.mark.parametrize(
+    ("status", "words"), [(503, r"is busy: So it is\.$"), (0, r"does not answer \(.*\)\.$")]
+)
+def test_patience_ends_with_what_the_server_says(
+    url: str, statuses: Statuses, status: int, words: str
+) -> None:
+    statuses += [200, status]
+    with closing(Server(url, patience_s=0, connections=1)) as server:
+        assert server.ask("POST", "/a", b"x").status == 200
+        with pytest.raises(click.ClickException, match=words):
+            server.ask("POST", "/a", b"x")
 
 
 def test_nobody_waits_once_it_is_stopped(url: str, statuses: Statuses) -> None:

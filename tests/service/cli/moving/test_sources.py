@@ -1,6 +1,7 @@
 """What is read of folders, tables and arrays to be imported."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from service.cli.moving.exporting import TensorSink
 from service.cli.moving.rows import Row
 from service.cli.moving.sources import open_source
+from service.gallery.items import name_problem
 
 VECTORS = np.arange(12, dtype=np.float64).reshape(4, 3)
 
@@ -45,6 +48,22 @@ def test_a_folder_gives_identities_by_its_folders(tmp_path: Path) -> None:
     }
 
 
+def test_links_to_folders_are_passed_over_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "people" / "ann").mkdir(parents=True)
+    (tmp_path / "people" / "ann" / "1.jpg").write_bytes(b"")
+    assert [row.id for row in rows_of(tmp_path / "people")] == ["ann:1.jpg"]
+    assert capsys.readouterr().err == ""
+    for name in ("bob", "ann/all", ".hidden"):
+        (tmp_path / "people" / name).symlink_to(tmp_path / "people")
+    (tmp_path / "people" / "2.jpg").symlink_to(tmp_path / "people" / "ann" / "1.jpg")
+    assert [row.id for row in rows_of(tmp_path / "people")] == ["2.jpg", "ann:1.jpg"]
+    said = capsys.readouterr().err
+    assert "2 passed over" in said
+    assert "people/bob" in said
+
+
 def test_a_table_gives_ids_identities_and_typed_metadata(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(
@@ -59,18 +78,49 @@ def test_a_table_gives_ids_identities_and_typed_metadata(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
+    ("text", "columns", "word"),
     [
-        ("identity,file\na,b\n", "no column is called path"),
-        ("path,path\na,b\n", "same name"),
-        ("path,n\na.jpg\n", "line 2 has 1 cells"),
-        ('path\n"a\n', "no table in UTF-8"),
+        ("identity,file\na,b\n", {}, "no column is called path"),
+        ("", {"path": "file"}, r"t\.csv is empty, or its first line is"),
+        ("\n", {}, r"t\.csv is empty, or its first line is"),
+        ("path,path\na,b\n", {}, "same name"),
+        ("path,n\na.jpg\n", {}, "line 2 has 1 cells"),
+        ('path\n"a\n', {}, "no table in UTF-8"),
+        ("path,who\na,b\n", {"identity": "Who"}, "has the columns path, who, and none is called Who"),
+        ("path,who\na,b\n", {"identity": "who", "id": "who"}, "same name"),
     ],
 )
-def test_tables_that_cannot_be_read_say_why(tmp_path: Path, text: str, word: str) -> None:
+def test_tables_that_cannot_be_read_say_why(
+    tmp_path: Path, text: str, columns: dict[str, str], word: str
+) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(click.ClickException, match=word):
-        rows_of(tmp_path / "t.csv")
+        rows_of(tmp_path / "t.csv", columns=columns)
+
+
+@pytest.mark.parametrize("name", ["", "v.npy"])
+def test_columns_are_refused_where_there_are_none(tmp_path: Path, name: str) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    with pytest.raises(click.UsageError, match="--column is for tables"):
+        rows_of(tmp_path / name, columns={"id": "name"})
+
+
+@pytest.mark.parametrize("name", ["folder", "t.csv", "t.parquet"])
+def test_what_has_nothing_in_it_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("no picture")
+    elif name == "t.csv":
+        path.write_text("path,identity\n")
+    else:
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pa.table({"path": pa.array([], pa.string())}), path
+        )
+    words = r"no \.jpg, \.jpeg, \.png, \.webp in .*folder\." if name == "folder" else r"no row in .*\."
+    with pytest.raises(click.ClickException, match=words):
+        rows_of(path)
 
 
 def test_arrays_give_rows_by_number_with_labels_from_beside_or_within(tmp_path: Path) -> None:
@@ -96,6 +146,18 @@ def test_a_prefix_keeps_the_ids_of_two_sources_apart(tmp_path: Path) -> None:
     assert [row.id for row in source.rows({})] == ["new-0", "new-1", "new-2", "new-3"]
 
 
+@pytest.mark.parametrize(("prefix", "word"), [("a/b", "holds a '/'"), ("a" * 256, "has 257 characters")])
+def test_a_prefix_that_no_id_can_have_is_refused_where_ids_are_numbers(
+    tmp_path: Path, prefix: str, word: str
+) -> None:
+    np.save(tmp_path / "v.npy", VECTORS)
+    (tmp_path / "1.jpg").write_bytes(b"")
+    with pytest.raises(click.BadParameter, match=word):
+        open_source(tmp_path / "v.npy", labels=None, columns={}, prefix=prefix)
+    (row,) = open_source(tmp_path, labels=None, columns={}, prefix=prefix).rows({})
+    assert name_problem(row.id) is None
+
+
 def test_an_array_of_more_than_one_slice_is_read_whole(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(10_000, 2)).astype(np.float32)
     save_file({"vector": vectors}, tmp_path / "v.safetensors")
@@ -112,6 +174,23 @@ def test_an_export_whose_lines_are_too_few_or_too_many_is_refused(tmp_path: Path
     (tmp_path / "e.jsonl").write_text("[]\n")
     with pytest.raises(click.ClickException, match="line 1 is no item"):
         rows_of(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_export_without_its_lines_is_refused_also_an_empty_one(tmp_path: Path, count: int) -> None:
+    path, lines = tmp_path / "e.safetensors", tmp_path / "e.jsonl"
+    with closing(TensorSink(path, lines, {"metric": "cosine"}, 3)) as sink:
+        if count:
+            sink.write(
+                [{"id": str(n), "identity": "p", "metadata": {}} for n in range(count)],
+                VECTORS[:count].astype(np.float32),
+            )
+    assert [(row.id, row.identity) for row in rows_of(path)] == [(str(n), "p") for n in range(count)]
+    source = open_source(path, labels=None, columns={}, prefix="")
+    assert (source.dimension, source.config) == (3, {"metric": "cosine"})
+    lines.unlink()
+    with pytest.raises(click.ClickException, match=r"e\.jsonl is missing; it has the ids and identities"):
+        rows_of(path)
 
 
 @pytest.mark.parametrize("name", ["v.npy", "v.npz", "v.safetensors", "v.parquet"])
