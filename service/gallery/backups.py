@@ -11,7 +11,15 @@ from typing import TypeAlias
 from service.errors import ConflictError, DamageError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import (
+    Sync,
+    locked,
+    make_folder,
+    move_folder,
+    refusals,
+    refuse_within,
+    sync_folder,
+)
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.names import NAME, chosen, not_found
 from service.gallery.record_copies import compared, copy_as_of_now
@@ -101,19 +109,20 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
 
     Args:
         data_dir: as the server has it.
-        out: made; must not be there.
+        out: made; must not be there, nor among the collections.
         copying: how.
         names: of the collections; None for all.
 
     Raises:
         NotFoundError: there are no collections in it.
-        ConflictError: `out` is there already.
+        ConflictError: `out` is there already, or would be among the collections.
         DamageError: records cannot be read or lack rows, and all of them are named; there is no backup.
         StorageError: the disk refused; likewise.
     """
     folder, there = data_dir / COLLECTIONS_FOLDER, collections_in(data_dir)
     if out.exists():
         raise ConflictError(f"{out} is there already; name a new folder.")
+    refuse_within(out, folder, "the collections")
     if names is None:
         names = there
     began = datetime.now(UTC)
@@ -146,16 +155,17 @@ def restore(backup: Path, data_dir: Path, copying: Copying, *, names: Sequence[s
 
     Args:
         backup: a folder that `back_up` made; it stays as it is.
-        data_dir: made where it is missing.
+        data_dir: made where it is missing; not in the backup.
         copying: how.
         names: of the collections; none for all.
 
     Raises:
         NotFoundError: that is no backup, or has no such collection.
-        ConflictError: the data directory has collections.
+        ConflictError: the data directory has collections, or is within the backup.
         StorageError: a file is damaged, a server uses the directory, or the disk refused; nothing changed.
     """
     kept = read_manifest(backup).contents
+    refuse_within(data_dir, backup, "the files of a backup")
     contents = {name: kept[name] for name in chosen(names, kept, f"collection in {backup} that is called")}
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
