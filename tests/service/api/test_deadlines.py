@@ -27,6 +27,7 @@ PATIENCE_S = 20
 # Work of seconds in a collection of 1,000 items, by route.
 LONG: dict[str, dict[str, Any]] = {
     "search": {"queries": [[n, 1] for n in range(400)], "rerank": {"method": "k_reciprocal", "top": 100}},
+    "recall": {"sample": 1000},
 }
 
 
