@@ -50,8 +50,8 @@ from service.encoder import HostingLimits
 from service.encoders import HostedEncoders
 from service.engines import Engines
 from service.gallery.backup_jobs import Backups
-from service.gallery.folders import refuse_if_in_use
-from service.gallery.gallery import Gallery
+from service.gallery.folders import refuse_if_in_use, refuse_within
+from service.gallery.gallery import COLLECTIONS_FOLDER, Gallery
 from service.gallery.index.sizes import Sizes
 from service.gallery.opening import Outcome
 from service.gallery.searcher import Searcher
@@ -163,6 +163,8 @@ async def _start(
 ) -> Services:
     """Load the encoders and begin to open the gallery; the stack closes them in turn."""
     await to_thread.run_sync(refuse_if_in_use, settings.data_dir)  # at once: the encoders take seconds
+    homes = settings.data_dir / COLLECTIONS_FOLDER
+    await to_thread.run_sync(refuse_within, settings.backups_dir(), homes, "the collections")
     threads = settings.threads or available_cpus()
     torch.set_num_threads(threads)
 

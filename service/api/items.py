@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from torch import Tensor
 
-from models.errors import ImageError, InputError, LowQualityError, ShapeError
+from models.errors import ImageError, InputError, LowQualityError, OptionError, ShapeError
 from models.faces import shortfall
 from service.api.answering import answers, render, respond
 from service.api.attended import deadline_of
@@ -34,7 +34,7 @@ from service.api.samples import see_all
 from service.api.state import Services, ServicesDep, services_of
 from service.api.validation import pointer_of
 from service.api.wire import accepts, body, body_bytes
-from service.errors import InvalidFieldsError
+from service.errors import EncoderMismatchError, InvalidFieldsError
 from service.gallery.collection import (
     ANOTHER_REJECTED,
     Collection,
@@ -161,7 +161,13 @@ async def _ready_items(
     ready = [*map(_ready, items)] if few else await services.store(lambda: [*map(_ready, items)])
     if not pictures and wanted.faces is None:
         return [_Ready(one) for one in ready if one is not None]
-    encoder = services.encoder_of(target)
+    try:
+        encoder = services.encoder_of(target)
+    except (OptionError, EncoderMismatchError) as error:
+        if wanted.faces is not None or not any(isinstance(one, np.ndarray) for one in ready):
+            raise  # it is the request's: none of its items could be kept
+        fault = Fault("image", str(error), type(error))
+        return [_Ready(fault if one is None else one) for one in ready]
     measured = bool(limits) or "quality" in wanted.include
     side = LONGER_SIDE if target.config.keep_images else None
     look = encoder.for_one(Look(wanted.faces, quality=measured, thumbnail=side))

@@ -41,9 +41,7 @@ async def measure_recall(
     compared: list[Compared] = []
     for at in range(0, len(vectors), _SLICE):
         some, without = vectors[at : at + _SLICE], left_out[at : at + _SLICE]
-        compared += await services.store(partial(compare, target, some, options, left_out=without))
-        if await request.is_disconnected():
-            break
+        compared += await services.attend(request, partial(compare, target, some, options, left_out=without))
     recall, interval = await services.store(partial(summary, compared))
     bounds = interval and {"low": interval.low, "high": interval.high, "level": interval.level}
     return {

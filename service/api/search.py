@@ -102,8 +102,8 @@ async def _find(
     services = services_of(request)
     if wanted.rerank is not None:
         how = wanted.rerank.options(wanted.k)
-        return await services.store(
-            lambda: search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)
+        return await services.attend(
+            request, lambda: search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)
         )
     if not len(asked.vectors):
         return [], None

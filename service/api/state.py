@@ -142,6 +142,14 @@ class Services:
         """Run a gallery call or a small computation in a thread."""
         return await to_thread.run_sync(work, limiter=self.storage)
 
+    async def attend(self, request: Request, work: Callable[[], Result]) -> Result:
+        """Run a gallery call of many steps in a thread; it ends at one of its checkpoints once nobody waits.
+
+        Raises:
+            ClientDisconnect, DeadlineError: nobody waits any more.
+        """
+        return await attended(request, work, self.storage)
+
 
 def services_of(request: Request) -> Services:
     """Return what the request's server works with."""

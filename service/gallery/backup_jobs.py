@@ -3,8 +3,6 @@
 import contextlib
 import logging
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,14 +16,14 @@ from service.errors import ConflictError, NotFoundError, NotReadyError, StorageE
 from service.gallery.backup_manifest import MANIFEST, Content, damage_told, read_manifest
 from service.gallery.backups import Copying, Kept, Step, back_up, copy_record
 from service.gallery.collection import Collection
-from service.gallery.folders import lock, make_folder, move_folder, refusals, remove_leftovers, sync_folder
+from service.gallery.folders import lock, make_folder, move_folder, refusals, sync_folder
 from service.gallery.gallery import Gallery
 from service.gallery.index.accelerator import Stopped, Work
 from service.gallery.names import NAME, not_found, refuse_name
+from service.gallery.unfinished import begun_in
 
 __all__ = ["Backup", "Backups"]
 
-_UNFINISHED = ".unfinished-server-"  # not what `lookalike backup` calls its own, which may run beside
 _REMEMBERED = 20  # that failed
 _STEPS_BACK = 10  # of `nice`: a tenth of the share of a thread that answers
 
@@ -102,7 +100,6 @@ class Backups:
         self._turn = threading.Lock()
         self._job: _Job | None = None
         self._failed: dict[str, Backup] = {}
-        self._removing: set[Path] = set()  # what `delete` moves aside
         self._closed = False
 
     def start(self, name: str | None = None, collections: Sequence[str] | None = None) -> Backup:
@@ -183,10 +180,7 @@ class Backups:
             if job is not None and job.name == name:
                 raise ConflictError(f"The backup {name!r} is being {job.doing}; wait for that.")
             if (self._folder / name / MANIFEST).is_file():
-                aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._folder))
-                self._removing.add(aside)
-                afterwards.callback(self._removing.discard, aside)
-                afterwards.callback(shutil.rmtree, aside, ignore_errors=True)  # nobody waits for it
+                aside = afterwards.enter_context(begun_in(self._folder))  # nobody waits for its removal
                 move_folder(self._folder / name, aside / name, within=self._folder, sync=sync_folder)
 
     def restore(self, name: str, collection: str, into: str) -> Collection:
@@ -233,11 +227,7 @@ class Backups:
         problem: str | None = None
         try:
             stand_back(threading.get_native_id(), _STEPS_BACK)
-            unfinished = {*self._folder.glob(f"{_UNFINISHED}*")}
-            with self._turn:
-                unfinished -= self._removing
-            remove_leftovers(unfinished)
-            copying = Copying(job.note, job.go_on, _UNFINISHED, rest=job.rest)
+            copying = Copying(job.note, job.go_on, rest=job.rest)
             kept = self._make(self._data_dir, self._folder / job.name, copying, names=job.names)
             _logger.info("backup %s: %d collections, %d items", job.name, kept.collections, kept.items)
             if kept.damaged:

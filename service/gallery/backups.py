@@ -1,7 +1,6 @@
 """Backups: each collection as it was at one moment, while a server writes to it or not, and back again."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +10,19 @@ from typing import TypeAlias
 from service.errors import ConflictError, DamageError, NotFoundError, StorageError
 from service.gallery.backup_manifest import Content, Manifest, described, read_manifest, write_manifest
 from service.gallery.embedded import RECORD_FILE
-from service.gallery.folders import Sync, locked, make_folder, move_folder, refusals, sync_folder
+from service.gallery.folders import (
+    Sync,
+    locked,
+    make_folder,
+    move_folder,
+    refusals,
+    refuse_within,
+    sync_folder,
+)
 from service.gallery.gallery import COLLECTIONS_FOLDER
 from service.gallery.names import NAME, chosen, not_found
 from service.gallery.record_copies import compared, copy_as_of_now
+from service.gallery.unfinished import begun_in, remove_abandoned
 
 __all__ = ["Copying", "Kept", "Step", "back_up", "collections_in", "copy_record", "restore"]
 
@@ -67,7 +75,6 @@ class Copying:
     Attributes:
         told: called before each collection.
         go_on: called often; whatever it raises, Stopped say, ends it, and nothing is left.
-        unfinished: with what the name of a folder begins in which a backup is being made.
         sync: puts the entries of the folder on the disk in which it then gets its place; tests let it fail.
         rest: called between pieces of comparing rows, which keep the interpreter busy, with the seconds that
             the last one took; may wait as long, or raise as `go_on` does.
@@ -75,7 +82,6 @@ class Copying:
 
     told: Told
     go_on: Callable[[], None] = lambda: None
-    unfinished: str = ".unfinished-"
     sync: Sync = sync_folder
     rest: Callable[[float], None] = lambda seconds: None
 
@@ -101,43 +107,41 @@ def back_up(data_dir: Path, out: Path, copying: Copying, *, names: Sequence[str]
 
     Args:
         data_dir: as the server has it.
-        out: made; must not be there.
+        out: made; must not be there, nor among the collections.
         copying: how.
         names: of the collections; None for all.
 
     Raises:
         NotFoundError: there are no collections in it.
-        ConflictError: `out` is there already.
+        ConflictError: `out` is there already, or would be among the collections.
         DamageError: records cannot be read or lack rows, and all of them are named; there is no backup.
         StorageError: the disk refused; likewise.
     """
     folder, there = data_dir / COLLECTIONS_FOLDER, collections_in(data_dir)
     if out.exists():
         raise ConflictError(f"{out} is there already; name a new folder.")
+    refuse_within(out, folder, "the collections")
     if names is None:
         names = there
     began = datetime.now(UTC)
     with refusals(out):
         make_folder(out.parent, sync_folder)
-        aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=out.parent))
-        try:
+        remove_abandoned(out.parent)
+        with begun_in(out.parent) as made:
             contents: dict[str, Content] = {}
             unread: dict[str, DamageError] = {}
             for number, name in enumerate(names, start=1):
                 copying.told(Step(name, number, len(names), Kept.of(contents.values())))
                 try:
-                    content = _back_up_one(folder / name, aside / COLLECTIONS_FOLDER / name, copying)
+                    content = _back_up_one(folder / name, made / COLLECTIONS_FOLDER / name, copying)
                 except DamageError as error:  # the others are still looked at: one refusal names all
                     unread[name] = error
                     continue
                 if content is not None:
                     contents[name] = content
             _refuse_unread(unread)
-            write_manifest(aside, Manifest(began, datetime.now(UTC), contents))
-            move_folder(aside, out, within=out.parent, sync=copying.sync)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+            write_manifest(made, Manifest(began, datetime.now(UTC), contents))
+            move_folder(made, out, within=out.parent, sync=copying.sync)
     return Kept.of(contents.values())
 
 
@@ -146,16 +150,17 @@ def restore(backup: Path, data_dir: Path, copying: Copying, *, names: Sequence[s
 
     Args:
         backup: a folder that `back_up` made; it stays as it is.
-        data_dir: made where it is missing.
+        data_dir: made where it is missing; not in the backup.
         copying: how.
         names: of the collections; none for all.
 
     Raises:
         NotFoundError: that is no backup, or has no such collection.
-        ConflictError: the data directory has collections.
+        ConflictError: the data directory has collections, or is within the backup.
         StorageError: a file is damaged, a server uses the directory, or the disk refused; nothing changed.
     """
     kept = read_manifest(backup).contents
+    refuse_within(data_dir, backup, "the files of a backup")
     contents = {name: kept[name] for name in chosen(names, kept, f"collection in {backup} that is called")}
     folder = data_dir / COLLECTIONS_FOLDER
     with refusals(data_dir):
@@ -164,21 +169,18 @@ def restore(backup: Path, data_dir: Path, copying: Copying, *, names: Sequence[s
         make_folder(data_dir, sync_folder)
         with locked(data_dir):
             _refuse_filled(data_dir)
-            aside = Path(tempfile.mkdtemp(prefix=copying.unfinished, dir=data_dir))
-            try:
+            remove_abandoned(data_dir)
+            with begun_in(data_dir) as made:
                 for number, name in enumerate(contents, start=1):
                     done = Kept.of(list(contents.values())[: number - 1])
                     copying.told(Step(name, number, len(contents), done))
-                    (aside / name).mkdir()
-                    copy_record(backup, name, aside / name, copying.go_on)
-                sync_folder(aside)
+                    (made / name).mkdir()
+                    copy_record(backup, name, made / name, copying.go_on)
+                sync_folder(made)
                 if folder.is_dir():
                     folder.rmdir()
-                aside.chmod(0o755)
-                move_folder(aside, folder, within=data_dir, sync=copying.sync)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
+                made.chmod(0o755)
+                move_folder(made, folder, within=data_dir, sync=copying.sync)
     return Kept.of(contents.values())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from service.errors import StorageError
+from service.errors import ConflictError, StorageError
 
 __all__ = [
     "Sync",
@@ -23,6 +23,7 @@ __all__ = [
     "move_folder",
     "refusals",
     "refuse_if_in_use",
+    "refuse_within",
     "remove_leftovers",
     "sync_folder",
 ]
@@ -127,6 +128,21 @@ def refuse_if_in_use(data_dir: Path) -> None:
     with refusals(data_dir):
         if (data_dir / _LOCK).exists():
             os.close(lock_data_dir(data_dir))
+
+
+def refuse_within(place: Path, folder: Path, holds: str) -> None:
+    """Raise where something would be written among what a folder holds; links are followed.
+
+    Args:
+        place: of a folder, which need not be there.
+        folder: that holds nothing else.
+        holds: what.
+
+    Raises:
+        ConflictError: the place is the folder, or in it.
+    """
+    if place.resolve().is_relative_to(folder.resolve()):
+        raise ConflictError(f"{place} is within {folder}, where {holds} are. Name a folder outside of it.")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.interruption import checkpoint
 from models.metrics.intervals import Interval, bootstrap_mean
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.options import NOTHING, LeftOut
@@ -37,6 +38,9 @@ def compare(
     """Search with each query alone, by the index and exactly.
 
     Any item as near as the k-th nearest counts as found: which of several at one distance comes is chance.
+
+    Raises:
+        InterruptedWorkError: nobody waits any more, which is asked before each query.
     """
     return [
         _compared(target, queries[i : i + 1], options, left_out[i] if left_out else NOTHING)
@@ -55,6 +59,7 @@ def summary(compared: Sequence[Compared]) -> tuple[float | None, Interval | None
 
 
 def _compared(target: Collection, query: Vectors, options: SearchOptions, left_out: LeftOut) -> Compared:
+    checkpoint()
     found, ms = _timed(target, query, replace(options, exact=False), left_out)
     nearest, exact_ms = _timed(target, query, replace(options, exact=True), left_out)
     if not nearest:

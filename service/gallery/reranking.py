@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from models.interruption import checkpoint
 from models.reranking import rerank
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, CollectionMetric, Match, SearchOptions, Vectors
@@ -35,6 +36,7 @@ def search_reranked(
         left_out: per query what must not be found.
 
     Raises:
+        InterruptedWorkError: nobody waits any more, which is asked before each query is re-ranked.
         InvalidFieldsError: the metric is inner_product, items are grouped, or k is more than are re-ranked.
     """
     metric = target.config.metric
@@ -69,6 +71,7 @@ def _refused(why: str, at: str = "/rerank") -> InvalidFieldsError:
 def _reordered(
     query: Vectors, matches: Sequence[Match], metric: CollectionMetric, options: SearchOptions, wanted: Rerank
 ) -> list[Match]:
+    checkpoint()
     if not matches:
         return []
     vectors = torch.stack([torch.as_tensor(match.vector) for match in matches])

@@ -110,6 +110,12 @@ def test_they_are_there_after_a_restart_and_lie_where_the_settings_say(
         assert (restored.status_code, restored.json()["items"]) == (201, 3)
 
 
+def test_a_folder_for_them_among_the_collections_is_refused_at_the_start(operated: Settings) -> None:
+    settings = operated.model_copy(update={"backup_dir": str(operated.data_dir / "collections")})
+    with pytest.raises(Exception, match=r"is within .*collections"), TestClient(create_app(settings)):
+        pass
+
+
 def test_they_are_for_operators(settings: Settings, operated: Settings) -> None:
     body = {"collection": "c", "into": "d"}
     with TestClient(create_app(operated)) as client:

@@ -134,6 +134,9 @@ def test_a_collection_of_another_encoder_refuses_pictures_and_says_how_to_go_on(
         until_ready(second)
         answer = second.post("/v1/collections/old/items", json={"items": [{"image": "aGk="}]})
         assert_problem(answer, 409, "encoder-mismatch", "000000000000", "new collection")
+        mixed = {"items": [{"image": "aGk="}, {"vector": [0.5] * 16}]}
+        picture, vector = second.post("/v1/collections/old/items", json=mixed).json()["items"]
+        assert ("000000000000" in picture["reason"], vector["status"]) == (True, "created")
 
 
 @pytest.mark.parametrize(("left", "words"), [(b"no database" * 1000, "damaged"), (None, "is missing")])

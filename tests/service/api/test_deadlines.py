@@ -1,13 +1,16 @@
 """A request ends with its deadline, or with its client, and its pictures are dropped."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from models.engines import Device, Embeddings, Engine
@@ -15,11 +18,17 @@ from models.images import Pixels
 from models.runtime import Encoder, load_encoder
 from service.api.state import Services
 from service.app import create_app
+from service.gallery.collection import CollectionConfig, NewItem
 from service.settings import Settings
 from tests.service.api.test_attended import Client, until
 from tests.service.api.wires import assert_problem, data_uri, pack
 
 PATIENCE_S = 20
+# Work of seconds in a collection of 1,000 items, by route.
+LONG: dict[str, dict[str, Any]] = {
+    "search": {"queries": [[n, 1] for n in range(400)], "rerank": {"method": "k_reciprocal", "top": 100}},
+    "recall": {"sample": 1000},
+}
 
 
 class Hold:
@@ -105,6 +114,45 @@ def test_a_computation_that_is_late_ends(settings: Settings) -> None:
         assert_problem(client.post("/v1/losses/batch", **request), 504, "deadline-passed")
         assert app.state.services.numeric.borrowed_tokens == 0
         assert 'rejected_requests_total{reason="deadline"} 1.0' in client.get("/metrics").text
+
+
+def filled(app: FastAPI) -> Services:
+    """Put 1,000 vectors into a collection `c` of a server that runs."""
+    services: Services = app.state.services
+    target, _ = services.gallery.create("c", CollectionConfig(dimension=2, metric="euclidean"))
+    rows = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
+    target.upsert([NewItem(str(number), None, row, {}) for number, row in enumerate(rows)])
+    return services
+
+
+@pytest.mark.parametrize(("route", "body"), LONG.items())
+def test_work_of_the_gallery_that_is_late_ends(settings: Settings, route: str, body: dict[str, Any]) -> None:
+    app = create_app(settings)
+    with TestClient(app) as client:
+        services = filled(app)
+        answer = client.post(f"/v1/collections/c/{route}", json=body, headers={"X-Deadline-Ms": "100"})
+        assert_problem(answer, 504, "deadline-passed", "Give it more time")
+        assert services.storage.borrowed_tokens == 0
+
+
+@pytest.mark.parametrize(("route", "body"), LONG.items())
+def test_work_of_the_gallery_ends_when_its_client_leaves(
+    settings: Settings, route: str, body: dict[str, Any]
+) -> None:
+    app = create_app(settings)
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            services = await asyncio.to_thread(filled, app)
+            client = Client(body=json.dumps(body).encode())
+            task = asyncio.create_task(client.post(app, f"/v1/collections/c/{route}"))
+            await until(lambda: services.storage.borrowed_tokens)
+            client.leave()
+            async with asyncio.timeout(PATIENCE_S):
+                await task  # nothing is sent
+            assert services.storage.borrowed_tokens == 0
+
+    asyncio.run(scenario())
 
 
 def test_the_pictures_of_clients_that_leave_are_dropped_and_counted(

@@ -124,6 +124,7 @@ def test_where_nothing_can_be_kept_the_answer_is_a_problem_with_the_reasons(
         ({"vector": [1, 2], "metadata": []}, "metadata"),
         ({"vector": [1, 2], "colour": "red"}, "there are id, identity"),
         ({}, "exactly one of image and vector"),
+        ({"image": "aGk="}, "takes vectors only"),
         ("vector", "it must be a JSON object"),
         ({"vector": [1, 2], "metadata": {"camera": 7}}, "camera"),
         ({"vector": [1, 2], "metadata": {"n": 2**70}}, "metadata.n is no finite number of at most 64 bits"),

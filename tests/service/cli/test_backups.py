@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from service.gallery.collection import CollectionConfig, NewItem
 from service.gallery.gallery import Gallery
@@ -61,3 +62,27 @@ def test_beside_a_collection_that_cannot_be_read_the_others_are_backed_up_and_re
     assert run("restore", out, new, "--collection", "people").exit_code == 0
     with Gallery(new) as restored:
         assert [one.name for one in restored.list()] == ["people"]
+
+
+@pytest.mark.parametrize(
+    "out", ["collections/x", "collections/people/y", "link/x", "../data/collections/new/x"]
+)
+def test_a_backup_is_not_made_among_the_collections(tmp_path: Path, out: str) -> None:
+    data = tmp_path / "data"
+    with Gallery(data) as gallery:
+        gallery.create("people", CollectionConfig(dimension=2, metric="euclidean"))
+    (data / "link").symlink_to(data / "collections")
+    said = refusal("backup", data, data / out, "--collection", "people")
+    assert (f"{data / out} is within" in said, "Name a folder outside" in said) == (True, True)
+    assert run("backup", data, data / "backups" / "b").exit_code == 0
+    with Gallery(data) as gallery:
+        assert ([one.name for one in gallery.list()], gallery.unopened()) == (["people"], {})
+
+
+@pytest.mark.parametrize("new", ["backup", "backup/x", "backup/collections/q"])
+def test_a_backup_is_not_restored_into_itself(tmp_path: Path, new: str) -> None:
+    data, out = tmp_path / "data", tmp_path / "backup"
+    Gallery(data).close()
+    assert run("backup", data, out).exit_code == 0
+    assert f"is within {out}, where the files of a backup are" in refusal("restore", out, tmp_path / new)
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]

@@ -38,7 +38,7 @@ class Slow:
                 while not self.go_on.wait(0.01):
                     copying.go_on()
 
-        return back_up(data_dir, out, Copying(told, copying.go_on, copying.unfinished), names=names)
+        return back_up(data_dir, out, Copying(told, copying.go_on), names=names)
 
 
 @pytest.fixture
@@ -139,8 +139,9 @@ def test_another_server_that_makes_one_there_is_not_disturbed(
 ) -> None:
     (tmp_path / "backups").mkdir()
     held = lock(tmp_path / "backups" / ".lock")
-    half = tmp_path / "backups" / ".unfinished-server-x"
+    half = tmp_path / "backups" / ".unfinished-x"
     half.mkdir()
+    (half / "lock").touch()
     with pytest.raises(StorageError, match="in use by another server"):
         backups.start("first")
     assert half.is_dir()
@@ -186,12 +187,15 @@ def test_one_that_rests_is_given_up_at_once(gallery: Gallery, tmp_path: Path) ->
 
 def test_what_a_crash_left_is_removed_by_the_next(backups: Backups, slow: Slow, tmp_path: Path) -> None:
     slow.go_on.set()
-    for name in (".unfinished-server-x", ".unfinished-x"):  # the second may be a command's, which runs
-        (tmp_path / "backups" / name / "collections").mkdir(parents=True)
+    for name in (".unfinished-x", ".unfinished-y"):
+        (tmp_path / "backups" / name / "made" / "collections").mkdir(parents=True)
+        (tmp_path / "backups" / name / "lock").touch()
+    held = lock(tmp_path / "backups" / ".unfinished-y" / "lock")  # a command's, which runs
     assert backups.list() == []
     backups.start("first")
     ended(backups, "first")
-    assert files(tmp_path / "backups") == [".unfinished-x", "first"]
+    assert files(tmp_path / "backups") == [".unfinished-y", "first"]
+    os.close(held)
 
 
 def test_one_that_no_thread_can_be_had_for_has_not_begun(backups: Backups, slow: Slow) -> None:
