@@ -4,6 +4,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +37,14 @@ def group(rank: int, folder: Path) -> Iterator[Ranks]:
 def find_gradients(rank: int, folder: Path, configs: dict[str, TrainConfig]) -> None:
     """Write the loss and the gradient that a rank comes to, for each configuration."""
     with group(rank, folder) as ranks:
-        for name, config in configs.items():
-            parts = exact_parts(config, ranks)
-            losses, _ = backpropagate(parts, batch(config, ranks), config.chunk, ranks)
-            found = gradients(parts) | {"loss": losses.total.detach()}
-            found = {key: tensor.contiguous() for key, tensor in found.items()}
-            save_file(found, folder / f"{name}.{rank}.safetensors")
+        for whole, alike in groupby(configs, lambda name: replace(configs[name], chunk=None)):
+            parts = exact_parts(whole, ranks)  # made once for every size of chunks
+            for name in alike:
+                parts.optimizer.zero_grad()
+                losses, _ = backpropagate(parts, batch(whole, ranks), configs[name].chunk, ranks)
+                found = gradients(parts) | {"loss": losses.total.detach()}
+                found = {key: tensor.contiguous() for key, tensor in found.items()}
+                save_file(found, folder / f"{name}.{rank}.safetensors")
 
 
 def train_together(rank: int, folder: Path, config: TrainConfig) -> None:

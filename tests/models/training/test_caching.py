@@ -10,6 +10,7 @@ from models.batch_losses import MININGS
 from models.training import TrainConfig
 from models.training.caching import encode
 from models.training.gradients import backpropagate
+from models.training.parts import Parts
 from models.training.ranks import ALONE
 from tests.models.training.small import (
     EXACT,
@@ -24,9 +25,8 @@ from tests.models.training.small import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def plain_gradients(config: TrainConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def plain_gradients(config: TrainConfig, parts: Parts) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the loss and gradient by autograd alone, through the network, the neck and the classifier."""
-    parts = exact_parts(config)
     given = batch(config)
     loss = parts.objective(parts.embed(given.x), given.labels).total
     loss.backward()
@@ -40,9 +40,10 @@ def test_chunks_give_the_gradient_of_the_whole_batch(
     mining: str, margin: float | Literal["soft"], losses: str
 ) -> None:
     config = options(mining=mining, margin=margin, **LOSSES[losses])
-    expected_loss, expected = plain_gradients(config)
+    parts = exact_parts(config)
+    expected_loss, expected = plain_gradients(config, parts)
     for chunk in (None, 5, 2, 100):
-        parts = exact_parts(config)
+        parts.optimizer.zero_grad()
         found_losses, _ = backpropagate(parts, batch(config), chunk, ALONE)
         torch.testing.assert_close(found_losses.total, expected_loss, rtol=EXACT, atol=0)
         assert_same_gradients(gradients(parts), expected)

@@ -29,7 +29,6 @@ EVERYTHING: dict[str, Any] = {
     "id_weight": 0.5,
     "neck": True,
     "ema_decay": 0.9,
-    "network": "osnet_x0_25",
     "val_split": None,
     "save_steps": 2,
 }
@@ -86,25 +85,29 @@ def test_five_kills_at_random_places_of_a_step_change_nothing(config: TrainConfi
     assert read_bundle(changed.out).manifest.weights_sha256 == read_bundle(whole.out).manifest.weights_sha256
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "further", [{}, {"chunk": 5, "precision": "bfloat16", "further_classes": "rotations"}]
+    ("number", "further"),
+    [
+        (signal.SIGINT, {}),
+        (signal.SIGTERM, {"chunk": 5, "precision": "bfloat16", "further_classes": "rotations"}),
+    ],
 )
 def test_a_signal_saves_and_the_rest_is_done_later(
     config: TrainConfig, tmp_path: Path, stopping_at: Any, number: signal.Signals, further: dict[str, Any]
 ) -> None:
     changed = dataclasses.replace(config, out=tmp_path / "stopped", **EVERYTHING, **further)
-    changed = dataclasses.replace(changed, save_steps=None, steps=6)
+    # Two steps are left: what the classifier's optimiser forgot shows in the network one step later.
+    changed = dataclasses.replace(changed, save_steps=None, steps=4)
     whole = read_bundle(train(dataclasses.replace(changed, out=tmp_path / "whole"))).manifest
-    stopping_at(3, number)
+    stopping_at(1, number)
     with pytest.raises(
-        InterruptedWorkError, match=r"stopped after step 4\. Go on from .* --resume"
+        InterruptedWorkError, match=r"stopped after step 2\. Go on from .* --resume"
     ) as raised:
         train(changed)
     assert raised.value.signal == number
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not changed.out.exists()
-    assert resumed(changed) == {"sha256": whole.weights_sha256, "steps": 6}
+    assert resumed(changed) == {"sha256": whole.weights_sha256, "steps": 4}
 
 
 def test_a_training_without_a_checkpoint_keeps_nothing_and_says_so(

@@ -102,23 +102,16 @@ def test_it_is_tried_again_when_it_has_grown_and_built_anew_where_too_few_are_ne
     assert len(small.search(vectors[:1], 5)[0].labels) == 5
 
 
-@pytest.mark.parametrize(
-    ("new", "idle", "again"), [(2_000, False, False), (2_000, True, True), (1_999, True, False)]
-)
-def test_where_nothing_is_written_a_fiftieth_more_rows_suffice(
-    tmp_path: Path, new: int, idle: bool, again: bool
-) -> None:
-    small: dict[str, Any] = {"nlist": 4}
-    vectors, snapshots = (
-        embeddings(23_000, seed=1)[:, :4],
-        Snapshots(tmp_path / "s", dimension=4, metric="euclidean", sync=sync_folder),
-    )
-    index = Index(4, "euclidean").changed(removed=[], labels=np.arange(1, 21_001), vectors=vectors[:21_000])
-    index, snapshot = sealed(index, snapshots, "ivf", **small)
-    labels = np.arange(21_001, 21_001 + new)
-    index = index.changed(removed=[], labels=labels, vectors=vectors[21_000 : 21_000 + new])
-    _, after = sealed(index, snapshots, "ivf", snapshot, idle=idle, **small)
-    assert after.tuned_rows == (21_000 + new if again else 21_000)
+def test_where_nothing_is_written_a_fiftieth_more_rows_suffice(tmp_path: Path) -> None:
+    vectors = embeddings(23_000, seed=1)[:, :4]
+    snapshots = Snapshots(tmp_path / "s", dimension=4, metric="euclidean", sync=sync_folder)
+    index = Index(4, "euclidean").changed(removed=[], labels=np.arange(1, 20_501), vectors=vectors[:20_500])
+    index, snapshot = sealed(index, snapshots, "ivf", nlist=4)
+    for new, idle, tuned_rows in ((2_000, False, 20_500), (1_999, True, 20_500), (2_000, True, 22_500)):
+        labels = np.arange(20_501, 20_501 + new)
+        grown = index.changed(removed=[], labels=labels, vectors=vectors[20_500 : 20_500 + new])
+        _, after = sealed(grown, snapshots, "ivf", snapshot, idle=idle, nlist=4)
+        assert after.tuned_rows == tuned_rows, (new, idle)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25])
