@@ -249,7 +249,7 @@ def test_imports_that_cannot_be_say_so_in_a_sentence(
     np.save(tmp_path / "v.npy", np.ones((2, 3), dtype=np.float32))
     client.put("/v1/collections/three", json={"dimension": 3}).raise_for_status()
     other = run(server, "import", tmp_path / "v.npy", "three", "--metric", "cosine")
-    assert (other.exit_code, 'metric is "euclidean", not "cosine"' in other.output) == (1, True)
+    assert (other.exit_code, "metric is 'euclidean', not 'cosine'" in other.output) == (1, True)
     field = run(server, "import", tmp_path / "v.npy", "new", "--field", "camera=word")
     assert (field.exit_code, "camera" in field.output) == (1, True)
     absent = CliRunner().invoke(

@@ -29,7 +29,7 @@ def test_an_index_is_asked_for_by_name_and_its_parameters_are_checked(client: Te
     assert made.json()["index"]["type"] == "hnsw"
     assert client.put("/v1/collections/cars", json={"dimension": 3}).status_code == 200
     other = client.put("/v1/collections/cars", json={"dimension": 3, "index": {**wanted, "m": 9}})
-    assert_problem(other, 409, "conflict", "'m': 9")
+    assert_problem(other, 409, "conflict", '"m":9')
     wrong = client.put("/v1/collections/bikes", json={"dimension": 3, "index": {"type": "ivf", "m": 9}})
     assert_problem(wrong, 422, "invalid-fields", "/index/m")
     for index in ({"type": "ivf", "nlist": 16, "nprobe": 16}, {"type": "ivf", "nprobe": 16}):

@@ -86,7 +86,7 @@ def test_a_collection_keeps_none_unasked(client: TestClient, picture: Draw) -> N
     assert client.put(C).json()["keep_images"] is False
     client.post(ITEMS, json={"items": [{"id": "a", "image": data_uri(picture())}]})
     assert_problem(client.get(f"{ITEMS}/a/image"), 404, "not-found", "keeps none")
-    assert_problem(client.put(C, json={"keep_images": True}), 409, "conflict", "keep_images is False")
+    assert_problem(client.put(C, json={"keep_images": True}), 409, "conflict", "keep_images is false")
 
 
 def test_photographs_of_faces_are_kept_whole(faces: TestClient) -> None:

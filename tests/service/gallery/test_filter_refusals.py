@@ -18,7 +18,7 @@ NESTED: list[Any] = functools.reduce(lambda inner, _: [inner], range(5000), [])
         ([], "is an object"),
         ({"camera": {}}, "empty"),
         ({"camera": None}, "exists"),
-        ({"camera": ["a"]}, "'in'"),
+        ({"camera": ["a"]}, '{"in"'),
         ({"camera": {"in": "a"}}, "list"),
         ({"camera": {"like": "a"}}, "no operator"),
         ({"camera": {"exists": 1}}, "true or false"),
