@@ -99,7 +99,7 @@ class Passing:
         self._keep(key, now)
         return now.labels
 
-    def in_memory(self, condition: Filter, index: Index) -> Integers | None:
+    def labels_at_once(self, condition: Filter, index: Index) -> Integers | None:
         """Return what `labels` does, at once; None where it would take longer than waking a thread.
 
         Raises:

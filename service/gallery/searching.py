@@ -88,7 +88,7 @@ def search_in_memory(
         return None
     allowed = None
     if options.filter is not None:
-        allowed = sources.passing.in_memory(options.filter, index)
+        allowed = sources.passing.labels_at_once(options.filter, index)
         if allowed is None or len(allowed) >= SHARED_ROWS:  # the event loop waits for no team of threads
             return None
         if len(queries) * len(allowed) * index.dimension > _BRIEF_NUMBERS:

@@ -3,10 +3,11 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.service.cli.moving.listening import JsonHandler, listening
 
 
 class Receiver:
@@ -43,32 +44,16 @@ def receiver() -> Receiver:
 
 @pytest.fixture
 def url(receiver: Receiver) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_GET(self) -> None:
             self.answer(200, receiver.described())
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             if self.headers["Content-Type"] != "application/json":
                 header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
                 body = header["__metadata__"]["json"].encode()
             self.answer(*receiver.take(json.loads(body)["items"]))
 
-        def answer(self, status: int, said: dict[str, Any]) -> None:
-            content = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}"
-        listening.shutdown()
-        thread.join()
+    with listening(Handler) as at:
+        yield at

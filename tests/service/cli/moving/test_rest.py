@@ -3,13 +3,12 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import click
 import pytest
 
 from service.cli.moving.rest import Server, StoppedError
+from tests.service.cli.moving.listening import JsonHandler, listening
 
 Statuses = list[int]
 
@@ -22,31 +21,17 @@ def statuses() -> Statuses:
 
 @pytest.fixture
 def url(statuses: Statuses) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.body()
             status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
             if status == 0:
                 self.close_connection = True
                 return
-            content = b'{"detail": "So it is."}'
-            self.send_response(status)
-            self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, {"detail": "So it is."}, Retry_After="0")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with listening(Handler) as at:
+        yield at
 
 
 @pytest.mark.parametrize("busy", [429, 503, 0])
