@@ -45,10 +45,10 @@ def receiver() -> Receiver:
 @pytest.fixture
 def url(receiver: Receiver) -> Iterator[str]:
     class Handler(JsonHandler):
-        def do_GET(self) -> None:
+        def get(self) -> None:
             self.answer(200, receiver.described())
 
-        def do_POST(self) -> None:
+        def post(self) -> None:
             body = self.body()
             if self.headers["Content-Type"] != "application/json":
                 header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])

@@ -13,6 +13,18 @@ class JsonHandler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        self.get()
+
+    def do_POST(self) -> None:
+        self.post()
+
+    def get(self) -> None:
+        self.answer(404, {"detail": "Nothing is got here."})
+
+    def post(self) -> None:
+        self.answer(404, {"detail": "Nothing is posted here."})
+
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
 

@@ -22,7 +22,7 @@ def statuses() -> Statuses:
 @pytest.fixture
 def url(statuses: Statuses) -> Iterator[str]:
     class Handler(JsonHandler):
-        def do_POST(self) -> None:
+        def post(self) -> None:
             self.body()
             status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
             if status == 0:
