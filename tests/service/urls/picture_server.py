@@ -32,7 +32,7 @@ class PictureServer(socketserver.ThreadingTCPServer):
         answers: by path; a callable gives the pieces.
         heads: of the requests, as they came.
         opened: connections so far.
-        open: connections now, and `most` at once.
+        open: connections now.
         names: that TLS asked for.
     """
 
@@ -45,7 +45,7 @@ class PictureServer(socketserver.ThreadingTCPServer):
         self.answers: dict[str, bytes | Pieces] = {}
         self.heads: list[str] = []
         self.names: list[str | None] = []
-        self.opened = self.open = self.most = 0
+        self.opened = self.open = 0
         self.lock = threading.Lock()
         self.context = context
         if context is not None:
@@ -61,7 +61,6 @@ class PictureServer(socketserver.ThreadingTCPServer):
         with self.lock:
             self.open += change
             self.opened += change > 0
-            self.most = max(self.most, self.open)
 
     def wait_until_left(self) -> None:
         """Wait until no connection is open any more."""
