@@ -26,6 +26,7 @@ class Plan:
         written: items of each run of batches; `upserts` single ones are prepared.
         upserts: see there.
         batch: items of one request.
+        rest_s: that a server has after its start, in which it may read what it will need.
     """
 
     sizes: tuple[int, ...]
@@ -40,6 +41,7 @@ class Plan:
     written: int
     upserts: int
     batch: int = 500
+    rest_s: int = 0
 
 
 FULL = Plan(
@@ -54,6 +56,7 @@ FULL = Plan(
     imported=50_000,
     written=100_000,
     upserts=20_000,
+    rest_s=6,
 )
 QUICK = Plan(
     sizes=(20_000,),

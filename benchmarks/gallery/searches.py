@@ -163,6 +163,7 @@ class Searches:
         if share < RECALL:
             return {"problem": f"its recall is {share:.3f} at the most that could be asked of it"}
         loads: Record = {}
+        time.sleep(self._plan.rest_s)
         for clients in CLIENTS:
             target.load(running, queries, clients=clients, seconds=self._plan.warm_up_s)
             before = running.tree.cpu_s()

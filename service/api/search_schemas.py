@@ -221,8 +221,9 @@ class SearchRequest(RequestBody):
         False, description="Compare with every item; what an index picks may miss one of a hundred."
     )
     exclude_same: list[Annotated[str, Field(min_length=1), AfterValidator(_shareable)]] = Field(
-        [],
+        default_factory=list,  # pydantic copies a list deeply, at each request
         max_length=16,
+        json_schema_extra={"default": []},
         description="Fields, not id: no item is found that shares all of them with the query; where it "
         "has an identity, none of that identity that shares them.",
     )

@@ -12,7 +12,6 @@ from service.gallery.filters import Filter
 from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import Hits, StaleLabelsError
-from service.gallery.index.scanning import SHARED_ROWS
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
@@ -21,7 +20,7 @@ from service.gallery.store import Record
 
 __all__ = ["Sources", "is_plain", "search", "search_in_memory"]
 
-_BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared in half a millisecond
+_BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared within a millisecond
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
@@ -89,11 +88,10 @@ def search_in_memory(
     allowed = None
     if options.filter is not None:
         allowed = sources.passing.labels_at_once(options.filter, index)
-        if allowed is None or len(allowed) >= SHARED_ROWS:  # the event loop waits for no team of threads
+        if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
-        if len(queries) * len(allowed) * index.dimension > _BRIEF_NUMBERS:
-            return None
-    nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.known)
+    # A scan of so few rows is done before a team of threads has met.
+    nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.known, threads=1)
     return None if missing else nearest
 
 
@@ -112,16 +110,20 @@ def _nearest(
     k: int,
     allowed: Integers | None,
     names_of: Callable[[set[int]], Mapping[int, Name]],
+    *,
+    threads: int | None = None,
 ) -> tuple[list[list[Match]], int]:
     """Return each query's k nearest, and how many of all these have no name; then they are none."""
-    hits = index.search(queries, k, allowed=allowed)
+    hits = index.search(queries, k, allowed=allowed, threads=threads)
     listed = [(hit.labels.tolist(), hit.distances.tolist()) for hit in hits]
     labels = {label for some, _ in listed for label in some}
     names = names_of(labels)
     if missing := len(labels) - len(names):
         return [], missing
+    make = Match._make  # takes half of what a call with fields does
     return [
-        [Match(*names[label], distance) for label, distance in zip(*one, strict=True)] for one in listed
+        [make((*names[label], distance, None, None, None)) for label, distance in zip(*one, strict=True)]
+        for one in listed
     ], 0
 
 

@@ -31,6 +31,7 @@ _TRAINING_ROWS_PER_LIST = 50
 _TIES = 4  # rows that float32 cannot tell apart
 _SPARE = 32
 _FEW_QUERIES = 16
+_MUCH_EFFORT = 80  # of all queries together: a third of a millisecond and more
 _CHANCE = 1.5
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
@@ -78,11 +79,10 @@ class Accelerator:
         chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
         met = int(chance * k / share)
         wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
-        selector = (
-            None if passing is None else _faiss.IDSelectorBitmap(len(passing), _faiss.swig_ptr(passing))
-        )
-        # OpenMP keeps this number per calling thread. A team for a few queries costs more than it brings.
-        _faiss.omp_set_num_threads(self.threads if len(queries) > _FEW_QUERIES else 1)
+        at = _faiss.swig_ptr
+        selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), at(passing))
+        # OpenMP keeps this number per calling thread.
+        _faiss.omp_set_num_threads(self.threads if self._is_for_a_team(len(queries), wide) else 1)
         if self.plan.kind == "hnsw":
             parameters = _parameters("SearchParametersHNSW", selector, efSearch=wide)
         elif self.plan.kind == "ivf":
@@ -91,9 +91,9 @@ class Accelerator:
         else:
             fetch = min(self.rows, max(fetch, self._wide(k)))
             parameters = _parameters("SearchParameters", selector)
-        positions = np.empty((len(queries), fetch), np.int64)
-        scores = np.empty((len(queries), fetch), np.float32)
-        pointers = [_faiss.swig_ptr(one) for one in (queries, scores, positions)]
+        shape = (len(queries), fetch)
+        positions, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        pointers = [at(one) for one in (queries, scores, positions)]
         # Its `search` checks and makes what is right and there already, which takes an eighth of a search.
         self._index.search_c(len(queries), pointers[0], fetch, *pointers[1:], parameters)
         return positions
@@ -135,6 +135,11 @@ class Accelerator:
             index.own_fields = True
         return cls(plan, index.ntotal, dict(effort), threads, index)
 
+    def _is_for_a_team(self, queries: int, wide: int) -> bool:
+        """Return whether threads that share out the queries bring more than it costs to call them up."""
+        much = queries * wide >= _MUCH_EFFORT if self.plan.kind == "hnsw" else queries > _FEW_QUERIES
+        return much and queries > 1
+
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""
         known = sorted(self.effort.items())
@@ -148,11 +153,9 @@ class Accelerator:
 
 def _parameters(kind: str, selector: Any, **effort: int) -> Any:
     """Return FAISS's parameters of a search."""
-    return (
-        _plain_parameters(kind, **effort)
-        if selector is None
-        else getattr(_faiss, kind)(sel=selector, **effort)
-    )
+    if selector is None:
+        return _plain_parameters(kind, **effort)
+    return getattr(_faiss, kind)(sel=selector, **effort)
 
 
 @lru_cache(maxsize=256)

@@ -19,7 +19,7 @@ from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers, Rows, with_room
 from service.gallery.index.locating import located
 from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
-from service.gallery.index.rounding import Floats, product_floors, square_floors
+from service.gallery.index.rounding import Floats
 from service.gallery.index.scanning import Some, scan, scan_at
 
 __all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
@@ -74,10 +74,8 @@ class FlatIndex:
             threads: as above.
         """
         index = cls(vectors.shape[1], metric, threads=threads)
-        index._compacts = False
-        index._rows = Rows(vectors, labels)
-        index._alive = np.ones(len(labels), np.bool_)
-        index._living = len(labels)
+        index._compacts, index._rows = False, Rows(vectors, labels)
+        index._alive, index._living = np.ones(len(labels), np.bool_), len(labels)
         if metric == "inner_product":  # the others' bounds do not need it
             step = BLOCK_NUMBERS // vectors.shape[1] + 1
             longest = [squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
@@ -148,8 +146,7 @@ class FlatIndex:
         kept = first + np.flatnonzero(self._alive[first:])
         new = FlatIndex(self._rows.vectors.shape[1], self.metric, threads=self._threads)
         new._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
-        new._alive = np.ones(len(kept), np.bool_)
-        new._living = len(kept)
+        new._alive, new._living = np.ones(len(kept), np.bool_), len(kept)
         new._longest = self._longest
         return new
 
@@ -177,7 +174,13 @@ class FlatIndex:
         return self.search_at(queries, k, some, max_distance=max_distance)
 
     def search_at(
-        self, queries: Vectors, k: int, among: Some | None, *, max_distance: float | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        among: Some | None,
+        *,
+        max_distance: float | None = None,
+        threads: int | None = None,
     ) -> list[Hits]:
         """Return each query's k nearest of some rows, exactly; see `search`.
 
@@ -186,11 +189,12 @@ class FlatIndex:
             k: how many.
             among: at what `positions_of` returned; None for all that are not removed.
             max_distance: only rows at most this far.
+            threads: that FAISS may use this time, where not as always.
         """
         queries = self.measure.prepared(queries)
+        threads = self._threads if threads is None else threads
         candidates = self._living if among is None else len(among.positions)
-        k = min(k, candidates)
-        limit = math.inf if max_distance is None else max_distance
+        k, limit = min(k, candidates), math.inf if max_distance is None else max_distance
         if k == 0:
             return [Hits(np.empty(0, np.int64), np.empty(0)) for _ in queries]
         found: dict[int, Hits] = {}
@@ -198,7 +202,7 @@ class FlatIndex:
         fetch = k + _SPARE_CANDIDATES
         while pending and fetch * 2 < candidates:
             for i, (positions, floor) in zip(
-                pending, self._propose(queries[pending], fetch, among), strict=True
+                pending, self._propose(queries[pending], fetch, among, threads), strict=True
             ):
                 distances = self.measure.distances(queries[i], self._rows.vectors[positions])
                 hits = self._nearest(positions, distances, k, limit)
@@ -221,6 +225,9 @@ class FlatIndex:
             positions: (Q, F) of rows that are not removed; -1 stands for none, and comes last.
             k: how many; fewer come back where there are fewer.
         """
+        if len(queries) == 1 and positions[0, -1] >= 0:  # `take` would copy all rows of a file, not aligned
+            distances = self.measure.distances(queries[0], self._rows.vectors[positions[0]])
+            return [self._nearest(positions[0], distances, k, math.inf)]
         step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
         hits: list[Hits] = []
         for at in range(0, len(queries), step):
@@ -235,8 +242,7 @@ class FlatIndex:
             distances = self.measure.paired(queries, self._rows.vectors[np.where(none, 0, positions)])
             distances[none] = math.inf
         order = np.lexsort((positions, distances))[:, :k]  # positions grow with labels
-        if len(queries) > 1:
-            order += np.arange(0, positions.size, positions.shape[1])[:, np.newaxis]
+        order += np.arange(0, positions.size, positions.shape[1])[:, np.newaxis]
         labels, nearest = self._rows.labels.take(positions.take(order)), distances.take(order)
         if whole:
             return map(Hits, labels, nearest)
@@ -245,31 +251,30 @@ class FlatIndex:
             Hits(one[:count], far[:count]) for one, far, count in zip(labels, nearest, counts, strict=True)
         )
 
-    def _propose(self, queries: Vectors, fetch: int, among: Some | None) -> Iterator[tuple[Integers, float]]:
+    def _propose(
+        self, queries: Vectors, fetch: int, among: Some | None, threads: int
+    ) -> Iterator[tuple[Integers, float]]:
         """Yield per query the positions that FAISS finds nearest, and a floor under all other distances.
 
         Dead rows are found too, and left out here; so some more are fetched, in proportion to the dead.
         """
-        vectors, threads, product = self.vectors, self._threads, self.metric == "inner_product"
+        vectors, product = self.vectors, self.metric == "inner_product"
         if among is None:
             if (size := len(vectors)) > self._living:  # a selector takes several times as long
                 fetch = min(size, fetch * size // self._living + _SPARE_CANDIDATES)
             positions, scores = scan(queries, vectors, fetch, product=product, threads=threads)
         else:
             positions, scores = scan_at(queries, vectors, among, fetch, product=product, threads=threads)
-        worst = scores.astype(np.float64)
-        if self.metric == "inner_product":
-            floors = product_floors(squares(queries), worst, self._longest, queries.shape[1])
-        else:
-            floors = self.measure.from_squares(square_floors(squares(queries), worst, queries.shape[1]))
+        floors = self.measure.floors(queries, scores, self._longest)
         # -1: rows whose distance overflowed are left out; the floors are below those.
-        kept = [row[row >= 0] for row in positions]
+        kept = (row[row >= 0] for row in positions)
         return zip([row[self._alive[row]] for row in kept], floors.tolist(), strict=True)
 
     def _nearest(self, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
         order = np.lexsort((positions, distances))[:k]  # positions grow with labels
-        order = order[distances[order] <= limit]
-        return Hits(self._rows.labels[positions[order]], distances[order])
+        if limit < math.inf:
+            order = order[distances[order] <= limit]
+        return Hits(self._rows.labels.take(positions.take(order)), distances.take(order))
 
     def positions_of(self, labels: Integers) -> Integers:
         """Return (P,) the positions of the rows of (P,) labels.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from models.errors import DomainError, NonFiniteError
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers
-from service.gallery.index.rounding import Floats
+from service.gallery.index.rounding import Floats, product_floors, square_floors
 
 __all__ = ["BLOCK_NUMBERS", "Measure", "squares"]
 
@@ -29,15 +29,15 @@ class Measure:
             NonFiniteError: a row holds NaN or infinity.
             DomainError: the metric is cosine, and a row is zero.
         """
-        lengths = np.sqrt(squares(vectors))
-        for row, length in enumerate(lengths.tolist()):
-            if not length < math.inf:
+        sums = squares(vectors)
+        for row, total in enumerate(sums.tolist()):
+            if not total < math.inf:
                 raise NonFiniteError(f"Vector {row} holds NaN or infinity.", row=row)
-            if not length and self.metric == "cosine":
+            if not total and self.metric == "cosine":
                 raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
         if self.metric != "cosine":
             return np.ascontiguousarray(vectors, np.float32)
-        return (vectors / lengths[:, np.newaxis]).astype(np.float32)
+        return (vectors / np.sqrt(sums)[:, np.newaxis]).astype(np.float32)
 
     def distances(self, query: Vectors, vectors: Vectors) -> Floats:
         """Return (N,) the distances of prepared rows: by differences, so that equal rows are 0 apart."""
@@ -61,6 +61,19 @@ class Measure:
         blocks = (vectors[positions[start : start + block]] for start in starts)
         return np.concatenate([self.distances(query, some) for some in blocks])
 
+    def floors(self, queries: Vectors, worst: Vectors, longest: float) -> Floats:
+        """Return (Q,) a floor under the distance of every row that FAISS left out.
+
+        Args:
+            queries: (Q, D) prepared.
+            worst: (Q,) the worst of FAISS's scores that were fetched.
+            longest: the largest norm of a row.
+        """
+        sums, scores = squares(queries), worst.astype(np.float64)
+        if self.metric == "inner_product":
+            return product_floors(sums, scores, longest, queries.shape[1])
+        return self.from_squares(square_floors(sums, scores, queries.shape[1]))
+
     def from_squares(self, squared: Floats) -> Floats:
         """Return the distances of squared Euclidean ones; of unit vectors, 1 - cos is half the square."""
         return squared / 2 if self.metric == "cosine" else np.sqrt(squared)
@@ -68,6 +81,6 @@ class Measure:
 
 def squares(vectors: npt.NDArray[np.floating]) -> Floats:
     """Return (N,) each row's sum of squares in float64."""
-    wide = vectors.astype(np.float64)
+    wide = vectors.astype(np.float64, copy=False)
     sums: Floats = np.vecdot(wide, wide)
     return sums

@@ -49,6 +49,13 @@ class _Remembered:
             last = self._some = Some(positions, rows.vectors[positions])
         return last
 
+    def together(self, known_as: Integers) -> int:
+        """Return how many of the rows that are known as these labels were copied together."""
+        last, some = self._positions, self._some
+        if last is None or some is None or last[0] is not known_as or some.positions is not last[1]:
+            return 0
+        return 0 if some.together is None else len(some.together)
+
     def bits(self, rows: FlatIndex, positions: _Allowed) -> Bits | None:
         """Return a bit for each row, from the lowest of each byte on; None where all count."""
         last = self._bits
@@ -89,6 +96,10 @@ class Sealed:
         """Return which share of its rows is removed."""
         return 1 - len(self.rows) / self.rows.rows if self.rows.rows else 0.0
 
+    def together(self, known_as: Integers) -> int:
+        """Return how many rows a scan finds next to each other, of those that were asked for under a name."""
+        return self._remembered.together(known_as)
+
     def without(self, removed: Integers) -> "Sealed":
         """Return it without some labels."""
         return (
@@ -106,6 +117,7 @@ class Sealed:
         scanned: bool,
         limit: float | None,
         known_as: _Allowed,
+        threads: int | None,
     ) -> list[Hits]:
         """Return each query's nearest rows; see `Index.search`.
 
@@ -116,13 +128,14 @@ class Sealed:
             scanned: ask no accelerator.
             limit: only rows at most this far; then none is asked either.
             known_as: the same array means the same `allowed`.
+            threads: that FAISS may use for a scan, where not as always.
         """
         accelerator = self.accelerator
         among = len(self.rows) if allowed is None else len(allowed)
         positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
         if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
             some = None if positions is None else self._remembered.some(self.rows, positions)
-            return self.rows.search_at(queries, k, some, max_distance=limit)
+            return self.rows.search_at(queries, k, some, max_distance=limit, threads=threads)
         passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
         prepared = self.rows.measure.prepared(queries)
@@ -131,7 +144,7 @@ class Sealed:
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
                 some = None if positions is None else Some(positions)
-                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, some)
+                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, some, threads=threads)
         return hits
 
 

@@ -15,6 +15,7 @@ from service.gallery.index.sizes import Sizes
 __all__ = ["Index"]
 
 _USUAL = Sizes()
+_FASTER_TOGETHER = 8  # times: memory is read ahead
 
 
 class Index:
@@ -136,6 +137,7 @@ class Index:
         max_distance: float | None = None,
         allowed: Integers | None = None,
         exact: bool = False,
+        threads: int | None = None,
     ) -> list[Hits]:
         """Return each query's k nearest rows; exactly, save where an accelerator proposes them.
 
@@ -148,6 +150,7 @@ class Index:
             max_distance: only rows at most this far.
             allowed: only rows of these labels, ascending; the same array again is recognised.
             exact: measure all.
+            threads: that FAISS may use for a scan of sealed rows, where not as always.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
@@ -159,11 +162,18 @@ class Index:
         if allowed is not None:  # as they ascend
             old, new = np.split(allowed, [np.searchsorted(allowed, self._sealed_to, side="right")])
         scanned = exact or (old is not None and len(old) <= self._scanned_rows)
-        found = self.sealed.search(queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed)
+        found = self.sealed.search(
+            queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed, threads=threads
+        )
         if not self.delta.rows and (new is None or not len(new)):
             return found
         newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new)
         return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
+
+    def weight(self, allowed: Integers) -> int:
+        """Return how many numbers a scan of some labels compares, those that lie together counting less."""
+        near = 0 if self.sealed is None else self.sealed.together(allowed)
+        return (len(allowed) - near + near // _FASTER_TOGETHER) * self.dimension
 
     @property
     def _parts(self) -> list[FlatIndex]:

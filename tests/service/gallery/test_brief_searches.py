@@ -167,6 +167,22 @@ def test_a_filter_that_passes_much_is_left_to_a_thread(collection: MakeCollectio
     assert found[0] == wide.search(rows[:1], filtered("n", 4_000))
 
 
+def test_rows_that_were_copied_together_are_compared_faster(collection: MakeCollection) -> None:
+    wide = collection("wide", dimension=128, fields={"n": "integer"})
+    rows = np.random.default_rng(0).standard_normal((6_000, 128)).astype(np.float32)
+    wide.upsert([NewItem(f"i{n}", None, row, {"n": n}) for n, row in enumerate(rows)])
+    assert wide.seal(idle=True)
+    asked = filtered("n", 5_000)
+    right = wide.search(rows[:6], asked)
+    assert wide.search_in_memory(rows[:1], asked) is None  # they are copied at the second search
+    assert wide.search(rows[:6], asked) == right
+    assert wide.search_in_memory(rows[:6], asked) == right
+    assert wide.search_in_memory(rows[:7], asked) is None  # 7 x 5,000 x 128 / 8 are too many all the same
+    assert wide.search_in_memory(rows[:1], filtered("n", 4_999)) is None  # other rows, which were not copied
+    wide.delete(["i7"])
+    assert wide.search_in_memory(rows[:1], asked) is None  # nor are those that are left
+
+
 def test_a_long_filter_is_done_in_a_thread_and_one_that_is_not_answered_slows_no_other(
     watched: Watched,
 ) -> None:
