@@ -134,6 +134,7 @@ def _write(plan: Plan, records: Records, options: argparse.Namespace, machine: d
         "peers": _pins(),
         "k": K,
         "recall": RECALL,
+        "rest": plan.rest_s,
         "rounds": plan.rounds,
         "queries": plan.queries,
         "image": "images/gallery.svg",

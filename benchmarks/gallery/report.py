@@ -20,7 +20,8 @@ from 16 until it is, and Lookalike finds its own. Milvus's REST has no parameter
 links (M 32), and it is asked for more rows than the {k}, of which the first {k} count, until they suffice.
 The bare handler and the loop have the kind of index that Lookalike chose, with the same parameters of its
 building, and Chroma and pgvector HNSW with M 16 and efConstruction 100. Where one has no figures, its
-reason stands in its row.
+reason stands in its row. A server has {rest} s after its start, in which it may read what it will need, and
+each load is warmed up.
 
 Each server is filled and tuned once, and then started again for each round ({rounds} in all), in which they
 take turns; one runs at a time, on the machine that also makes the load. That comes from wrk, which goes
@@ -35,7 +36,7 @@ def render(parts: Sequence[Part], about: Mapping[str, object]) -> str:
 
     Args:
         parts: of the scenarios that have been measured.
-        about: date, command, machine, versions, peers, k, recall, rounds, queries and image.
+        about: date, command, machine, versions, peers, k, recall, rest, rounds, queries and image.
     """
     texts = [_HOW.format(**about)]
     if any(one.curves for one in parts):

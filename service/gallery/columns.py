@@ -1,19 +1,21 @@
 """The declared fields of a collection in memory, so that filters over them ask nothing of the disk."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
 
-from service.gallery.field_values import Mask, Values, Words, values_of
+from service.gallery.field_values import Mask, Numbers, Values, Words, values_of
 from service.gallery.filter_sql import operand, ordered_operand
 from service.gallery.filters import AllOf, AnyOf, Compare, Exists, Filter, Not, OneOf, fields_of, leaves_of
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.locating import located
 from service.gallery.index.segments import Index
+from service.gallery.ordered import Bounds, Ordered, bounds_of
 from service.gallery.store import Record
 
 __all__ = ["Columns"]
@@ -23,6 +25,8 @@ _FEW = 8  # an eighth of the rows: beyond, new ones are read with all others, fr
 _MOST_AT_ONCE = 2**19  # comparisons, done in half a millisecond
 _OF_A_WORD = 20  # as many comparisons: one in Python
 _MOST_WORD_BYTES = 16 * 2**20
+_OFTEN = 30  # comparisons of all numbers take about as long as sorting them
+_NARROW = 8  # an eighth of the items: more labels are faster found by comparing all than put in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,24 @@ class _Held:
     up_to: int = 0
     version: int = -1
     fields: Mapping[str, Values] = field(default_factory=dict)
+    ordered: Mapping[str, Ordered] = field(default_factory=dict)
+
+    def within(self, bounds: Bounds, *, most: int) -> Integers | None:
+        """Return the labels whose number is within bounds; None where no order tells, or too many are."""
+        ordered = self.ordered.get(bounds.field)
+        if ordered is None or len(places := ordered.within(bounds.limits)) > most:
+            return None
+        return self.labels[np.sort(places)]
 
 
 class Columns:
     """The values of the declared fields, as of the newest index that was asked about. Thread-safe.
 
     A field is read at the first filter that needs it, and then only what is new. A number takes 8 bytes an
-    item (10 where some are beyond 2**53), a string 4 and each different one once. Strings that differ so much
-    that these take more than `most_word_bytes` are not held: hardly any filter passes many of them.
+    item (10 where some are beyond 2**53), and 16 more where the field's are sorted, after so many narrow
+    filters over it between two changes that comparing took longer. A string takes 4, and each different one
+    once. Strings that differ so much that these take more than `most_word_bytes` are not held: hardly any
+    filter passes many of them.
     """
 
     def __init__(
@@ -50,6 +64,7 @@ class Columns:
         few_rows: int = _FEW_ROWS,
         most_word_bytes: int = _MOST_WORD_BYTES,
         most_at_once: int = _MOST_AT_ONCE,
+        often: int = _OFTEN,
     ) -> None:
         """Hold nothing yet.
 
@@ -58,18 +73,20 @@ class Columns:
             few_rows: so many new ones are read one by one, and up to an eighth of all.
             most_word_bytes: of the different strings of a field.
             most_at_once: comparisons.
+            often: so many narrow filters over a field between two changes make it worth sorting.
         """
-        self._most_at_once = most_at_once
+        self._most_at_once, self._often = most_at_once, often
         self._record, self._few_rows, self._most_word_bytes = record, few_rows, most_word_bytes
         self._held = _Held()
         self._varied: frozenset[str] = frozenset()
-        self._turn = threading.Lock()
+        self._compared: Counter[str] = Counter()  # narrow filters, by the field that they set bounds to
+        self._turn, self._sorting = threading.Lock(), threading.Lock()
 
     @property
     def memory_bytes(self) -> int:
-        """Return how many bytes it takes: the labels, 8 for each item, and the fields."""
+        """Return how many bytes it takes: the labels, 8 for each item, the fields, and their orders."""
         held = self._held
-        return held.labels.nbytes + sum(values.nbytes for values in held.fields.values())
+        return held.labels.nbytes + sum(one.nbytes for one in (*held.fields.values(), *held.ordered.values()))
 
     def of_any(self, condition: Filter) -> bool:
         """Return whether a filter asks for a field that is held, or may be."""
@@ -91,7 +108,14 @@ class Columns:
         held = self._at(index, wanted)
         if held is None:
             return None
-        return held.labels[np.flatnonzero(self._mask(condition, held.fields))]  # faster than by a mask
+        bounds = self._bounds(condition, held)
+        if bounds is not None:
+            if self._is_due(bounds.field, held):
+                held = self._sorted(bounds.field, held)
+            labels = held.within(bounds, most=len(held.labels) // _NARROW)
+            if labels is not None:
+                return labels
+        return self._by_comparing(condition, held, bounds)
 
     def passing_at_once(self, condition: Filter, index: Index) -> Integers | None:
         """Return what `passing` does; None where the fields are not held as of this index, or it takes long.
@@ -102,9 +126,51 @@ class Columns:
         leaves, held = list(leaves_of(condition)), self._held
         if held.version != index.version or not held.fields.keys() >= {leaf.field for leaf in leaves}:
             return None
+        bounds = self._bounds(condition, held)
+        if bounds is not None:
+            if self._is_due(bounds.field, held):  # a thread sorts
+                return None
+            labels = held.within(bounds, most=min(len(held.labels), self._most_at_once) // _NARROW)
+            if labels is not None:
+                return labels
         if sum(_comparisons(leaf, held.fields[leaf.field]) for leaf in leaves) > self._most_at_once:
             return None
-        return held.labels[np.flatnonzero(self._mask(condition, held.fields))]
+        return self._by_comparing(condition, held, bounds)
+
+    def _bounds(self, condition: Filter, held: _Held) -> Bounds | None:
+        """Return what a filter asks of one field that can be sorted; None where it is another filter."""
+        fields = [held.fields[name] for name in set(fields_of(condition))]
+        if not all(isinstance(one, Numbers) and one.rests is None for one in fields):
+            return None
+        return bounds_of(condition, self._record.config.fields)
+
+    def _is_due(self, name: str, held: _Held) -> bool:
+        """Return whether a field should be sorted now."""
+        return self._compared[name] >= self._often and name not in held.ordered
+
+    def _sorted(self, name: str, held: _Held) -> _Held:
+        """Return what is held with a field sorted; as it is where somebody else sorts, or it is held no more.
+
+        Nobody waits for it: others compare meanwhile.
+        """
+        numbers = held.fields[name]
+        if not isinstance(numbers, Numbers) or not self._sorting.acquire(blocking=False):
+            return held
+        try:
+            ordered = Ordered.of(numbers)
+            with self._turn:
+                if self._held is held:
+                    self._held = replace(held, ordered={**held.ordered, name: ordered})
+                return self._held if self._held.version == held.version else held
+        finally:
+            self._sorting.release()
+
+    def _by_comparing(self, condition: Filter, held: _Held, bounds: Bounds | None) -> Integers:
+        """Return the labels that pass, and count a narrow filter that an order would have answered."""
+        labels = held.labels[np.flatnonzero(self._mask(condition, held.fields))]  # faster than by a mask
+        if bounds is not None and len(labels) * _NARROW <= len(held.labels):
+            self._compared[bounds.field] += 1
+        return labels
 
     def _mask(self, condition: Filter, fields: Mapping[str, Values]) -> Mask:
         match condition:
@@ -131,7 +197,9 @@ class Columns:
         with self._turn:
             if wanted & self._varied:
                 return None
-            self._held = self._brought_up(index)
+            if self._held.version != index.version:
+                self._held = self._brought_up(index)
+                self._compared.clear()
             for name in sorted(wanted - self._held.fields.keys()):
                 values = self._read(name)
                 if values is None:
@@ -155,8 +223,6 @@ class Columns:
         held = self._held
         if held.version > index.version:
             raise StaleLabelsError("This index is older than the one that a filter was last used with.")
-        if held.version == index.version:
-            return held
         new = index.living_after(held.up_to)
         up_to = max(held.up_to, index.last_label)
         if not held.fields or new > max(self._few_rows, len(index) // _FEW):

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.gallery.collection import Vectors
-from service.gallery.index.flat import Hits, StaleLabelsError
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.hits import Hits
 from service.gallery.index.segments import Index
 from service.gallery.label_reads import Members
 from service.gallery.store import Record

@@ -11,7 +11,8 @@ from service.gallery.columns import Columns
 from service.gallery.filters import Filter
 from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
-from service.gallery.index.flat import Hits, StaleLabelsError
+from service.gallery.index.flat import StaleLabelsError
+from service.gallery.index.hits import Hits
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
@@ -90,8 +91,11 @@ def search_in_memory(
         allowed = sources.passing.labels_at_once(options.filter, index)
         if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
-    # A scan of so few rows is done before a team of threads has met.
-    nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.known, threads=1)
+    # Rows that pass and are brief to scan are scanned before a team of threads has met.
+    threads = None if allowed is None else 1
+    nearest, missing = _nearest(
+        index, queries, options.k, allowed, sources.record.names.known, threads=threads
+    )
     return None if missing else nearest
 
 

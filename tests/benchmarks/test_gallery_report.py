@@ -26,6 +26,7 @@ ABOUT = {
     "k": K,
     "recall": 0.99,
     "rounds": 3,
+    "rest": 6,
     "queries": 1_000,
     "image": "i.svg",
 }

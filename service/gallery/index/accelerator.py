@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.plan import Plan
+from service.gallery.index.team import Team
 
 __all__ = ["Accelerator", "Saved", "Stopped", "Work", "build", "open_vectors", "write_vectors"]
 
@@ -32,6 +33,7 @@ _TIES = 4  # rows that float32 cannot tell apart
 _SPARE = 32
 _FEW_QUERIES = 16
 _MUCH_EFFORT = 80  # of all queries together: a third of a millisecond and more
+_TEAM = Team()
 _CHANCE = 1.5
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
@@ -81,8 +83,6 @@ class Accelerator:
         wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
         at = _faiss.swig_ptr
         selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), at(passing))
-        # OpenMP keeps this number per calling thread.
-        _faiss.omp_set_num_threads(self.threads if self._is_for_a_team(len(queries), wide) else 1)
         if self.plan.kind == "hnsw":
             parameters = _parameters("SearchParametersHNSW", selector, efSearch=wide)
         elif self.plan.kind == "ivf":
@@ -93,9 +93,13 @@ class Accelerator:
             parameters = _parameters("SearchParameters", selector)
         shape = (len(queries), fetch)
         positions, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        pointers = [at(one) for one in (queries, scores, positions)]
-        # Its `search` checks and makes what is right and there already, which takes an eighth of a search.
-        self._index.search_c(len(queries), pointers[0], fetch, *pointers[1:], parameters)
+        much = (
+            len(queries) * wide >= _MUCH_EFFORT if self.plan.kind == "hnsw" else len(queries) > _FEW_QUERIES
+        )
+        with _TEAM.of(min(self.threads, len(queries)) if much else 1) as threads:
+            _faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
+            # Its `search` checks and makes what is right and there already: an eighth of the time.
+            self._index.search_c(len(queries), at(queries), fetch, at(scores), at(positions), parameters)
         return positions
 
     def grown(self, vectors: Vectors, work: "Work") -> "Accelerator":
@@ -134,11 +138,6 @@ class Accelerator:
             index.storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
             index.own_fields = True
         return cls(plan, index.ntotal, dict(effort), threads, index)
-
-    def _is_for_a_team(self, queries: int, wide: int) -> bool:
-        """Return whether threads that share out the queries bring more than it costs to call them up."""
-        much = queries * wide >= _MUCH_EFFORT if self.plan.kind == "hnsw" else queries > _FEW_QUERIES
-        return much and queries > 1
 
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""

@@ -9,7 +9,7 @@ nowhere else.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,25 +17,18 @@ import numpy.typing as npt
 from models.errors import LookalikeError
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers, Rows, with_room
+from service.gallery.index.hits import Hits, nearest, nearest_of_each
 from service.gallery.index.locating import located
 from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
-from service.gallery.index.rounding import Floats
 from service.gallery.index.scanning import Some, scan, scan_at
 
-__all__ = ["FlatIndex", "Hits", "StaleLabelsError"]
+__all__ = ["FlatIndex", "StaleLabelsError"]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _MAX_DEAD_SHARE = 0.2
 _SPARE_CANDIDATES = 32
 _WIDENING = 8
-
-
-class Hits(NamedTuple):
-    """One query's labels, nearest first, lower labels first among equals, and their exact distances."""
-
-    labels: Integers
-    distances: Floats
 
 
 class StaleLabelsError(LookalikeError):
@@ -74,8 +67,10 @@ class FlatIndex:
             threads: as above.
         """
         index = cls(vectors.shape[1], metric, threads=threads)
-        index._compacts, index._rows = False, Rows(vectors, labels)
-        index._alive, index._living = np.ones(len(labels), np.bool_), len(labels)
+        index._compacts = False
+        index._rows = Rows(vectors, labels)
+        index._alive = np.ones(len(labels), np.bool_)
+        index._living = len(labels)
         if metric == "inner_product":  # the others' bounds do not need it
             step = BLOCK_NUMBERS // vectors.shape[1] + 1
             longest = [squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
@@ -146,7 +141,8 @@ class FlatIndex:
         kept = first + np.flatnonzero(self._alive[first:])
         new = FlatIndex(self._rows.vectors.shape[1], self.metric, threads=self._threads)
         new._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
-        new._alive, new._living = np.ones(len(kept), np.bool_), len(kept)
+        new._alive = np.ones(len(kept), np.bool_)
+        new._living = len(kept)
         new._longest = self._longest
         return new
 
@@ -157,6 +153,7 @@ class FlatIndex:
         *,
         max_distance: float | None = None,
         allowed: Integers | None = None,
+        threads: int | None = None,
     ) -> list[Hits]:
         """Return each query's k nearest rows, exactly; with k = len(index), all within max_distance.
 
@@ -165,13 +162,14 @@ class FlatIndex:
             k: how many; fewer come back only where no more qualify.
             max_distance: only rows at most this far.
             allowed: only rows of these labels.
+            threads: that FAISS may use this time, where not as always.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
         some = None if allowed is None else Some(self.positions_of(allowed))
-        return self.search_at(queries, k, some, max_distance=max_distance)
+        return self.search_at(queries, k, some, max_distance=max_distance, threads=threads)
 
     def search_at(
         self,
@@ -194,7 +192,8 @@ class FlatIndex:
         queries = self.measure.prepared(queries)
         threads = self._threads if threads is None else threads
         candidates = self._living if among is None else len(among.positions)
-        k, limit = min(k, candidates), math.inf if max_distance is None else max_distance
+        k = min(k, candidates)
+        limit = math.inf if max_distance is None else max_distance
         if k == 0:
             return [Hits(np.empty(0, np.int64), np.empty(0)) for _ in queries]
         found: dict[int, Hits] = {}
@@ -205,7 +204,7 @@ class FlatIndex:
                 pending, self._propose(queries[pending], fetch, among, threads), strict=True
             ):
                 distances = self.measure.distances(queries[i], self._rows.vectors[positions])
-                hits = self._nearest(positions, distances, k, limit)
+                hits = nearest(self._rows.labels, positions, distances, k, limit)
                 if floor > (hits.distances[-1] if len(hits.distances) == k else limit):
                     found[i] = hits
             pending = [i for i in pending if i not in found]
@@ -214,7 +213,7 @@ class FlatIndex:
             everyone = np.flatnonzero(self._alive) if among is None else among.positions
         for i in pending:
             distances = self.measure.scan(queries[i], self._rows.vectors, everyone)
-            found[i] = self._nearest(everyone, distances, k, limit)
+            found[i] = nearest(self._rows.labels, everyone, distances, k, limit)
         return [found[i] for i in range(len(queries))]
 
     def measured(self, queries: Vectors, positions: Integers, k: int) -> list[Hits]:
@@ -225,9 +224,10 @@ class FlatIndex:
             positions: (Q, F) of rows that are not removed; -1 stands for none, and comes last.
             k: how many; fewer come back where there are fewer.
         """
-        if len(queries) == 1 and positions[0, -1] >= 0:  # `take` would copy all rows of a file, not aligned
+        if len(queries) == 1 and positions[0, -1] >= 0:  # as most: in two thirds of the time
+            # Not by `take`: of rows in a file, which are not aligned, it copies all first.
             distances = self.measure.distances(queries[0], self._rows.vectors[positions[0]])
-            return [self._nearest(positions[0], distances, k, math.inf)]
+            return [nearest(self._rows.labels, positions[0], distances, k, math.inf)]
         step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
         hits: list[Hits] = []
         for at in range(0, len(queries), step):
@@ -235,21 +235,13 @@ class FlatIndex:
         return hits
 
     def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
-        if whole := -1 not in positions[:, -1:].ravel().tolist():
+        if -1 not in positions[:, -1:].ravel().tolist():
             distances = self.measure.paired(queries, self._rows.vectors[positions])
         else:
             none = positions < 0
             distances = self.measure.paired(queries, self._rows.vectors[np.where(none, 0, positions)])
             distances[none] = math.inf
-        order = np.lexsort((positions, distances))[:, :k]  # positions grow with labels
-        order += np.arange(0, positions.size, positions.shape[1])[:, np.newaxis]
-        labels, nearest = self._rows.labels.take(positions.take(order)), distances.take(order)
-        if whole:
-            return map(Hits, labels, nearest)
-        counts = np.minimum(k, positions.shape[1] - np.count_nonzero(none, axis=1)).tolist()
-        return (
-            Hits(one[:count], far[:count]) for one, far, count in zip(labels, nearest, counts, strict=True)
-        )
+        return nearest_of_each(self._rows.labels, positions, distances, k)
 
     def _propose(
         self, queries: Vectors, fetch: int, among: Some | None, threads: int
@@ -269,12 +261,6 @@ class FlatIndex:
         # -1: rows whose distance overflowed are left out; the floors are below those.
         kept = (row[row >= 0] for row in positions)
         return zip([row[self._alive[row]] for row in kept], floors.tolist(), strict=True)
-
-    def _nearest(self, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
-        order = np.lexsort((positions, distances))[:k]  # positions grow with labels
-        if limit < math.inf:
-            order = order[distances[order] <= limit]
-        return Hits(self._rows.labels.take(positions.take(order)), distances.take(order))
 
     def positions_of(self, labels: Integers) -> Integers:
         """Return (P,) the positions of the rows of (P,) labels.

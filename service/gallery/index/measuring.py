@@ -42,14 +42,14 @@ class Measure:
     def distances(self, query: Vectors, vectors: Vectors) -> Floats:
         """Return (N,) the distances of prepared rows: by differences, so that equal rows are 0 apart."""
         if self.metric == "inner_product":
-            products: Floats = np.einsum("nd,d->n", vectors, query, dtype=np.float64)
+            products: Floats = np.vecdot(vectors.astype(np.float64), query.astype(np.float64))
             return -products
         return self.from_squares(squares(np.subtract(vectors, query, dtype=np.float64)))
 
     def paired(self, queries: Vectors, rows: Vectors) -> Floats:
         """Return (Q, F) the distances of (Q, D) queries to (Q, F, D) rows, F for each of them."""
         if self.metric == "inner_product":
-            products: Floats = np.einsum("qfd,qd->qf", rows, queries, dtype=np.float64)
+            products: Floats = np.vecdot(rows.astype(np.float64), queries[:, np.newaxis].astype(np.float64))
             return -products
         apart = np.subtract(rows, queries[:, np.newaxis], dtype=np.float64)
         return self.from_squares(np.vecdot(apart, apart))

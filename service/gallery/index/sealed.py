@@ -8,7 +8,8 @@ import numpy as np
 from service.gallery.collection import Vectors
 from service.gallery.index.accelerator import Accelerator, Bits
 from service.gallery.index.buffers import Integers
-from service.gallery.index.flat import FlatIndex, Hits, Mask
+from service.gallery.index.flat import FlatIndex, Mask
+from service.gallery.index.hits import Hits
 from service.gallery.index.scanning import Some
 
 __all__ = ["Sealed"]

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers
-from service.gallery.index.flat import FlatIndex, Hits, Mask
+from service.gallery.index.flat import FlatIndex, Mask
+from service.gallery.index.hits import Hits
 from service.gallery.index.locating import which_live
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.sizes import Sizes
@@ -16,6 +17,7 @@ __all__ = ["Index"]
 
 _USUAL = Sizes()
 _FASTER_TOGETHER = 8  # times: memory is read ahead
+_LEAST_NUMBERS = 64  # are compared while a row is found, and taken or not
 
 
 class Index:
@@ -150,14 +152,14 @@ class Index:
             max_distance: only rows at most this far.
             allowed: only rows of these labels, ascending; the same array again is recognised.
             exact: measure all.
-            threads: that FAISS may use for a scan of sealed rows, where not as always.
+            threads: that FAISS may use for a scan, where not as always.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
         if self.sealed is None:
-            return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed)
+            return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, threads=threads)
         old, new = None, None
         if allowed is not None:  # as they ascend
             old, new = np.split(allowed, [np.searchsorted(allowed, self._sealed_to, side="right")])
@@ -167,13 +169,16 @@ class Index:
         )
         if not self.delta.rows and (new is None or not len(new)):
             return found
-        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new)
+        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new, threads=threads)
         return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
 
     def weight(self, allowed: Integers) -> int:
-        """Return how many numbers a scan of some labels compares, those that lie together counting less."""
+        """Return about how many numbers are compared to scan some labels, or how many take as long.
+
+        Those of rows that lie together take less, and a short row has its own cost.
+        """
         near = 0 if self.sealed is None else self.sealed.together(allowed)
-        return (len(allowed) - near + near // _FASTER_TOGETHER) * self.dimension
+        return (len(allowed) - near + near // _FASTER_TOGETHER) * max(self.dimension, _LEAST_NUMBERS)
 
     @property
     def _parts(self) -> list[FlatIndex]:

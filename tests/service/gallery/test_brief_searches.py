@@ -180,7 +180,10 @@ def test_rows_that_were_copied_together_are_compared_faster(collection: MakeColl
     assert wide.search_in_memory(rows[:7], asked) is None  # 7 x 5,000 x 128 / 8 are too many all the same
     assert wide.search_in_memory(rows[:1], filtered("n", 4_999)) is None  # other rows, which were not copied
     wide.delete(["i7"])
-    assert wide.search_in_memory(rows[:1], asked) is None  # nor are those that are left
+    left = wide.search(rows[:1], asked)
+    assert wide.search_in_memory(rows[:1], asked) is None  # nor were those that are left
+    assert wide.search(rows[:1], asked) == left
+    assert wide.search_in_memory(rows[:1], asked) == left
 
 
 def test_a_long_filter_is_done_in_a_thread_and_one_that_is_not_answered_slows_no_other(

@@ -1,5 +1,6 @@
 """The declared fields in memory answer filters as SQLite does, whatever was written since they were read."""
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +28,10 @@ VALUES: dict[str, list[Any]] = {
     "whole": WHOLE,
     "real": REAL,
     "flag": [True, False],
+    "few": list(range(40)),  # of which each is an eighth at most
     "time": ["2024-05-01", "2024-05-01T02:00:00+02:00", "2024-05-01T00:00:00.000001", "1969-12-31"],
 }
+FIELDS = DECLARED | {"few": "integer"}
 OPERANDS = VALUES | {"whole": REAL}
 EARLY = parse_filter({"whole": {"lt": 2}})
 
@@ -39,7 +42,7 @@ def items(seed: int, count: int) -> list[NewItem]:
     drawn = []
     for _ in range(count):
         metadata = {name: values[random.integers(len(values))] for name, values in VALUES.items()}
-        metadata |= {name: None for name in DECLARED if random.random() < 0.1}
+        metadata |= {name: None for name in FIELDS if random.random() < 0.1}
         metadata = {name: value for name, value in metadata.items() if random.random() > 0.1}
         drawn.append(NewItem(f"i{random.integers(500)}", None, np.zeros(1, np.float32), metadata))
     return drawn
@@ -47,7 +50,7 @@ def items(seed: int, count: int) -> list[NewItem]:
 
 @pytest.fixture
 def made(collection: MakeCollection) -> EmbeddedCollection:
-    made = collection(dimension=1, fields=DECLARED)
+    made = collection(dimension=1, fields=FIELDS)
     made.upsert(items(0, 400))
     return made
 
@@ -69,7 +72,7 @@ def _conditions(field: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(usual, usual, usual, other).map(lambda pair: {field: {pair[0]: pair[1]}})
 
 
-_LEAVES = st.sampled_from(sorted(DECLARED)).flatmap(_conditions)
+_LEAVES = st.sampled_from(sorted(FIELDS)).flatmap(_conditions)
 FILTERS = st.recursive(
     _LEAVES,
     lambda inner: st.one_of(
@@ -92,6 +95,7 @@ def answer(ask: Callable[..., Any], condition: Filter, *where: Any, **bounds: in
 
 def test_they_answer_as_sqlite_does_whatever_is_written_meanwhile(made: EmbeddedCollection) -> None:
     columns = Columns(made._record, few_rows=0)  # what is new is an eighth of the rows, or all are read anew
+    often = Columns(made._record, few_rows=0, often=1)
     seeds = itertools.count(1)
 
     @settings(max_examples=8, deadline=None, derandomize=True)
@@ -104,6 +108,10 @@ def test_they_answer_as_sqlite_does_whatever_is_written_meanwhile(made: Embedded
         for condition in map(parse_filter, documents):
             expected = answer(reads.passing, condition, up_to=2**62)
             assert answer(columns.passing, condition, index) == expected
+            assert answer(often.passing, condition, index) == expected
+            with contextlib.suppress(FilterError):
+                at_once = often.passing_at_once(condition, index)
+                assert at_once is None or at_once.tolist() == expected
 
     check()
 

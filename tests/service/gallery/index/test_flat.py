@@ -10,7 +10,8 @@ import pytest
 
 from models.errors import DomainError
 from service.gallery.collection import CollectionMetric, Vectors
-from service.gallery.index.flat import FlatIndex, Hits, StaleLabelsError
+from service.gallery.index.flat import FlatIndex, StaleLabelsError
+from service.gallery.index.hits import Hits
 
 METRICS: list[CollectionMetric] = ["cosine", "euclidean", "inner_product"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from service.gallery.collection import CollectionMetric
 from service.gallery.index.buffers import Integers
-from service.gallery.index.flat import FlatIndex, Hits, StaleLabelsError
+from service.gallery.index.flat import FlatIndex, StaleLabelsError
+from service.gallery.index.hits import Hits
 from service.gallery.index.segments import Index
 from tests.service.gallery.index.galleries import DIMENSION, embeddings, filled, sealed, snapshots_in
 

@@ -1,7 +1,6 @@
 """How widely is searched: enough for queries that are in no index, and found again as it grows."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,17 +127,3 @@ def test_among_those_that_pass_a_filter_as_many_are_found(
     exact = index.search(queries, 10, allowed=allowed)
     hits = [len(np.intersect1d(one.labels, right.labels)) for one, right in zip(found, exact, strict=True)]
     assert sum(hits) / (10 * len(queries)) >= RECALL
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("together", [1, 2, 9, 40])
-def test_one_thread_and_several_propose_the_same(tmp_path: Path, kind: str, together: int) -> None:
-    index = filled("euclidean", embeddings(3_000, seed=1))
-    fast, _ = sealed(index, snapshots_in(tmp_path, "euclidean"), kind)
-    assert fast.sealed is not None
-    assert fast.sealed.accelerator is not None
-    alone = replace(fast.sealed.accelerator, threads=1)
-    team = replace(fast.sealed.accelerator, threads=2)
-    queries = embeddings(together, seed=2)
-    one, two = (each.propose(queries, 10, passing=None, share=1.0) for each in (alone, team))
-    assert one.tolist() == two.tolist()
