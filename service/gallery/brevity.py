@@ -36,10 +36,16 @@ class Brevity:
         self._seconds: float | None = None
         self._wary_until = -math.inf
 
-    def brief(self, options: SearchOptions) -> int:
-        """Return how many queries may be searched on the event loop in one go, 0 where none may."""
+    def brief(self, options: SearchOptions, *, alone: bool = False) -> int:
+        """Return how many queries may be searched on the event loop in one go, 0 where none may.
+
+        Args:
+            options: of the search.
+            alone: whether nobody else is served, who would have to wait.
+        """
         seconds = self._seconds
-        if seconds is None or seconds > _BRIEF_S or not _may_be_brief(options):
+        most_s = _AT_ONCE_S if alone else _BRIEF_S
+        if seconds is None or seconds > most_s or not _may_be_brief(options):
             return 0
         if self._clock() < self._wary_until:
             return 0

@@ -100,8 +100,9 @@ class Searcher:
         loop = asyncio.get_running_loop()
         brevity = self._brevity_of(collection, options)
         request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
-        if self._is_brief(request):
-            if alone and loop not in self._arrived:
+        alone = alone and loop not in self._arrived
+        if self._is_brief(request, alone=alone):
+            if alone:
                 self._answer_here([request])
                 return await request.answer
             arrived = self._arrived.get(loop)
@@ -128,8 +129,8 @@ class Searcher:
             kinds = self._brevity.setdefault(collection, (Brevity(self._clock), Brevity(self._clock)))
         return kinds[options.filter is not None]
 
-    def _is_brief(self, request: _Request) -> bool:
-        at_once = 0 if self._closed else request.brevity.brief(request.options)
+    def _is_brief(self, request: _Request, *, alone: bool) -> bool:
+        at_once = 0 if self._closed else request.brevity.brief(request.options, alone=alone)
         return len(request.queries) <= at_once and all(one is NOTHING for one in request.left_out)
 
     def _answer_here(self, batch: list[_Request]) -> None:

@@ -216,7 +216,7 @@ def test_after_one_that_took_long_threads_do_it_until_they_are_fast_again(
     watched: Watched, alone: bool
 ) -> None:
     async def use(ask: Ask) -> None:
-        watched.takes_s = 0.006
+        watched.takes_s = 0.012
         await ask(QUERIES[:1], alone=alone)
         watched.now_s += 2  # not even a second later, as nobody knows that it is fast
         for _ in range(3):
@@ -227,6 +227,17 @@ def test_after_one_that_took_long_threads_do_it_until_they_are_fast_again(
 
     asking(watched, use)
     assert watched.seen[1:] == [(True, 1), (False, 1), (False, 1), (False, 1), (False, 1), (True, 1)]
+
+
+def test_where_nobody_else_is_served_the_loop_may_be_held_longer(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        for takes_s, alone, on_loop in ((0.0015, True, True), (0.0015, False, False), (0.0025, True, False)):
+            watched.takes_s = takes_s
+            for _ in range(9):
+                await ask(QUERIES[:1], alone=alone)
+            assert watched.seen[-1] == (on_loop, 1)
+
+    asking(watched, use)
 
 
 def test_what_arrived_behind_one_that_took_long_goes_to_the_threads(watched: Watched) -> None:
