@@ -81,8 +81,8 @@ class Accelerator:
         chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
         met = int(chance * k / share)
         wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
-        at = _faiss.swig_ptr
-        selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), at(passing))
+        pointer = _faiss.swig_ptr
+        selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), pointer(passing))
         if self.plan.kind == "hnsw":
             parameters = _parameters("SearchParametersHNSW", selector, efSearch=wide)
         elif self.plan.kind == "ivf":
@@ -99,7 +99,8 @@ class Accelerator:
         with _TEAM.of(min(self.threads, len(queries)) if much else 1) as threads:
             _faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
             # Its `search` checks and makes what is right and there already: an eighth of the time.
-            self._index.search_c(len(queries), at(queries), fetch, at(scores), at(positions), parameters)
+            asked, near, found = pointer(queries), pointer(scores), pointer(positions)
+            self._index.search_c(len(queries), asked, fetch, near, found, parameters)
         return positions
 
     def grown(self, vectors: Vectors, work: "Work") -> "Accelerator":
