@@ -38,6 +38,9 @@ class Recorder:
     """An encoder that gives each picture its first pixel, keeps the sizes of its batches, and can be held.
 
     Pictures of `BAD` pixels make their whole batch fail.
+
+    Attributes:
+        meeting: where it is set, each batch ends when as many others as it says run with it.
     """
 
     def __init__(self, *, seconds_a_picture: float = 0.0) -> None:
@@ -46,6 +49,7 @@ class Recorder:
         self.free = threading.Event()
         self.free.set()
         self.entered = threading.Semaphore(0)
+        self.meeting: threading.Barrier | None = None
         self._pace = seconds_a_picture
 
     def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
@@ -54,6 +58,8 @@ class Recorder:
         self.firsts.append(firsts.tolist())
         self.entered.release()
         assert self.free.wait(PATIENCE_S)
+        if self.meeting:
+            self.meeting.wait(PATIENCE_S)
         time.sleep(self._pace * len(pixels))
         if (firsts == BAD).any():
             raise BundleError("It gave NaN.")
