@@ -3,13 +3,14 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from models.errors import InputError
 from service.errors import DamagedItemError, DamageError
 from service.gallery.collection import Match, SearchOptions, Vectors
 from service.gallery.damage import DamagedRows
+from service.gallery.giving_way import giving_way
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.segments import Index
 from service.gallery.options import LeftOut
@@ -23,6 +24,7 @@ _LATELY_S = 1.0
 _MOST_DAMAGED = 100  # found by one read, one after the other
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
 class Undisturbed:
@@ -56,6 +58,10 @@ class Undisturbed:
     def searched_lately(self) -> bool:
         """Return whether there were two searches within the last second: a probe makes fewer."""
         return time.monotonic() - self._last_but_one_s < _LATELY_S
+
+    def beside(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items of a write, with pauses while there are searches."""
+        return giving_way(items, lambda: self.searched_lately)
 
     def search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]

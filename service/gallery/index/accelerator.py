@@ -18,8 +18,9 @@ import numpy.typing as npt
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.plan import Plan
 from service.gallery.index.team import Team
+from service.gallery.index.vector_files import faiss_metric, flat_index
 
-__all__ = ["Accelerator", "Saved", "Stopped", "Work", "build", "open_vectors", "write_vectors"]
+__all__ = ["Accelerator", "Saved", "Stopped", "Work", "build"]
 
 _faiss: Any = faiss  # its stubs lack much of it
 
@@ -226,21 +227,6 @@ def _add(index: Any, vectors: Vectors, up_to: int, work: Work) -> None:
         work.told(index.ntotal, len(vectors))
 
 
-def write_vectors(path: Path, vectors: Vectors, metric: CollectionMetric) -> None:
-    """Write rows to a file that can be mapped into memory."""
-    index = _flat(vectors.shape[1], metric)
-    index.add(vectors)
-    _write(index, path)
-
-
-def open_vectors(path: Path, rows: int, dimension: int) -> Vectors:
-    """Return (N, D) the rows in such a file, mapped and read-only."""
-    size = rows * dimension * 4
-    offset = path.stat().st_size - size
-    mapped = np.memmap(path, np.float32, mode="r", offset=offset, shape=(rows, dimension))
-    return np.asarray(mapped)  # the same memory; a memmap takes 10 us to be indexed
-
-
 def _write(index: Any, path: Path, flags: int = 0) -> None:
     """Write an index to a file; what the disk refuses is an OSError here, and no RuntimeError of FAISS."""
     try:
@@ -252,7 +238,7 @@ def _write(index: Any, path: Path, flags: int = 0) -> None:
 
 def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
     dimension = vectors.shape[1]
-    measure = _measure(metric)
+    measure = faiss_metric(metric)
     coded = plan.quantization == "sq8"
     if plan.kind == "hnsw":
         quantizers = _faiss.ScalarQuantizer
@@ -264,7 +250,7 @@ def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
         )
         index.hnsw.efConstruction = plan.ef_construction
     elif plan.kind == "ivf":
-        quantizer = _flat(dimension, metric)
+        quantizer = flat_index(dimension, metric)
         index = (
             _faiss.IndexIVFScalarQuantizer(
                 quantizer, dimension, plan.nlist, _faiss.ScalarQuantizer.QT_8bit, measure, False
@@ -288,12 +274,3 @@ def _sample(vectors: Vectors, rows: int) -> Vectors:
         return vectors
     chosen = np.random.default_rng(1).choice(len(vectors), wanted, replace=False)
     return np.ascontiguousarray(vectors[np.sort(chosen)])
-
-
-def _flat(dimension: int, metric: CollectionMetric) -> Any:
-    return _faiss.IndexFlat(dimension, _measure(metric))
-
-
-def _measure(metric: CollectionMetric) -> int:
-    """Return FAISS's name of a metric: of unit vectors, the nearest by cosine are those by L2."""
-    return int(_faiss.METRIC_INNER_PRODUCT if metric == "inner_product" else _faiss.METRIC_L2)

@@ -21,7 +21,7 @@ import numpy as np
 from models.errors import LookalikeError
 from service.gallery.collection import CollectionMetric
 from service.gallery.folders import Sync
-from service.gallery.index.accelerator import Accelerator, Saved, open_vectors
+from service.gallery.index.accelerator import Accelerator, Saved
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex
 from service.gallery.index.large_pages import forget, read_in
@@ -35,8 +35,9 @@ from service.gallery.index.snapshot_files import (
     put_on_disk,
     write_manifest,
 )
+from service.gallery.index.vector_files import open_vectors
 
-__all__ = ["Snapshot", "SnapshotError", "Snapshots", "saved_in"]
+__all__ = ["Snapshot", "SnapshotError", "Snapshots", "saved_in", "vectors_in"]
 
 _FORMAT = 1
 _UNFINISHED = ".unfinished-"
@@ -180,7 +181,7 @@ class Snapshots:
             if hashes_of(folder / name, go_on) != hashes:
                 raise SnapshotError(f"{name} is damaged")
         labels = np.load(folder / _LABELS)
-        vectors = open_vectors(folder / _VECTORS, len(labels), self._dimension)
+        vectors = open_vectors(folder / _VECTORS, (len(labels), self._dimension))
         rows = FlatIndex.over(labels, vectors, self._metric, threads=threads)
         plan = snapshot.plan
         fast = (
@@ -250,3 +251,8 @@ class Snapshots:
 def saved_in(folder: Path, plan: Plan) -> Saved:
     """Return where the parts of an accelerator lie in a snapshot's folder."""
     return Saved(folder / _ACCELERATOR, folder / (_COPIES if plan.halved else _VECTORS))
+
+
+def vectors_in(folder: Path) -> Path:
+    """Return where the rows lie in a snapshot's folder."""
+    return folder / _VECTORS
