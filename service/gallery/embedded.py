@@ -79,7 +79,8 @@ class EmbeddedCollection:
                 program.
         """
         self._folder, self._sizes, self._noted = folder, sizes, noted
-        self._write_turn, self._sealing = threading.Lock(), threading.Lock()
+        self._write_turn = threading.Lock()
+        self._sealing = threading.Lock()
         self._commits = Commits(self._commit)
         parts = opened(
             folder / RECORD_FILE,
@@ -122,15 +123,14 @@ class EmbeddedCollection:
 
     def upsert(self, items: Sequence[NewItem], *, all_or_none: bool = False) -> list[Written]:
         """Write items by id, in order; see `Collection`."""
-        each = self._undisturbed.beside
-        prepared = prepared_rows(items, self.config, each, all_or_none=all_or_none)
+        prepared = prepared_rows(items, self.config, self._undisturbed.paced, all_or_none=all_or_none)
         rows = latest(prepared)
-        change = self._write(replacement(rows, each), rows=len(rows)) if rows else Change(())
+        change = self._write(replacement(rows), rows=len(rows)) if rows else Change(())
         return written(prepared, set(change.before))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; see `Collection`."""
-        possible = {item_id for item_id in ids if not name_problem(item_id)}
+        possible = {item_id for item_id in ids if name_problem(item_id) is None}
         return self._write(deletion(possible), rows=len(possible)).deleted
 
     def delete_where(self, condition: Filter) -> int:

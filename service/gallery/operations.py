@@ -8,19 +8,18 @@ from service.gallery.collection import CollectionConfig
 from service.gallery.commits import Change, Operation
 from service.gallery.erasing import Eraser
 from service.gallery.filters import Filter, OneOf
-from service.gallery.giving_way import Each
 from service.gallery.record_writer import RecordWriter
 from service.gallery.schema import Row
 
 __all__ = ["deletion", "deletion_where", "erasure", "merge", "replacement"]
 
 
-def replacement(rows: Sequence[Row], each: Each[Row]) -> Operation:
-    """Return what writes rows, which `each` yields with pauses, in place of those that have their ids."""
+def replacement(rows: Sequence[Row]) -> Operation:
+    """Return what writes rows in place of those that have their ids."""
     vectors = np.stack([row.vector for row in rows])
 
     def replace(writer: RecordWriter) -> Change:
-        replaced = writer.replace(rows, each)
+        replaced = writer.replace(rows)
         return Change(list(replaced.before.values()), replaced.labels, vectors, frozenset(replaced.before))
 
     return replace

@@ -12,7 +12,6 @@ from service.gallery.collection import CollectionConfig
 from service.gallery.damage import DamagedRows
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
-from service.gallery.giving_way import Each
 from service.gallery.identity_rows import Moved, moved
 from service.gallery.label_reads import json_list
 from service.gallery.packed_names import Name
@@ -61,13 +60,8 @@ class RecordWriter:
             self.forgotten, self.damaged = forgotten, damaged
             raise
 
-    def replace(self, rows: Sequence[schema.Row], each: Each[schema.Row] = iter) -> Replaced:
-        """Write rows of distinct ids, each under a new label, in place of those that have these ids.
-
-        Args:
-            rows: to be written.
-            each: yields them, with pauses where somebody else is to be let go.
-        """
+    def replace(self, rows: Sequence[schema.Row]) -> Replaced:
+        """Write rows of distinct ids, each under a new label, in place of those that have these ids."""
         there = self._labels([row.id for row in rows])
         self.forget(ids={row.id for row in rows})
         held = {*self._delete(there.values())}
@@ -78,10 +72,7 @@ class RecordWriter:
         names = schema.all_columns(self._fields)
         self._connection.executemany(
             f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-            (
-                schema.row_values(label, row, created_us)
-                for label, row in zip(labels, each(rows), strict=True)
-            ),
+            (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
         )
         kept = [
             (label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture is not None

@@ -10,10 +10,10 @@ from models.errors import InputError
 from service.errors import DamagedItemError, DamageError
 from service.gallery.collection import Match, SearchOptions, Vectors
 from service.gallery.damage import DamagedRows
-from service.gallery.giving_way import giving_way
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.segments import Index
 from service.gallery.options import LeftOut
+from service.gallery.pauses import with_pauses
 from service.gallery.searchable import refuse_unsearchable
 from service.gallery.searching import Sources, search, search_in_memory
 
@@ -59,9 +59,9 @@ class Undisturbed:
         """Return whether there were two searches within the last second: a probe makes fewer."""
         return time.monotonic() - self._last_but_one_s < _LATELY_S
 
-    def beside(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield the items of a write, with pauses while there are searches."""
-        return giving_way(items, lambda: self.searched_lately)
+    def paced(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items of a write, with pauses while this collection is searched."""
+        return with_pauses(items, lambda: self.searched_lately)
 
     def search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]

@@ -4,25 +4,25 @@ from collections.abc import Sequence
 from typing import Literal
 
 from service.gallery.collection import ANOTHER_REJECTED, CollectionConfig, NewItem, Written
-from service.gallery.giving_way import Each
 from service.gallery.items import ItemRejectedError, prepare
+from service.gallery.pauses import Paced
 from service.gallery.schema import Row
 
 __all__ = ["latest", "prepared_rows", "written"]
 
 
 def prepared_rows(
-    items: Sequence[NewItem], config: CollectionConfig, each: Each[NewItem], *, all_or_none: bool
+    items: Sequence[NewItem], config: CollectionConfig, paced: Paced[NewItem], *, all_or_none: bool
 ) -> list[Row | Written]:
     """Return a row for each item, or why it is rejected; with all_or_none for all where one is.
 
     Args:
         items: to be written.
         config: of the collection.
-        each: yields them, with pauses.
+        paced: yields them, with pauses.
         all_or_none: see above.
     """
-    prepared = [_prepared(item, config) for item in each(items)]
+    prepared = [_prepared(item, config) for item in paced(items)]
     if not all_or_none or all(isinstance(row, Row) for row in prepared):
         return prepared
     return [

@@ -117,8 +117,14 @@ def test_a_peer_without_figures_meets_nothing_and_says_why() -> None:
 )
 def test_filters_are_exact_below_their_bound_and_never_short(changed: dict[str, Any], missed: int) -> None:
     given = {"share": 0.1, "passing": 20_000, "recall": 1.0, "short": 0, "p50_ms": 2.0}
-    one = filters.Filtered(**{**given, "other_p50_ms": 2.5, "scan_ms": 0.5, **changed})
+    one = filters.Filtered(**{**given, "other_p50_ms": 2.5, "scan_ms": 0.5, "scattered_ms": 0.8, **changed})
     assert sum(not criterion.met for criterion in filters.part(200_000, 1.0, [one]).criteria) == missed
+
+
+def test_another_filter_each_time_is_judged_beside_rows_that_lie_together_and_told_beside_scattered() -> None:
+    one = filters.Filtered(0.1, 20_000, 1.0, 0, p50_ms=1.0, other_p50_ms=3.5, scan_ms=0.5, scattered_ms=2.0)
+    *_, other = filters.part(200_000, 1.0, [one]).criteria
+    assert (other.found, other.met) == ("3.50 times (1.75 where they lie)", False)
 
 
 def test_a_large_collection_is_judged_by_recall_by_p99_and_by_its_start() -> None:
@@ -136,7 +142,14 @@ def test_upserts_are_durable_where_no_more_share_an_fsync_than_wait(syncs: int |
 
 def whole() -> tuple[list[Part], Part]:
     """Return the searches and the filters of a run."""
-    given = {"recall": 1.0, "short": 0, "p50_ms": 2.0, "other_p50_ms": 2.5, "scan_ms": 0.5}
+    given = {
+        "recall": 1.0,
+        "short": 0,
+        "p50_ms": 2.0,
+        "other_p50_ms": 2.5,
+        "scan_ms": 0.5,
+        "scattered_ms": 0.8,
+    }
     found = [filters.Filtered(share=share, passing=100, **given) for share in SHARES]  # type: ignore[arg-type]
     return [part(size, summary()) for size in FULL.sizes], filters.part(200_000, 1.0, found)
 

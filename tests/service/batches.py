@@ -40,7 +40,7 @@ class Recorder:
     Pictures of `BAD` pixels make their whole batch fail.
 
     Attributes:
-        meeting: where it is set, each batch ends when as many others as it says run with it.
+        meeting: where it is set, batches end together, as many as it has parties.
     """
 
     def __init__(self, *, seconds_a_picture: float = 0.0) -> None:

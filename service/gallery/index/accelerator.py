@@ -18,7 +18,7 @@ import numpy.typing as npt
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.plan import Plan
 from service.gallery.index.team import Team
-from service.gallery.index.vector_files import faiss_metric, flat_index
+from service.gallery.index.vector_files import faiss_metric, flat_index, named_refusals
 
 __all__ = ["Accelerator", "Saved", "Stopped", "Work", "build"]
 
@@ -196,7 +196,7 @@ def build(
     """Build it over the first rows, without a useful effort yet; `grown` adds the others.
 
     Args:
-        vectors: (N, D) contiguous float32.
+        vectors: (N, D) contiguous float32; they may be mapped, read-only, and not aligned.
         metric: how they are compared.
         plan: what to build.
         work: how.
@@ -228,12 +228,9 @@ def _add(index: Any, vectors: Vectors, up_to: int, work: Work) -> None:
 
 
 def _write(index: Any, path: Path, flags: int = 0) -> None:
-    """Write an index to a file; what the disk refuses is an OSError here, and no RuntimeError of FAISS."""
-    try:
+    """Write an index to a file; what the disk refuses is an OSError."""
+    with named_refusals(path):
         _faiss.write_index(index, str(path), flags)
-    except RuntimeError as error:
-        path.unlink(missing_ok=True)
-        raise OSError(f"{path.name} could not be written ({error})") from error
 
 
 def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:

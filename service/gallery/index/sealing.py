@@ -3,13 +3,13 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from service.gallery.collection import Vectors
+from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.accelerator import Accelerator, Work, build
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Mask
@@ -19,7 +19,7 @@ from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, SnapshotError, Snapshots, saved_in, vectors_in
 from service.gallery.index.tuning import is_exhausted, trial_rows, tuned
-from service.gallery.index.vector_files import open_vectors, write_vectors
+from service.gallery.index.vector_files import in_parts, open_vectors, write_vectors
 
 __all__ = ["due", "seal"]
 
@@ -28,7 +28,6 @@ _AGAIN = 2.0  # codes and lists are learnt anew from so many times as many rows
 _TUNED_AGAIN = 1.1  # the effort is, too
 _TRIED_WITH = 100  # rows at least, so that chance does not tune it
 _TUNED_IDLY, _TRIED_IDLY = 1.02, 2_000  # where there is time, and enough to try it with, for less
-_PART_BYTES = 16 * 2**20  # of rows that are written at once
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
 _NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
@@ -62,29 +61,27 @@ def due(index: Index, plan: Plan, before: Snapshot | None, sizes: Sizes, *, idle
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What is sealed, by (N,) labels: some of what was sealed before, and then what is new.
+    """What is sealed, by (N,) int64 labels: rows that were sealed before, and then what is new.
 
     Attributes:
-        labels: of all.
-        sealed: (S, D) what was sealed before.
-        kept: (S,) which of these are to be again.
-        new: (M, D).
+        labels: of all, ascending.
+        sources: (S, D) float32 rows twice, sealed and new, and (S,) which of them live on.
         grown_from: the snapshot whose rows are the first, if any.
     """
 
     labels: Integers
-    sealed: Vectors
-    kept: Mask
-    new: Vectors
+    sources: Sequence[tuple[Vectors, Mask]]
     grown_from: Snapshot | None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return how many rows it has, and their dimension."""
+        return len(self.labels), self.sources[0][0].shape[1]
+
     def parts(self) -> Iterator[Vectors]:
-        """Yield the rows in order, some at a time: all at once would take as much memory again."""
-        step = max(1, _PART_BYTES // max(1, self.new.itemsize * self.new.shape[1]))
-        for at in range(0, len(self.sealed), step):
-            some, kept = self.sealed[at : at + step], self.kept[at : at + step]
-            yield some if kept.all() else some[kept]
-        yield self.new
+        """Yield (n, D) the rows in order, some at a time: all at once would take as much memory again."""
+        for vectors, kept in self.sources:
+            yield from in_parts(vectors, kept)
 
 
 def seal(
@@ -120,11 +117,10 @@ def seal(
         old, total = rows.grown_from, len(rows.labels)
         if old:
             plan = dataclasses.replace(old.plan, why=plan.why, effort=plan.effort)
-        shape = total, index.dimension
-        write_vectors(vectors_in(made), rows.parts(), shape, index.metric, go_on=work.go_on)
+        write_vectors(vectors_in(made), rows.parts(), rows.shape, index.metric, go_on=work.go_on)
         effort: Mapping[int, int] = {}
         if plan.approximate:
-            plan, effort = _accelerated(made, plan, rows, known, index, work)
+            plan, effort = _accelerated(made, plan, rows, known, metric=index.metric, work=work)
         trained_rows, tuned_rows = old.trained_rows if old else total, known.tuned_rows if known else total
         facts = (trained_rows, tuned_rows, time.monotonic() - began, time.time(), total)
         kept = snapshots.keep(made, Snapshot(made, plan, effort, *facts), rows.labels, go_on=work.go_on)
@@ -161,45 +157,51 @@ def _still_tuned(old: Snapshot, rows: int, new: int, *, idle: bool) -> bool:
 
 
 def _accelerated(
-    made: Path, plan: Plan, rows: _Rows, known: Snapshot | None, index: Index, work: Work
+    made: Path, plan: Plan, rows: _Rows, known: Snapshot | None, *, metric: CollectionMetric, work: Work
 ) -> tuple[Plan, Mapping[int, int]]:
     """Build and save what makes the rows of a snapshot fast; return what it became, and its effort.
 
     Args:
-        made: its folder, in which its rows are.
+        made: the snapshot's folder, in which its rows are.
         plan: what to build.
-        rows: they.
+        rows: that were written there.
         known: the snapshot whose effort will do, if any.
-        index: that is sealed.
+        metric: how they are compared.
         work: how it is done.
+
+    Raises:
+        Stopped: it was told to stop.
+        OSError: the disk refused.
     """
-    vectors, old = open_vectors(vectors_in(made), (len(rows.labels), index.dimension)), rows.grown_from
+    # Let go of when this returns: what is mapped stays in the page cache in small pages (`Snapshots.keep`).
+    vectors, old = open_vectors(vectors_in(made), rows.shape), rows.grown_from
     first = len(vectors) if known else trial_rows(len(vectors))
-    fast = build(vectors, index.metric, plan, work, first=first, grown_from=old.files if old else None)
-    fast = fast.with_effort(known.effort) if known else _tuned(fast, rows.labels, vectors, index, work)
+    fast = build(vectors, metric, plan, work, first=first, grown_from=old.files if old else None)
+    fast = fast.with_effort(known.effort) if known else _tuned(fast, rows.labels, vectors, metric, work)
     if not known and plan.halved and plan.effort is None and is_exhausted(fast):
         # Copies do not tell rows apart that lie very close together, however wide the search.
         plan = dataclasses.replace(plan, halved=False)
-        fast = build(vectors, index.metric, plan, work, first=first)
-        fast = _tuned(fast, rows.labels, vectors, index, work)
+        fast = build(vectors, metric, plan, work, first=first)
+        fast = _tuned(fast, rows.labels, vectors, metric, work)
     fast.grown(vectors, work).save(saved_in(made, plan))
     return plan, fast.effort
 
 
-def _tuned(fast: Accelerator, labels: Integers, vectors: Vectors, index: Index, work: Work) -> Accelerator:
+def _tuned(
+    fast: Accelerator, labels: Integers, vectors: Vectors, metric: CollectionMetric, work: Work
+) -> Accelerator:
     """Return it with the effort that finds the neighbours of the rows that it does not have yet."""
     there = fast.rows
-    flat = FlatIndex.over(labels[:there], vectors[:there], index.metric, threads=work.threads)
+    flat = FlatIndex.over(labels[:there], vectors[:there], metric, threads=work.threads)
     return tuned(fast, flat, vectors[there:], work)
 
 
 def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
     """Return the rows to seal: the sealed ones as they are and the new ones, or all that live."""
     sealed, delta = index.sealed, index.delta
-    alive = np.flatnonzero(delta.alive)
-    labels, new = delta.labels[alive], delta.vectors[alive]
+    labels, new = delta.labels[delta.alive], (delta.vectors, delta.alive)
     if sealed is None:
-        return _Rows(labels, new[:0], np.empty(0, np.bool_), new, None)
+        return _Rows(labels, [new], None)
     grows = (
         before is not None
         and plan.approximate
@@ -209,10 +211,5 @@ def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
         and (plan.storage_apart or sealed.rows.rows + len(labels) <= _AGAIN * before.trained_rows)
     )
     kept = np.ones(sealed.rows.rows, np.bool_) if grows else sealed.rows.alive
-    return _Rows(
-        np.concatenate([sealed.rows.labels[kept], labels]),
-        sealed.rows.vectors,
-        kept,
-        new,
-        before if grows else None,
-    )
+    labels = np.concatenate([sealed.rows.labels[kept], labels])
+    return _Rows(labels, [(sealed.rows.vectors, kept), new], before if grows else None)

@@ -125,6 +125,25 @@ def test_what_was_loaded_is_not_held_once_it_is_dropped(snapshots: Snapshots, sn
         assert str(snapshot.folder) not in Path("/proc/self/maps").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are listed on Linux only")
+def test_no_file_is_mapped_any_more_when_it_is_to_be_read_in_large_pages(home: Path) -> None:
+    synced: list[str] = []
+
+    def sync(folder: Path) -> None:
+        if folder.name.startswith(".unfinished"):  # its files were let go from the page cache
+            synced.append(folder.name)
+            assert folder.name not in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+    snapshots = Snapshots(home / "snapshots", dimension=24, metric="cosine", sync=sync)
+    index = filled("cosine", embeddings(ROWS, seed=1))
+    snapshot, rows = seal(index, plan(index, "hnsw"), None, snapshots, work())
+    more = index.with_sealed(rows).changed(
+        removed=[3], labels=ROWS + np.arange(1, 300), vectors=embeddings(299, seed=2)
+    )
+    seal(more, plan(more, "hnsw"), snapshot, snapshots, work())
+    assert len(synced) == 2
+
+
 def test_what_the_disk_does_not_give_back_as_it_was_written_is_refused_and_leaves_nothing(home: Path) -> None:
     index = filled("cosine", embeddings(ROWS, seed=1))
 

@@ -1,13 +1,14 @@
 """Large writes that leave the interpreter to searches."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 
 import numpy as np
 import pytest
 
 from service.gallery import undisturbed
 from service.gallery.collection import NewItem, SearchOptions
-from service.gallery.giving_way import giving_way
+from service.gallery.pauses import with_pauses
 from tests.service.gallery.conftest import MakeCollection
 
 QUERY = np.ones((1, 2), np.float32)
@@ -27,10 +28,10 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
 
-    def work(self, count: int, *, busy: bool) -> list[int]:
+    def work(self, items: int, *, busy: bool) -> list[int]:
         """Work on so many items, and return them."""
         done = []
-        for item in giving_way(range(count), lambda: busy, clock=self, sleep=self.sleep):
+        for item in with_pauses(range(items), lambda: busy, clock=self, sleep=self.sleep):
             done.append(item)
             self.now += self._step
         return done
@@ -43,12 +44,12 @@ def test_items_come_in_order_and_searches_have_three_quarters_of_the_time() -> N
     assert max(clock.slept) == pytest.approx(3 * 16 * 0.0001)  # it looks at its clock after each eighth item
 
 
-@pytest.mark.parametrize(("count", "seconds", "busy"), [(500, 0.0001, False), (8, 0.0001, True)])
+@pytest.mark.parametrize(("items", "seconds", "busy"), [(500, 0.0001, False), (15, 0.0001, True)])
 def test_nobody_waits_where_nobody_searches_or_there_is_little(
-    count: int, seconds: float, busy: bool
+    items: int, seconds: float, busy: bool
 ) -> None:
     clock = Clock(seconds)
-    assert clock.work(count, busy=busy) == [*range(count)]
+    assert clock.work(items, busy=busy) == [*range(items)]
     assert not clock.slept
 
 
@@ -58,19 +59,29 @@ def test_a_pause_is_short_however_long_the_work_took() -> None:
     assert clock.slept == [0.01, 0.01]
 
 
-def test_a_write_gives_way_at_both_its_steps_while_there_are_searches(
+def test_a_write_pauses_while_it_is_prepared_and_the_collection_is_searched(
     collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy: list[bool] = []
+    slept: list[list[float]] = []
 
-    def noted(items: Iterable[object], is_busy: Callable[[], bool]) -> Iterator[object]:
-        busy.append(is_busy())
-        return iter(items)
+    def noted(items: Iterable[object], busy: Callable[[], bool]) -> Iterator[object]:
+        slept.append([])
+        working = count()  # a second passes each time it looks
+        return with_pauses(items, busy, clock=lambda: next(working), sleep=slept[-1].append)
 
-    monkeypatch.setattr(undisturbed, "giving_way", noted)
+    monkeypatch.setattr(undisturbed, "with_pauses", noted)
     people = collection()
-    people.upsert([NewItem("a", None, np.ones(2, np.float32), {})])
+    people.upsert([_person(number) for number in range(20)])
+    assert slept == [[]]  # nobody searches
+
     for _ in range(2):
         people.search(QUERY, SearchOptions(k=1))
-    people.upsert([NewItem("b", None, np.ones(2, np.float32), {})])
-    assert busy == [False, False, True, True]
+    spoiled = NewItem("spoiled", None, np.full(2, np.nan, np.float32), {})
+    written = people.upsert([*(_person(number) for number in range(10, 40)), spoiled])
+    assert len(slept[1]) == 3  # before the 9th, the 17th and the 25th
+    assert [one.status for one in written] == [*10 * ["replaced"], *20 * ["created"], "rejected"]
+    assert [one.id for one in people.page(limit=50).items] == [f"p{number}" for number in range(40)]
+
+
+def _person(number: int) -> NewItem:
+    return NewItem(f"p{number}", None, np.array([1, number], np.float32), {})
