@@ -108,9 +108,9 @@ def test_closing_it_meanwhile_ends_the_opening(data_dir: Path) -> None:
     gallery = Gallery(data_dir, opened=opened)
     with slow:
         wait_for_people(gallery)
+        assert not opened.done()
         closing = threading.Thread(target=gallery.close)
         closing.start()
-        assert not opened.done()
     closing.join(PATIENCE_S)
     assert not closing.is_alive()
     with pytest.raises(CancelledError):
