@@ -170,7 +170,7 @@ def test_a_thread_that_dies_leaves_nobody_waiting_and_another_goes_on(start: Sta
 
 def test_an_encoder_that_hangs_is_replaced_and_what_it_says_later_is_not_heard(start: Start) -> None:
     hanging, fresh = Recorder(), Recorder()
-    batcher = start(hanging, renew=lambda: fresh, timeout_s=0.3)
+    batcher = start(hanging, renew=lambda: fresh, timeout_s=1.5)
     hanging.free.clear()
     stuck = send(batcher, 1)
     assert hanging.entered.acquire(timeout=PATIENCE_S)
@@ -178,7 +178,7 @@ def test_an_encoder_that_hangs_is_replaced_and_what_it_says_later_is_not_heard(s
 
     for result in stuck.results() + behind.results():
         assert isinstance(result, EncoderFailedError)
-        assert "did not answer within 0.3 seconds" in str(result)
+        assert "did not answer within 1.5 seconds" in str(result)
     assert numbers(send(batcher, 3).results()) == [3]
     hanging.free.set()
     assert numbers(send(batcher, 4).results()) == [4]
@@ -259,8 +259,9 @@ def test_what_was_being_loaded_anew_as_it_closed_is_let_go_of(start: Start) -> N
     may_end.set()
     closing.join(PATIENCE_S)
     hanging.free.set()
-
-    assert loaded[0]() is None
+    until = time.monotonic() + PATIENCE_S  # closing does not wait for long for the thread that loads
+    while loaded[0]() is not None:
+        assert time.monotonic() < until
 
 
 def test_many_threads_and_jobs_all_get_their_own(start: Start) -> None:

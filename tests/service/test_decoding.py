@@ -179,7 +179,7 @@ def test_what_is_not_decoded_when_the_encoder_hangs_does_not_wait_for_the_next_o
 
     hanging = Recorder()
     pool = pool_of(Decoder(), 0)
-    pool.start(start(hanging, renew=renew, timeout_s=0.3, source=pool))
+    pool.start(start(hanging, renew=renew, timeout_s=1.5, source=pool))
     hanging.free.clear()
     stuck = ask(pool, 1)
     assert hanging.entered.acquire(timeout=PATIENCE_S)

@@ -50,7 +50,7 @@ def test_no_lane_takes_more_than_its_share_of_what_waits_and_runs(start: Start) 
 
 def test_where_one_lane_hangs_all_are_replaced(start: Start) -> None:
     hanging, fresh = Recorder(), Recorder()
-    batcher = start(hanging, renew=lambda: fresh, timeout_s=0.3, lanes=2)
+    batcher = start(hanging, renew=lambda: fresh, timeout_s=1.5, lanes=2)
     stuck = [occupy(hanging, batcher, 1), occupy(hanging, batcher, 2)]
     behind = send(batcher, 3)
 

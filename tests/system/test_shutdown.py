@@ -83,7 +83,9 @@ def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tm
 
         request = threading.Thread(target=compute)
         request.start()
-        time.sleep(LONG_REQUEST_S / 2)
+        with server.client() as watcher:
+            while not computes(watcher):
+                assert request.is_alive()
         told = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - told < STOPS_WITHIN_S
@@ -97,6 +99,21 @@ def test_a_request_that_outlasts_the_grace_is_told_to_come_back(bundle: Path, tm
     assert "WARNING uvicorn.error: Requests that outlasted LOOKALIKE_SHUTDOWN_GRACE_S" in log
     assert " ERROR " not in log
     assert "Traceback" not in log
+
+
+def computes(client: httpx2.Client) -> bool:
+    """Return whether a request runs besides this one."""
+    lines = client.get("/metrics").text.splitlines()
+    return any(
+        line.startswith("lookalike_running_requests ") and float(line.split()[-1]) > 1 for line in lines
+    )
+
+
+def wait_until_it_drains(client: httpx2.Client) -> None:
+    """Return once the server says that it stops; it answers until then."""
+    while (ready := client.get("/health/ready")).status_code == 200:
+        time.sleep(0.01)
+    assert (ready.status_code, "stopping" in ready.json()["detail"]) == (503, True)
 
 
 def pictures_wait(client: httpx2.Client) -> bool:
@@ -131,9 +148,7 @@ def test_a_drain_answers_everything_while_it_says_not_ready(bundle: Path, tmp_pa
         assert client.get("/health/ready").status_code == 200
         told = time.monotonic()
         server.ask_to_stop()
-        time.sleep(0.3)
-        ready = client.get("/health/ready")
-        assert (ready.status_code, "stopping" in ready.json()["detail"]) == (503, True)
+        wait_until_it_drains(client)
         with server.client() as another:  # a new connection
             answered = another.post("/v1/distances", json={"x": [[0, 0]], "y": [[3, 4]]})
         assert answered.json()["distances"] == [[5.0]]
@@ -146,7 +161,8 @@ def test_a_drain_answers_everything_while_it_says_not_ready(bundle: Path, tmp_pa
 def test_a_second_signal_ends_the_drain(bundle: Path, tmp_path: Path) -> None:
     server = Server(tmp_path / "data", "--encoder", str(bundle), "--drain-s", "600")
     server.ask_to_stop()
-    time.sleep(0.3)
+    with server.client() as client:
+        wait_until_it_drains(client)  # two signals that come at once are one
     assert server.process.poll() is None
     assert server.stop() == 0
 

@@ -74,8 +74,8 @@ def test_pictures_that_are_not_embedded_in_time_are_answered_504(
     settings: Settings, picture: Callable[..., bytes], by_header: bool
 ) -> None:
     hold = Hold()
-    app = create_app(settings if by_header else settings.model_copy(update={"deadline_ms": 100}), load=hold)
-    headers = {"X-Deadline-Ms": "100"} if by_header else {}
+    app = create_app(settings if by_header else settings.model_copy(update={"deadline_ms": 1000}), load=hold)
+    headers = {"X-Deadline-Ms": "1000"} if by_header else {}
     with TestClient(app) as client:
         answer = client.post("/v1/embeddings", json={"input": [data_uri(picture())] * 3}, headers=headers)
         assert_problem(answer, 504, "deadline-passed", "Give it more time")
