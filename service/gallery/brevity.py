@@ -11,7 +11,8 @@ from service.gallery.searching import is_plain
 __all__ = ["Brevity"]
 
 _BRIEF_S = 0.001  # a query; waking a thread and handing its answer back takes a quarter to half of that
-_AT_ONCE_S = 0.002  # that the event loop may be held in one go
+_ALONE_S = 0.003  # where nobody else is served
+_AT_ONCE_S = 0.002  # that the event loop may be held in one go by several
 _MOST_AT_ONCE = 16  # queries
 _LATE_S = 0.005  # nothing should hold the event loop for so long
 _WARY_S = 1.0  # after that happened
@@ -44,12 +45,12 @@ class Brevity:
             alone: whether nobody else is served, who would have to wait.
         """
         seconds = self._seconds
-        most_s = _AT_ONCE_S if alone else _BRIEF_S
+        most_s = _ALONE_S if alone else _BRIEF_S
         if seconds is None or seconds > most_s or not _may_be_brief(options):
             return 0
         if self._clock() < self._wary_until:
             return 0
-        return min(_MOST_AT_ONCE, int(_AT_ONCE_S / seconds))
+        return min(_MOST_AT_ONCE, max(1, int(_AT_ONCE_S / seconds)))
 
     def note(self, options: SearchOptions, queries: int, seconds: float) -> None:
         """Take note of how long a search took in a thread."""

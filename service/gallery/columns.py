@@ -44,14 +44,22 @@ class _Held:
         ordered = self.ordered.get(bounds.field)
         if ordered is None or len(places := ordered.within(bounds.limits)) > most:
             return None
-        return self.labels[np.sort(places)]
+        return self.labels_at(np.sort(places).astype(np.int64))  # an array of int32 is slow to index by
+
+    def labels_at(self, places: Integers) -> Integers:
+        """Return the labels at some places."""
+        if len(places):
+            first, last = int(self.labels[0]), int(self.labels[-1])
+            if last - first + 1 == len(self.labels):  # none was ever taken out: they need not be read
+                return places + first
+        return self.labels[places]
 
 
 class Columns:
     """The values of the declared fields, as of the newest index that was asked about. Thread-safe.
 
     A field is read at the first filter that needs it, and then only what is new. A number takes 8 bytes an
-    item (10 where some are beyond 2**53), and 16 more where the field's are sorted, after so many narrow
+    item (10 where some are beyond 2**53), and 12 more where the field's are sorted, after so many narrow
     filters over it between two changes that comparing took longer. A string takes 4, and each different one
     once. Strings that differ so much that these take more than `most_word_bytes` are not held: hardly any
     filter passes many of them.
@@ -114,6 +122,7 @@ class Columns:
                 held = self._sorted(bounds.field, held)
             labels = held.within(bounds, most=len(held.labels) // _NARROW)
             if labels is not None:
+                self._compared[bounds.field] += 1
                 return labels
         return self._by_comparing(condition, held, bounds)
 
@@ -136,6 +145,16 @@ class Columns:
         if sum(_comparisons(leaf, held.fields[leaf.field]) for leaf in leaves) > self._most_at_once:
             return None
         return self._by_comparing(condition, held, bounds)
+
+    def order(self, name: str | None) -> tuple[str, Integers] | None:
+        """Return the field that most narrow filters are about, and the labels in its order.
+
+        Args:
+            name: of a field that is none, as their order is known.
+        """
+        held = self._held
+        field = max(held.ordered, key=self._compared.__getitem__, default=name)
+        return None if field is None or field == name else (field, held.labels[held.ordered[field].places])
 
     def _bounds(self, condition: Filter, held: _Held) -> Bounds | None:
         """Return what a filter asks of one field that can be sorted; None where it is another filter."""
@@ -167,7 +186,7 @@ class Columns:
 
     def _by_comparing(self, condition: Filter, held: _Held, bounds: Bounds | None) -> Integers:
         """Return the labels that pass, and count a narrow filter that an order would have answered."""
-        labels = held.labels[np.flatnonzero(self._mask(condition, held.fields))]  # faster than by a mask
+        labels = held.labels_at(np.flatnonzero(self._mask(condition, held.fields)))
         if bounds is not None and len(labels) * _NARROW <= len(held.labels):
             self._compared[bounds.field] += 1
         return labels

@@ -20,15 +20,14 @@ from service.gallery.index.buffers import Integers, Rows, with_room
 from service.gallery.index.hits import Hits, nearest, nearest_of_each
 from service.gallery.index.locating import located
 from service.gallery.index.measuring import BLOCK_NUMBERS, Measure, squares
-from service.gallery.index.scanning import Some, scan, scan_at
+from service.gallery.index.packed import Packed
+from service.gallery.index.proposing import Proposals
 
 __all__ = ["FlatIndex", "StaleLabelsError"]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _MAX_DEAD_SHARE = 0.2
-_SPARE_CANDIDATES = 32
-_WIDENING = 8
 
 
 class StaleLabelsError(LookalikeError):
@@ -168,15 +167,16 @@ class FlatIndex:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
-        some = None if allowed is None else Some(self.positions_of(allowed))
-        return self.search_at(queries, k, some, max_distance=max_distance, threads=threads)
+        among = None if allowed is None else self.positions_of(allowed)
+        return self.search_at(queries, k, among, max_distance=max_distance, threads=threads)
 
     def search_at(
         self,
         queries: Vectors,
         k: int,
-        among: Some | None,
+        among: Integers | None,
         *,
+        packed: Packed | None = None,
         max_distance: float | None = None,
         threads: int | None = None,
     ) -> list[Hits]:
@@ -186,31 +186,32 @@ class FlatIndex:
             queries: (Q, D) finite.
             k: how many.
             among: at what `positions_of` returned; None for all that are not removed.
+            packed: codes of the rows at these, where there are some.
             max_distance: only rows at most this far.
             threads: that FAISS may use this time, where not as always.
         """
         queries = self.measure.prepared(queries)
         threads = self._threads if threads is None else threads
-        candidates = self._living if among is None else len(among.positions)
-        k = min(k, candidates)
+        proposals = Proposals(self.vectors, self._living, self.measure, self._longest, among, packed, threads)
+        k = min(k, proposals.candidates)
         limit = math.inf if max_distance is None else max_distance
         if k == 0:
             return [Hits(np.empty(0, np.int64), np.empty(0)) for _ in queries]
         found: dict[int, Hits] = {}
         pending = list(range(len(queries)))
-        fetch = k + _SPARE_CANDIDATES
-        while pending and fetch * 2 < candidates:
-            for i, (positions, floor) in zip(
-                pending, self._propose(queries[pending], fetch, among, threads), strict=True
-            ):
+        for way in proposals.ways(k):
+            for i, some, floor in zip(pending, *way(queries[pending]), strict=True):
+                positions = some[some >= 0]  # the floors are below the distances of those that overflowed
+                positions = positions[self._alive[positions]]
                 distances = self.measure.distances(queries[i], self._rows.vectors[positions])
                 hits = nearest(self._rows.labels, positions, distances, k, limit)
                 if floor > (hits.distances[-1] if len(hits.distances) == k else limit):
                     found[i] = hits
             pending = [i for i in pending if i not in found]
-            fetch *= _WIDENING
+            if not pending:
+                break
         if pending:
-            everyone = np.flatnonzero(self._alive) if among is None else among.positions
+            everyone = np.flatnonzero(self._alive) if among is None else among
         for i in pending:
             distances = self.measure.scan(queries[i], self._rows.vectors, everyone)
             found[i] = nearest(self._rows.labels, everyone, distances, k, limit)
@@ -243,25 +244,6 @@ class FlatIndex:
             distances[none] = math.inf
         return nearest_of_each(self._rows.labels, positions, distances, k)
 
-    def _propose(
-        self, queries: Vectors, fetch: int, among: Some | None, threads: int
-    ) -> Iterator[tuple[Integers, float]]:
-        """Yield per query the positions that FAISS finds nearest, and a floor under all other distances.
-
-        Dead rows are found too, and left out here; so some more are fetched, in proportion to the dead.
-        """
-        vectors, product = self.vectors, self.metric == "inner_product"
-        if among is None:
-            if (size := len(vectors)) > self._living:  # a selector takes several times as long
-                fetch = min(size, fetch * size // self._living + _SPARE_CANDIDATES)
-            positions, scores = scan(queries, vectors, fetch, product=product, threads=threads)
-        else:
-            positions, scores = scan_at(queries, vectors, among, fetch, product=product, threads=threads)
-        floors = self.measure.floors(queries, scores, self._longest)
-        # -1: rows whose distance overflowed are left out; the floors are below those.
-        kept = (row[row >= 0] for row in positions)
-        return zip([row[self._alive[row]] for row in kept], floors.tolist(), strict=True)
-
     def positions_of(self, labels: Integers) -> Integers:
         """Return (P,) the positions of the rows of (P,) labels.
 
@@ -269,7 +251,7 @@ class FlatIndex:
             StaleLabelsError: it does not hold one of them.
         """
         positions = self._positions(labels)
-        if not self._alive[positions].all():
+        if self._living < len(self._alive) and not self._alive[positions].all():
             raise StaleLabelsError("Some of these labels are of rows that were removed.")
         return positions
 

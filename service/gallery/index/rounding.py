@@ -13,8 +13,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "product_floors", "square_floors"]
+__all__ = ["ROUNDED", "Floats", "product_floors", "square_floors", "sum_error"]
 
+ROUNDED = 2.0**-23  # more than a product of two numbers in float32 is off by, relatively
+
+_MORE_TERMS = 8
 _SAFE_SQUARE = 1e37  # below it no float32 sum overflows, save of rows that are farther than it
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -31,7 +34,7 @@ def product_floors(squares: Floats, worst: Floats, longest: float, dimension: in
         longest: the largest norm of a row.
         dimension: D.
     """
-    g, underflow = _bounds(dimension)
+    g, underflow = sum_error(dimension), _underflow(dimension)
     reach = np.sqrt(squares) * longest
     return np.where(reach < _SAFE_SQUARE, -(worst + g * reach + underflow), -math.inf)
 
@@ -47,12 +50,17 @@ def square_floors(squares: Floats, worst: Floats, dimension: int) -> Floats:
         worst: (Q,) the worst squared distances that were fetched.
         dimension: D.
     """
-    g, underflow = _bounds(dimension)
+    g, underflow = sum_error(dimension), _underflow(dimension)
     floors = (worst - 8 * g * squares - underflow) / (1 + 2 * g)
     floors = np.where(squares < _SAFE_SQUARE, np.minimum(floors, _SAFE_SQUARE), 0.0)
     return np.maximum(floors, 0.0)
 
 
-def _bounds(dimension: int) -> tuple[float, float]:
-    terms = dimension + 8
-    return terms * 2.0**-24 / (1 - terms * 2.0**-24), 4 * terms * 2.0**-126
+def sum_error(dimension: int) -> float:
+    """Return g, for a sum over D numbers."""
+    terms = dimension + _MORE_TERMS
+    return terms * 2.0**-24 / (1 - terms * 2.0**-24)
+
+
+def _underflow(dimension: int) -> float:
+    return 4 * (dimension + _MORE_TERMS) * 2.0**-126

@@ -1,6 +1,6 @@
 """Scans by FAISS: the nearest of all rows, or of some, by float32 scores that are nearly right."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
@@ -8,18 +8,11 @@ import numpy as np
 from service.gallery.collection import Vectors
 from service.gallery.index.buffers import Integers
 
-__all__ = ["SHARED_ROWS", "Some", "scan", "scan_at"]
+__all__ = ["SHARED_ROWS", "scan", "scan_at"]
 
 SHARED_ROWS = 5_000  # fewer are measured before a team of threads has met
 
 _faiss: Any = faiss  # its stubs lack some of it
-
-
-class Some(NamedTuple):
-    """Some rows of many: their (P,) positions, and (P, D) copies of them, where these lie together."""
-
-    positions: Integers
-    together: Vectors | None = None
 
 
 def scan(
@@ -52,7 +45,7 @@ def scan(
 
 
 def scan_at(
-    queries: Vectors, vectors: Vectors, some: Some, fetch: int, *, product: bool, threads: int
+    queries: Vectors, vectors: Vectors, among: Integers, fetch: int, *, product: bool, threads: int
 ) -> tuple[Integers, Vectors]:
     """Return the nearest of some rows, and the worst score among them.
 
@@ -62,7 +55,7 @@ def scan_at(
     Args:
         queries: (Q, D) contiguous.
         vectors: (N, D) contiguous.
-        some: of them.
+        among: (P,) positions of some of them.
         fetch: how many, at most P.
         product: compare inner products, not squared distances.
         threads: that FAISS may use.
@@ -70,14 +63,6 @@ def scan_at(
     Returns:
         (Q, F) positions, -1 for those whose distance overflowed, and (Q,) scores.
     """
-    among = some.positions
-    if some.together is not None:
-        if len(queries) == 1 and threads > 1 and len(among) >= SHARED_ROWS:
-            everyone = Some(np.arange(len(among)))
-            places, least = scan_at(queries, some.together, everyone, fetch, product=product, threads=threads)
-        else:
-            places, least = scan(queries, some.together, fetch, product=product, threads=threads)
-        return np.where(places < 0, places, among[places]), least
     positions = np.empty((len(queries), fetch), np.int64)
     worst = np.empty(len(queries), np.float32)
     scores = np.empty(len(among), np.float32)

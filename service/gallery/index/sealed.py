@@ -1,5 +1,6 @@
 """Rows that lie in a file, with what makes them fast, and what is remembered of the last filter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -8,16 +9,18 @@ import numpy as np
 from service.gallery.collection import Vectors
 from service.gallery.index.accelerator import Accelerator, Bits
 from service.gallery.index.buffers import Integers
+from service.gallery.index.codes import Codes, Order
+from service.gallery.index.coding import Coding
 from service.gallery.index.flat import FlatIndex, Mask
 from service.gallery.index.hits import Hits
-from service.gallery.index.scanning import Some
+from service.gallery.index.packed import Packed
 
-__all__ = ["Sealed"]
+__all__ = ["LabelOrder", "Sealed"]
 
 _SHARE_SCANNED = 0.1  # k beyond this share of the rows is faster found by a scan
-_MOST_COPIED_BYTES = 64 * 2**20
 
 _Allowed: TypeAlias = Integers | None
+LabelOrder: TypeAlias = Callable[[str | None], tuple[str, Integers] | None]
 
 
 class _Remembered:
@@ -26,13 +29,12 @@ class _Remembered:
     def __init__(self) -> None:
         self._positions: tuple[_Allowed, Integers] | None = None
         self._bits: tuple[_Allowed, Bits | None] | None = None
-        self._some: Some | None = None
+        self._packed: Packed | None = None
 
     @property
     def memory_bytes(self) -> int:
-        """Return how many bytes the copies of rows take."""
-        together = None if self._some is None else self._some.together
-        return 0 if together is None else together.nbytes
+        """Return how many bytes the codes take that were packed."""
+        return 0 if self._packed is None else self._packed.copied_bytes
 
     def positions(self, rows: FlatIndex, allowed: Integers, known_as: _Allowed) -> Integers:
         """Return the positions of labels; the same `known_as` means the same labels."""
@@ -41,21 +43,14 @@ class _Remembered:
             last = self._positions = (known_as, rows.positions_of(allowed))
         return last[1]
 
-    def some(self, rows: FlatIndex, positions: Integers) -> Some:
-        """Return the rows at positions; once they are asked for again, copied together for a faster scan."""
-        last = self._some
-        if last is None or last.positions is not positions:
-            last = self._some = Some(positions)
-        elif last.together is None and len(positions) * rows.vectors[:1].nbytes <= _MOST_COPIED_BYTES:
-            last = self._some = Some(positions, rows.vectors[positions])
+    def packed(self, codes: Codes, positions: Integers, copied: Callable[[int], None]) -> Packed:
+        """Return the codes at positions; `copied` is told of how many, where they had to be."""
+        last = self._packed
+        if last is None or last.positions is not positions or last.codes is not codes:
+            last = self._packed = Packed.of(codes, positions)
+            if last.copied_bytes:
+                copied(len(positions))
         return last
-
-    def together(self, known_as: Integers) -> int:
-        """Return how many of the rows that are known as these labels were copied together."""
-        last, some = self._positions, self._some
-        if last is None or some is None or last[0] is not known_as or some.positions is not last[1]:
-            return 0
-        return 0 if some.together is None else len(some.together)
 
     def bits(self, rows: FlatIndex, positions: _Allowed) -> Bits | None:
         """Return a bit for each row, from the lowest of each byte on; None where all count."""
@@ -77,6 +72,7 @@ class Sealed:
     rows: FlatIndex
     accelerator: Accelerator | None = None
     _remembered: _Remembered = field(default_factory=_Remembered)
+    _coding: Coding = field(default_factory=Coding)
 
     @property
     def last_label(self) -> int:
@@ -90,16 +86,37 @@ class Sealed:
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes it takes beside the accelerator."""
-        return self.rows.memory_bytes + self._remembered.memory_bytes
+        return self.rows.memory_bytes + self._remembered.memory_bytes + self._coding.memory_bytes
 
     @property
     def dead_share(self) -> float:
         """Return which share of its rows is removed."""
         return 1 - len(self.rows) / self.rows.rows if self.rows.rows else 0.0
 
-    def together(self, known_as: Integers) -> int:
-        """Return how many rows a scan finds next to each other, of those that were asked for under a name."""
-        return self._remembered.together(known_as)
+    def weight(self, rows: int) -> int:
+        """Return as how many rows, measured where they lie, it counts to scan some; see `Coding.weight`."""
+        return self._coding.weight(self.rows.vectors, rows)
+
+    def encode_if_due(self, order: LabelOrder) -> None:
+        """Make codes of the rows, or lay them in order, where scans of some have been long enough for that.
+
+        Args:
+            order: takes the name of the order in which they lie, and returns a better one: its name, and
+                labels in it.
+        """
+
+        def of_rows(name: str | None) -> Order | None:
+            better = order(name)
+            return None if better is None else Order.by(better[0], self._positions_by(better[1]))
+
+        self._coding.encode_if_due(self.rows.vectors, of_rows)
+
+    def _positions_by(self, labels: Integers) -> Integers:
+        """Return (N,) the positions of all rows: those of some labels first, in their order."""
+        held = self.rows.labels
+        places = np.minimum(np.searchsorted(held, labels), len(held) - 1)
+        places = places[held[places] == labels]
+        return np.concatenate([places, np.setdiff1d(np.arange(len(held)), places)])
 
     def without(self, removed: Integers) -> "Sealed":
         """Return it without some labels."""
@@ -135,8 +152,10 @@ class Sealed:
         among = len(self.rows) if allowed is None else len(allowed)
         positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
         if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
-            some = None if positions is None else self._remembered.some(self.rows, positions)
-            return self.rows.search_at(queries, k, some, max_distance=limit, threads=threads)
+            packed = None if positions is None else self._packed(positions, k)
+            return self.rows.search_at(
+                queries, k, positions, packed=packed, max_distance=limit, threads=threads
+            )
         passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
         prepared = self.rows.measure.prepared(queries)
@@ -144,9 +163,16 @@ class Sealed:
         hits = self.rows.measured(prepared, proposed, k)
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
-                some = None if positions is None else Some(positions)
-                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, some, threads=threads)
+                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, threads=threads)
         return hits
+
+    def _packed(self, positions: Integers, k: int) -> Packed | None:
+        """Return codes of the rows at positions; None where these are scanned where they lie."""
+        codes = self._coding.for_scan(len(positions)) if k <= _SHARE_SCANNED * len(positions) else None
+        if codes is not None:
+            return self._remembered.packed(codes, positions, self._coding.note)
+        self._coding.note(len(positions))
+        return None
 
 
 def _bits(rows: FlatIndex, positions: _Allowed) -> Bits | None:

@@ -10,13 +10,12 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Mask
 from service.gallery.index.hits import Hits
 from service.gallery.index.locating import which_live
-from service.gallery.index.sealed import Sealed
+from service.gallery.index.sealed import LabelOrder, Sealed
 from service.gallery.index.sizes import Sizes
 
 __all__ = ["Index"]
 
 _USUAL = Sizes()
-_FASTER_TOGETHER = 8  # times: memory is read ahead
 _LEAST_NUMBERS = 64  # are compared while a row is found, and taken or not
 
 
@@ -162,7 +161,8 @@ class Index:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, threads=threads)
         old, new = None, None
         if allowed is not None:  # as they ascend
-            old, new = np.split(allowed, [np.searchsorted(allowed, self._sealed_to, side="right")])
+            first = int(allowed.searchsorted(self._sealed_to, side="right"))
+            old, new = allowed[:first], allowed[first:]
         scanned = exact or (old is not None and len(old) <= self._scanned_rows)
         found = self.sealed.search(
             queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed, threads=threads
@@ -175,10 +175,15 @@ class Index:
     def weight(self, allowed: Integers) -> int:
         """Return about how many numbers are compared to scan some labels, or how many take as long.
 
-        Those of rows that lie together take less, and a short row has its own cost.
+        A short row has its own cost.
         """
-        near = 0 if self.sealed is None else self.sealed.together(allowed)
-        return (len(allowed) - near + near // _FASTER_TOGETHER) * max(self.dimension, _LEAST_NUMBERS)
+        rows = len(allowed) if self.sealed is None else self.sealed.weight(len(allowed))
+        return rows * max(self.dimension, _LEAST_NUMBERS)
+
+    def encode_if_due(self, order: LabelOrder) -> None:
+        """Make codes of the sealed rows where filtered searches took long; see `Sealed.encode_if_due`."""
+        if self.sealed is not None:
+            self.sealed.encode_if_due(order)
 
     @property
     def _parts(self) -> list[FlatIndex]:

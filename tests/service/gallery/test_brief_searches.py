@@ -167,22 +167,25 @@ def test_a_filter_that_passes_much_is_left_to_a_thread(collection: MakeCollectio
     assert found[0] == wide.search(rows[:1], filtered("n", 4_000))
 
 
-def test_rows_that_were_copied_together_are_compared_faster(collection: MakeCollection) -> None:
+def test_rows_that_have_codes_are_compared_faster(collection: MakeCollection) -> None:
     wide = collection("wide", dimension=128, fields={"n": "integer"})
     rows = np.random.default_rng(0).standard_normal((6_000, 128)).astype(np.float32)
     wide.upsert([NewItem(f"i{n}", None, row, {"n": n}) for n, row in enumerate(rows)])
     assert wide.seal(idle=True)
     asked = filtered("n", 5_000)
-    right = wide.search(rows[:6], asked)
-    assert wide.search_in_memory(rows[:1], asked) is None  # they are copied at the second search
-    assert wide.search(rows[:6], asked) == right
-    assert wide.search_in_memory(rows[:6], asked) == right
-    assert wide.search_in_memory(rows[:7], asked) is None  # 7 x 5,000 x 128 / 8 are too many all the same
-    assert wide.search_in_memory(rows[:1], filtered("n", 4_999)) is None  # other rows, which were not copied
+    right = wide.search(rows[:4], asked)
+    assert wide.search_in_memory(rows[:1], asked) is None
+    assert wide.search(rows[:4], asked) == right  # 10,000 of 6,000 were scanned
+    assert wide.search_in_memory(rows[:1], asked) is None  # so codes are due, which a thread makes
+    memory = wide.stats().memory_bytes
+    assert wide.search(rows[:4], asked) == right
+    assert wide.stats().memory_bytes >= memory + 6_000 * 128
+    assert wide.search_in_memory(rows[:4], asked) == right
+    assert wide.search_in_memory(rows[:5], asked) is None  # 5 x 5,000 x 128 / 6 are too many all the same
+    assert wide.search_in_memory(rows[:1], filtered("n", 4_999)) is not None
     wide.delete(["i7"])
     left = wide.search(rows[:1], asked)
-    assert wide.search_in_memory(rows[:1], asked) is None  # nor were those that are left
-    assert wide.search(rows[:1], asked) == left
+    assert [match.id for match in left[0]] == [match.id for match in right[0]]
     assert wide.search_in_memory(rows[:1], asked) == left
 
 
@@ -216,7 +219,7 @@ def test_after_one_that_took_long_threads_do_it_until_they_are_fast_again(
     watched: Watched, alone: bool
 ) -> None:
     async def use(ask: Ask) -> None:
-        watched.takes_s = 0.012
+        watched.takes_s = 0.02
         await ask(QUERIES[:1], alone=alone)
         watched.now_s += 2  # not even a second later, as nobody knows that it is fast
         for _ in range(3):
@@ -231,7 +234,7 @@ def test_after_one_that_took_long_threads_do_it_until_they_are_fast_again(
 
 def test_where_nobody_else_is_served_the_loop_may_be_held_longer(watched: Watched) -> None:
     async def use(ask: Ask) -> None:
-        for takes_s, alone, on_loop in ((0.0015, True, True), (0.0015, False, False), (0.0025, True, False)):
+        for takes_s, alone, on_loop in ((0.0015, False, False), (0.0025, True, True), (0.0035, True, False)):
             watched.takes_s = takes_s
             for _ in range(9):
                 await ask(QUERIES[:1], alone=alone)

@@ -97,7 +97,7 @@ def test_a_field_is_sorted_once_narrow_filters_have_compared_it_often(filled: Fi
     assert columns.memory_bytes == before
     assert columns.passing_at_once(between(20), index) is None  # that is for a thread to do
     assert listed(columns.passing(between(20), index)) == right(20)
-    assert columns.memory_bytes == before + 100 * 16
+    assert columns.memory_bytes == before + 100 * 12
     assert listed(columns.passing_at_once(between(20), index)) == right(20)
     assert listed(columns.passing(between(20, 60), index)) == right(20, 60)
 

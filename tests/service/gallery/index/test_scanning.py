@@ -3,20 +3,18 @@
 import numpy as np
 import pytest
 
-from service.gallery.index.scanning import SHARED_ROWS, Some, scan_at
+from service.gallery.index.scanning import SHARED_ROWS, scan_at
 
 
 @pytest.mark.parametrize("rows", [SHARED_ROWS - 1, SHARED_ROWS + 1])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("product", [False, True])
-@pytest.mark.parametrize("together", [False, True])
-def test_the_nearest_of_some_rows_are_found(rows: int, threads: int, product: bool, together: bool) -> None:
+def test_the_nearest_of_some_rows_are_found(rows: int, threads: int, product: bool) -> None:
     random = np.random.default_rng(1)
     vectors = random.standard_normal((3 * SHARED_ROWS, 4)).astype(np.float32)
     queries = random.standard_normal((1, 4)).astype(np.float32)
     among = np.sort(random.choice(len(vectors), rows, replace=False))
-    some = Some(among, vectors[among] if together else None)
-    (found,), worst = scan_at(queries, vectors, some, 7, product=product, threads=threads)
+    (found,), worst = scan_at(queries, vectors, among, 7, product=product, threads=threads)
     near = vectors[among].astype(np.float64)
     scores = -near @ queries[0] if product else ((near - queries[0]) ** 2).sum(axis=1)
     order = np.argsort(scores)[:7]

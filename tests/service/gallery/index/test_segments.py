@@ -98,19 +98,38 @@ def test_a_filter_is_never_short_and_hardly_less_good(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_copies_of_the_rows_of_a_filter_that_comes_again_are_searched_alike(
-    metric: CollectionMetric, tmp_path: Path
-) -> None:
+def test_codes_of_the_rows_of_a_filter_are_searched_alike(metric: CollectionMetric, tmp_path: Path) -> None:
     queries, passing = embeddings(20, seed=2), np.arange(1, ROWS, 3)
-    others = passing + 1
     index, _ = sealed(filled(metric, embeddings(ROWS, seed=1)), snapshots_in(tmp_path, metric), "flat")
-    without_copies, scanned = index.memory_bytes, truth(index, metric)
-    for allowed, copies in ((passing, 0), (passing, 1), (passing, 1), (others, 0), (others, 1)):
+    index = index.changed(removed=[5, 7], labels=np.arange(ROWS + 1, ROWS + 9), vectors=embeddings(8, seed=4))
+    plain, scanned, by_day = index.memory_bytes, truth(index, metric), np.random.default_rng(5)
+    days = by_day.permutation(np.setdiff1d(scanned.labels, [1, 2]))  # two have none
+    codes, laid = ROWS * 32, ROWS * (32 + 12)  # of 24 numbers and 8 zeros
+
+    def order(name: str | None) -> tuple[str, Integers] | None:
+        return None if name == "day" else ("day", days)
+
+    def search(allowed: Integers, memory: int) -> None:
+        index.encode_if_due(order)
         found = index.search(queries, 10, allowed=allowed)
         wanted = scanned.search(queries, 10, allowed=allowed)
         assert all(agree(*pair) for pair in zip(found, wanted, strict=True))
-        assert index.memory_bytes == without_copies + copies * len(allowed) * DIMENSION * 4
+        assert index.memory_bytes == plain + memory
+
+    passing = np.setdiff1d(passing, [7])
+    for at in range(4):
+        search(passing[at:], 0)
+    copied = 32 * len(passing)
+    for at in range(24):
+        some = passing[at:]
+        for _ in range(2):  # the copies of a filter that comes again are taken again
+            search(some, codes + copied - 32 * at)
+    search(passing, codes + copied)  # 33,024 have been copied
+    search(passing, laid + copied)
+    search(np.sort(days[100:900]), laid)  # which lie next to each other
     index = index.without(passing[:1])
+    scanned = scanned.without(passing[:1])
+    search(passing[1:], laid + copied - 32)
     (left, *_) = index.search(queries[:1], ROWS, allowed=passing[1:])
     assert sorted(left.labels.tolist()) == passing[1:].tolist()
 
