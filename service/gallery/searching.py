@@ -13,6 +13,7 @@ from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.hits import Hits
+from service.gallery.index.proposing import TakesLongError
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
@@ -94,10 +95,11 @@ def search_in_memory(
         if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
     # Rows that pass and are brief to scan are scanned before a team of threads has met.
-    threads = None if allowed is None else 1
-    nearest, missing = _nearest(
-        index, queries, options.k, allowed, sources.record.names.known, threads=threads
-    )
+    at_once, known = allowed is not None, sources.record.names.known
+    try:
+        nearest, missing = _nearest(index, queries, options.k, allowed, known, at_once=at_once)
+    except TakesLongError:
+        return None
     return None if missing else nearest
 
 
@@ -117,10 +119,10 @@ def _nearest(
     allowed: Integers | None,
     names_of: Callable[[set[int]], Mapping[int, Name]],
     *,
-    threads: int | None = None,
+    at_once: bool = False,
 ) -> tuple[list[list[Match]], int]:
     """Return each query's k nearest, and how many of all these have no name; then they are none."""
-    hits = index.search(queries, k, allowed=allowed, threads=threads)
+    hits = index.search(queries, k, allowed=allowed, at_once=at_once)
     listed = [(hit.labels.tolist(), hit.distances.tolist()) for hit in hits]
     labels = {label for some, _ in listed for label in some}
     names = names_of(labels)

@@ -79,7 +79,7 @@ class Codes:
             scale = np.float32(MOST) / np.float32(top)
         if scale == math.inf:
             return None
-        values = _in_lines(count, -(-dimension // _STRIDE) * _STRIDE)
+        values = _in_lines(count, _width(dimension))
         values[:, dimension:] = ZERO
         off = longest = 0.0
         for at, some in blocks:
@@ -90,6 +90,11 @@ class Codes:
             values[at : at + step, :dimension] = whole + np.float32(ZERO)
         rounded = math.sqrt(dimension) * MOST * ROUNDED
         return cls(values, float(scale), (math.sqrt(off) + rounded) / float(scale), math.sqrt(longest))
+
+    @staticmethod
+    def bytes_of(vectors: Vectors) -> int:
+        """Return how many bytes the codes of (N, D) rows take, in an order of their own."""
+        return len(vectors) * (_width(vectors.shape[1]) + 8 + 4)
 
     def laid(self, order: Order) -> "Codes":
         """Return the same codes in another order."""
@@ -108,6 +113,10 @@ class Codes:
     def telling(self) -> bool:
         """Return whether they tell the nearest as a rule: not of rows that lie much closer than `error`."""
         return self.uses < _USES or self.misses * 2 <= self.uses
+
+
+def _width(dimension: int) -> int:
+    return -(-dimension // _STRIDE) * _STRIDE
 
 
 def _in_lines(count: int, width: int) -> Bytes:

@@ -1,5 +1,6 @@
 """When the codes of rows are made, in which order they lie, and for which scans they are taken."""
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ _FASTER = 6  # times as fast as the rows where they lie
 _MOST_BYTES = 2**28
 _MOST_PACKED_BYTES = 2**26
 _OFTEN = 8  # times as many rows: taking them out costs as much as laying all in another order
+
+_logger = logging.getLogger(__name__)
 
 
 class Coding:
@@ -38,7 +41,13 @@ class Coding:
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes the codes take."""
-        return 0 if self._codes is None else self._codes.nbytes
+        codes = self._codes
+        return 0 if codes is None else codes.nbytes
+
+    @property
+    def codes(self) -> Codes | None:
+        """Return the codes, where there are some."""
+        return self._codes
 
     def weight(self, vectors: Vectors, rows: int) -> int:
         """Return as how many rows, measured where they lie, it counts to scan some.
@@ -72,13 +81,23 @@ class Coding:
         if not self._is_due(vectors) or not self._turn.acquire(blocking=False):
             return
         try:
-            if not self._tried:
-                self._codes, self._tried = Codes.of(vectors), True
-            elif self._codes is not None:
-                self._codes = _laid(self._codes, order)
-            self._scanned = 0
+            if self._is_due(vectors):  # still, as somebody may have been done with it just now
+                self._encode(vectors, order)
+        except MemoryError:
+            _logger.warning(
+                "There is no memory for codes of %s rows; these are scanned.", f"{len(vectors):,}"
+            )
         finally:
             self._turn.release()
+
+    def _encode(self, vectors: Vectors, order: Callable[[str | None], Order | None]) -> None:
+        self._scanned = 0
+        codes = self._codes
+        if not self._tried:
+            self._tried = True
+            self._codes = Codes.of(vectors)
+        elif codes is not None:
+            self._codes = _laid(codes, order)
 
     def _are_taken(self, rows: int) -> bool:
         codes = self._codes
@@ -89,7 +108,7 @@ class Coding:
     def _is_due(self, vectors: Vectors) -> bool:
         if self._tried:
             return self._codes is not None and self._scanned >= _OFTEN * len(vectors)
-        return self._scanned >= len(vectors) and vectors.size <= self._most_bytes
+        return self._scanned >= len(vectors) and Codes.bytes_of(vectors) <= self._most_bytes
 
 
 def _laid(codes: Codes, order: Callable[[str | None], Order | None]) -> Codes | None:

@@ -152,7 +152,7 @@ class FlatIndex:
         *,
         max_distance: float | None = None,
         allowed: Integers | None = None,
-        threads: int | None = None,
+        at_once: bool = False,
     ) -> list[Hits]:
         """Return each query's k nearest rows, exactly; with k = len(index), all within max_distance.
 
@@ -161,14 +161,14 @@ class FlatIndex:
             k: how many; fewer come back only where no more qualify.
             max_distance: only rows at most this far.
             allowed: only rows of these labels.
-            threads: that FAISS may use this time, where not as always.
+            at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
         """
         among = None if allowed is None else self.positions_of(allowed)
-        return self.search_at(queries, k, among, max_distance=max_distance, threads=threads)
+        return self.search_at(queries, k, among, max_distance=max_distance, at_once=at_once)
 
     def search_at(
         self,
@@ -178,7 +178,7 @@ class FlatIndex:
         *,
         packed: Packed | None = None,
         max_distance: float | None = None,
-        threads: int | None = None,
+        at_once: bool = False,
     ) -> list[Hits]:
         """Return each query's k nearest of some rows, exactly; see `search`.
 
@@ -188,11 +188,13 @@ class FlatIndex:
             among: at what `positions_of` returned; None for all that are not removed.
             packed: codes of the rows at these, where there are some.
             max_distance: only rows at most this far.
-            threads: that FAISS may use this time, where not as always.
+            at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
         """
         queries = self.measure.prepared(queries)
-        threads = self._threads if threads is None else threads
-        proposals = Proposals(self.vectors, self._living, self.measure, self._longest, among, packed, threads)
+        threads = 1 if at_once else self._threads
+        proposals = Proposals(
+            self.vectors, self._living, self.measure, self._longest, among, packed, threads, at_once
+        )
         k = min(k, proposals.candidates)
         limit = math.inf if max_distance is None else max_distance
         if k == 0:

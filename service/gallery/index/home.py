@@ -135,7 +135,7 @@ class IndexHome:
         self._snapshots.remove_others(snapshot.folder)
 
     def wipe(self, index: Index) -> Index:
-        """Return the index once no file holds a dead row of it.
+        """Return the index once no file holds a dead row of it, nor codes in memory.
 
         Raises:
             OSError: the disk refused.
@@ -145,8 +145,10 @@ class IndexHome:
         if sealed is None or current is None:
             return index
         dead = np.flatnonzero(~sealed.rows.alive)
-        if not len(dead) or self._snapshots.erase(current, dead):
+        if not len(dead):
             return index
+        if self._snapshots.erase(current, dead):
+            return index.forgetting()
         self._current = None
         self._snapshots.remove_others(None)
         return index.unsealed()

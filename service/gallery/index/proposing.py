@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from models.errors import LookalikeError
 from service.gallery.collection import Vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.measuring import Measure
@@ -12,7 +13,7 @@ from service.gallery.index.packed import Packed
 from service.gallery.index.rounding import Floats
 from service.gallery.index.scanning import scan, scan_at
 
-__all__ = ["Proposals", "Way"]
+__all__ = ["Proposals", "TakesLongError", "Way"]
 
 _SPARE_CANDIDATES = 32
 _SPARE_CODES = 54
@@ -20,6 +21,10 @@ _WIDENING = 8
 
 # From (Q, D) prepared queries to (Q, F) positions, -1 for rows whose distance overflowed, and (Q,) floors.
 Way: TypeAlias = Callable[[Vectors], tuple[Integers, Floats]]
+
+
+class TakesLongError(LookalikeError):
+    """A search that was to be brief is not: what is nearest would have to be found out from the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Proposals:
         among: (P,) positions of those that may be found; None for all, and then dead ones are proposed too.
         packed: codes of these, where there are some.
         threads: that FAISS may use.
+        at_once: where codes do not tell at once, give up.
     """
 
     vectors: Vectors
@@ -43,6 +49,7 @@ class Proposals:
     among: Integers | None
     packed: Packed | None
     threads: int
+    at_once: bool
 
     @property
     def candidates(self) -> int:
@@ -53,14 +60,21 @@ class Proposals:
         """Yield one way after the other; for those of which the k nearest are not sure yet, ask for the next.
 
         After the last one, more than half of the rows would be proposed.
+
+        Raises:
+            TakesLongError: it was to be brief.
         """
         fetch = k + _SPARE_CODES
         if self.packed is not None and fetch * 2 < self.candidates:
-            self.packed.codes.uses += 1
+            codes = self.packed.codes
+            codes.uses += 1
             yield partial(self._by_codes, self.packed, fetch)
+            if self.at_once:
+                codes.uses -= 1  # whoever takes the time for it will count
+                raise TakesLongError("Codes do not tell the nearest at once.")
             if fetch * _WIDENING * 2 < self.candidates:
                 yield partial(self._by_codes, self.packed, fetch * _WIDENING)
-            self.packed.codes.misses += 1
+            codes.misses += 1
         fetch = k + _SPARE_CANDIDATES
         while fetch * 2 < self.candidates:
             yield partial(self._by_rows, fetch)

@@ -52,6 +52,10 @@ class _Remembered:
                 copied(len(positions))
         return last
 
+    def packed_no_more(self) -> None:
+        """Let go of codes that are given up."""
+        self._packed = None
+
     def bits(self, rows: FlatIndex, positions: _Allowed) -> Bits | None:
         """Return a bit for each row, from the lowest of each byte on; None where all count."""
         last = self._bits
@@ -116,7 +120,9 @@ class Sealed:
         held = self.rows.labels
         places = np.minimum(np.searchsorted(held, labels), len(held) - 1)
         places = places[held[places] == labels]
-        return np.concatenate([places, np.setdiff1d(np.arange(len(held)), places)])
+        others = np.ones(len(held), np.bool_)
+        others[places] = False
+        return np.concatenate([places, np.flatnonzero(others)])
 
     def without(self, removed: Integers) -> "Sealed":
         """Return it without some labels."""
@@ -125,6 +131,10 @@ class Sealed:
             if len(removed)
             else self
         )
+
+    def forgetting(self) -> "Sealed":
+        """Return it without what was made of the rows, and remembered of them, in memory."""
+        return replace(self, _remembered=_Remembered(), _coding=Coding())
 
     def search(
         self,
@@ -135,7 +145,7 @@ class Sealed:
         scanned: bool,
         limit: float | None,
         known_as: _Allowed,
-        threads: int | None,
+        at_once: bool,
     ) -> list[Hits]:
         """Return each query's nearest rows; see `Index.search`.
 
@@ -146,7 +156,7 @@ class Sealed:
             scanned: ask no accelerator.
             limit: only rows at most this far; then none is asked either.
             known_as: the same array means the same `allowed`.
-            threads: that FAISS may use for a scan, where not as always.
+            at_once: as there.
         """
         accelerator = self.accelerator
         among = len(self.rows) if allowed is None else len(allowed)
@@ -154,7 +164,7 @@ class Sealed:
         if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
             packed = None if positions is None else self._packed(positions, k)
             return self.rows.search_at(
-                queries, k, positions, packed=packed, max_distance=limit, threads=threads
+                queries, k, positions, packed=packed, max_distance=limit, at_once=at_once
             )
         passing = self._remembered.bits(self.rows, positions)
         share = among / self.rows.rows
@@ -163,12 +173,14 @@ class Sealed:
         hits = self.rows.measured(prepared, proposed, k)
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
-                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, threads=threads)
+                (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, at_once=at_once)
         return hits
 
     def _packed(self, positions: Integers, k: int) -> Packed | None:
         """Return codes of the rows at positions; None where these are scanned where they lie."""
         codes = self._coding.for_scan(len(positions)) if k <= _SHARE_SCANNED * len(positions) else None
+        if self._coding.codes is None:
+            self._remembered.packed_no_more()
         if codes is not None:
             return self._remembered.packed(codes, positions, self._coding.note)
         self._coding.note(len(positions))

@@ -104,6 +104,10 @@ class Index:
         gone &= sealed.rows.alive
         return self._next(sealed.without(sealed.rows.labels[gone]), self.delta.after(sealed.last_label))
 
+    def forgetting(self) -> "Index":
+        """Return the index without what was made of sealed rows in memory to search them faster."""
+        return self._next(self.sealed.forgetting() if self.sealed else None, self.delta)
+
     def unsealed(self) -> "Index":
         """Return the index with all its rows in memory, scanned."""
         if self.sealed is None:
@@ -138,7 +142,7 @@ class Index:
         max_distance: float | None = None,
         allowed: Integers | None = None,
         exact: bool = False,
-        threads: int | None = None,
+        at_once: bool = False,
     ) -> list[Hits]:
         """Return each query's k nearest rows; exactly, save where an accelerator proposes them.
 
@@ -151,25 +155,26 @@ class Index:
             max_distance: only rows at most this far.
             allowed: only rows of these labels, ascending; the same array again is recognised.
             exact: measure all.
-            threads: that FAISS may use for a scan, where not as always.
+            at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
             StaleLabelsError: it does not hold one of the allowed labels.
+            TakesLongError: it was to be done at once.
         """
         if self.sealed is None:
-            return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, threads=threads)
+            return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, at_once=at_once)
         old, new = None, None
         if allowed is not None:  # as they ascend
             first = int(allowed.searchsorted(self._sealed_to, side="right"))
             old, new = allowed[:first], allowed[first:]
         scanned = exact or (old is not None and len(old) <= self._scanned_rows)
         found = self.sealed.search(
-            queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed, threads=threads
+            queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed, at_once=at_once
         )
         if not self.delta.rows and (new is None or not len(new)):
             return found
-        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new, threads=threads)
+        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new, at_once=at_once)
         return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
 
     def weight(self, allowed: Integers) -> int:
@@ -177,7 +182,10 @@ class Index:
 
         A short row has its own cost.
         """
-        rows = len(allowed) if self.sealed is None else self.sealed.weight(len(allowed))
+        rows = len(allowed)
+        if self.sealed is not None:
+            old = int(allowed.searchsorted(self._sealed_to, side="right"))
+            rows += self.sealed.weight(old) - old
         return rows * max(self.dimension, _LEAST_NUMBERS)
 
     def encode_if_due(self, order: LabelOrder) -> None:

@@ -143,3 +143,26 @@ def test_others_compare_while_somebody_sorts(filled: Filled, monkeypatch: pytest
         assert listed(columns.passing(between(3), made._index)) == right(3)
         free.set()
         assert listed(sorts.result()) == right(2)
+
+
+def test_their_order_is_that_of_the_field_most_filters_are_about(collection: MakeCollection) -> None:
+    made = collection(fields={"n": "integer", "m": "integer"})
+    numbers = np.random.default_rng(0).permutation(100).tolist()
+    made.upsert(
+        [NewItem(str(n), None, np.ones(2, np.float32), {"n": n, "m": -n} if n else {"m": 0}) for n in numbers]
+    )
+    columns, index = Columns(made._record, often=2), made._index
+    assert columns.order(None) is None
+    for _ in range(3):
+        columns.passing(between(3), index)
+    by_n = columns.order(None)
+    assert by_n is not None
+    assert by_n[0] == "n"
+    assert [numbers[label - 1] for label in by_n[1].tolist()] == list(range(1, 100))  # one has none
+    assert columns.order("n") is None
+    for _ in range(9):
+        columns.passing(parse_filter({"m": {"gt": -5}}), index)
+    by_m = columns.order("n")
+    assert by_m is not None
+    assert by_m[0] == "m"
+    assert [numbers[label - 1] for label in by_m[1].tolist()] == list(reversed(range(100)))

@@ -44,8 +44,9 @@ def test_they_are_made_once_as_many_rows_were_scanned_as_there_are() -> None:
 
 
 def test_rows_that_would_take_too_much_room_have_none() -> None:
-    assert made(most_bytes=7_999).for_scan(500) is None
-    assert made(most_bytes=8_000).for_scan(500) is not None
+    room = 1_000 * (16 + 12)  # with an order
+    assert made(most_bytes=room - 1).for_scan(500) is None
+    assert made(most_bytes=room).for_scan(500) is not None
 
 
 def test_rows_without_a_scale_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,3 +119,19 @@ def test_who_comes_while_they_are_made_does_not_wait(monkeypatch: pytest.MonkeyP
     go_on.set()
     thread.join(30)
     assert coding.for_scan(500) is not None
+
+
+def test_where_there_is_no_memory_for_them_rows_are_scanned(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(vectors: Vectors) -> Codes:
+        raise MemoryError
+
+    monkeypatch.setattr(Codes, "of", refuse)
+    coding = made()
+    assert coding.for_scan(500) is None
+    assert "no memory for codes of 1,000 rows" in caplog.text
+    monkeypatch.undo()
+    coding.note(8_000)
+    coding.encode_if_due(VECTORS, unordered)
+    assert coding.for_scan(500) is None  # nor are they tried again

@@ -134,6 +134,37 @@ def test_codes_of_the_rows_of_a_filter_are_searched_alike(metric: CollectionMetr
     assert sorted(left.labels.tolist()) == passing[1:].tolist()
 
 
+def test_new_rows_have_no_codes(tmp_path: Path) -> None:
+    vectors = embeddings(ROWS, seed=1)
+    index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "flat")
+    new = np.arange(ROWS + 1, 2 * ROWS + 1)
+    index = index.changed(removed=[], labels=new, vectors=vectors)
+    for _ in range(2):
+        index.search(vectors[:1], 5, allowed=np.arange(1, ROWS + 1))
+        index.encode_if_due(lambda name: None)
+    numbers = 64  # as many as 24 count for
+    assert index.weight(np.arange(1, 1_201)) == 200 * numbers
+    assert index.weight(new[:1_200]) == 1_200 * numbers
+    assert index.weight(np.arange(ROWS - 1_199, ROWS + 1_201)) == (200 + 1_200) * numbers
+    assert index.weight(np.arange(ROWS - 398, ROWS + 1)) == 399 * numbers
+    forgetting = index.forgetting()
+    assert forgetting.memory_bytes == index.memory_bytes - ROWS * 32
+    assert forgetting.weight(np.arange(1, 1_201)) == 1_200 * numbers
+
+
+def test_codes_that_are_given_up_leave_nothing_in_memory(tmp_path: Path) -> None:
+    vectors = (embeddings(ROWS, seed=1) * 1e-5 + 1).astype(np.float32)
+    index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "flat")
+    plain, allowed = index.memory_bytes, [np.arange(1, ROWS + 1, 2), np.arange(2, ROWS + 1, 2)]
+    for number in range(40):
+        index.encode_if_due(lambda name: None)
+        index.search(vectors[:1], 5, allowed=allowed[number % 2])
+    assert index.sealed is not None
+    assert index.sealed._coding.codes is None
+    assert index.sealed._remembered._packed is None
+    assert index.memory_bytes == plain
+
+
 def test_a_filter_far_from_the_query_is_not_short(tmp_path: Path) -> None:
     """The rows that pass are the farthest ones, where the graph's way never leads."""
     vectors, query = embeddings(ROWS, seed=1), embeddings(1, seed=2)
