@@ -120,9 +120,8 @@ class Columns:
         if bounds is not None:
             if self._is_due(bounds.field, held):
                 held = self._sorted(bounds.field, held)
-            labels = held.within(bounds, most=len(held.labels) // _NARROW)
+            labels = self._within(bounds, held, most=len(held.labels) // _NARROW)
             if labels is not None:
-                self._compared[bounds.field] += 1
                 return labels
         return self._by_comparing(condition, held, bounds)
 
@@ -139,7 +138,8 @@ class Columns:
         if bounds is not None:
             if self._is_due(bounds.field, held):  # a thread sorts
                 return None
-            labels = held.within(bounds, most=min(len(held.labels), self._most_at_once) // _NARROW)
+            most = min(len(held.labels), self._most_at_once) // _NARROW
+            labels = self._within(bounds, held, most=most)
             if labels is not None:
                 return labels
         if sum(_comparisons(leaf, held.fields[leaf.field]) for leaf in leaves) > self._most_at_once:
@@ -150,7 +150,7 @@ class Columns:
         """Return the field that most narrow filters are about, and the labels in its order.
 
         Args:
-            name: of a field that is none, as their order is known.
+            name: of the field in whose order the asker has them already; None is returned for it.
         """
         held = self._held
         field = max(held.ordered, key=self._compared.__getitem__, default=name)
@@ -183,6 +183,13 @@ class Columns:
                 return self._held if self._held.version == held.version else held
         finally:
             self._sorting.release()
+
+    def _within(self, bounds: Bounds, held: _Held, *, most: int) -> Integers | None:
+        """Return what an order answers, and count a narrow filter; None where none does."""
+        labels = held.within(bounds, most=most)
+        if labels is not None:
+            self._compared[bounds.field] += 1
+        return labels
 
     def _by_comparing(self, condition: Filter, held: _Held, bounds: Bounds | None) -> Integers:
         """Return the labels that pass, and count a narrow filter that an order would have answered."""

@@ -68,8 +68,6 @@ def search(
     Raises:
         StaleLabelsError: one came between; search again.
     """
-    if options.filter is not None:
-        index.encode_if_due(sources.columns.order)
     if is_plain(options) and all(one is NOTHING for one in left_out):
         allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
         nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.of)

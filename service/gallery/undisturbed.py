@@ -99,6 +99,9 @@ class Undisturbed:
     def _search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
     ) -> list[list[Match]]:
+        if options.filter is not None:  # not in a writer's turn, as it may take a tenth of a second
+            sources, index = self._now()
+            index.encode_if_due(sources.columns.order)
         for _ in range(_TRIES):
             try:
                 return search(*self._now(), queries, options, left_out)

@@ -161,7 +161,7 @@ class FlatIndex:
             k: how many; fewer come back only where no more qualify.
             max_distance: only rows at most this far.
             allowed: only rows of these labels.
-            at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
+            at_once: by one thread, as it is brief.
 
         Raises:
             DomainError: a query is a zero vector, and the metric is cosine.
@@ -189,6 +189,9 @@ class FlatIndex:
             packed: codes of the rows at these, where there are some.
             max_distance: only rows at most this far.
             at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
+
+        Raises:
+            TakesLongError: it was to be done at once.
         """
         queries = self.measure.prepared(queries)
         threads = 1 if at_once else self._threads
