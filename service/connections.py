@@ -2,6 +2,7 @@
 
 import logging
 from asyncio import Transport
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -69,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to serve the request, unless it is too large or one too many."""
-        length = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        length = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         self._too_large = self._too_large or length > _MOST_BYTES
         if self._too_large:
             return

@@ -65,7 +65,7 @@ class _InPieces(Response):
 
     def __init__(self, buffers: Sequence[bytes | memoryview], status: int, media_type: str) -> None:
         self._buffers = buffers
-        length = sum(len(buffer) for buffer in buffers)
+        length = sum(map(len, buffers))
         # What Starlette's would come to: of all that, a search needs these alone.
         self.status_code, self.background = status, None
         self.raw_headers = [(b"content-length", b"%d" % length), (b"content-type", media_type.encode())]

@@ -20,7 +20,7 @@ from service.api.validation import pointer_of
 from service.api.vectors import vectors_of
 from service.api.wire import Upload
 from service.gallery.collection import Collection, StoredItem, Vectors
-from service.gallery.options import NOTHING, LeftOut
+from service.gallery.options import LeftOut
 from service.jobs import Look
 from service.seen import Seen
 
@@ -49,12 +49,12 @@ class Asked:
     Attributes:
         questions: one for each result, in order.
         vectors: (R, D) float32 of those that have one, in order.
-        left_out: for each of these what it must not find.
+        left_out: for each of these what it must not find; empty where none leaves anything out.
     """
 
     questions: Sequence[Question]
     vectors: Vectors
-    left_out: list[LeftOut]
+    left_out: Sequence[LeftOut]
 
 
 async def ask(
@@ -97,7 +97,7 @@ async def ask(
 
 def _plain(vectors: Vectors) -> Asked:
     """Return queries that are vectors and leave nothing out."""
-    return Asked([Question(row, row) for row in range(len(vectors))], vectors, [NOTHING] * len(vectors))
+    return Asked([Question(row, row) for row in range(len(vectors))], vectors, ())
 
 
 async def _questions(

@@ -13,7 +13,7 @@ from service.api.gallery_schemas import NAME_IN_PATH, path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
-from service.api.state import is_alone, services_of
+from service.api.state import Services, is_alone, services_of
 from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
@@ -62,7 +62,7 @@ async def search(request: Request) -> Response:
         services.refuse_beyond_limit(
             matches * match_bytes, "Send fewer queries at once or ask for a smaller k"
         )
-    found, rerank_ms = await _find(request, target, asked, options, wanted)
+    found, rerank_ms = await _find(request, services, target, asked, options, wanted)
     inline = _INLINE_NAMED if is_plain(options) else _INLINE_DESCRIBED
     if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= inline:
         return render(request, _answer(target, asked, found, options, rerank_ms))
@@ -96,10 +96,14 @@ def _options(wanted: SearchRequest) -> SearchOptions:
 
 
 async def _find(
-    request: Request, target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest
+    request: Request,
+    services: Services,
+    target: Collection,
+    asked: Asked,
+    options: SearchOptions,
+    wanted: SearchRequest,
 ) -> tuple[Found, float | None]:
     """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
-    services = services_of(request)
     if wanted.rerank is not None:
         how = wanted.rerank.options(wanted.k)
         return await services.attend(

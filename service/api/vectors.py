@@ -1,7 +1,6 @@
 """Vectors in: lists of numbers as the rows of an array, and what is wrong with those that are none."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import numpy as np
 from anyio import to_thread
@@ -34,7 +33,7 @@ async def vectors_of(request: Request, samples: Sequence[object], at: Callable[[
     """
     # Of a large body a list may hold longer lists, which are counted by nobody until they are looked at.
     few = body_bytes(request) <= _SMALL_BYTES
-    few = few and sum(len(cast("list[object]", one)) for one in samples if hasattr(one, "__len__")) <= _FEW
+    few = few and sum([len(one) for one in samples if isinstance(one, (list, Tensor))]) <= _FEW
     return _rows(samples, at) if few else await to_thread.run_sync(_rows, samples, at)
 
 

@@ -90,7 +90,7 @@ class Searcher:
             collection: to be searched.
             queries: (Q, D).
             options: how.
-            left_out: for each query.
+            left_out: for each query; empty where nothing is.
             alone: whether no other search can come soon that could be answered together with it.
 
         Raises:
@@ -98,6 +98,8 @@ class Searcher:
             NotReadyError: it is closed.
         """
         loop = asyncio.get_running_loop()
+        if left_out and all(one is NOTHING for one in left_out):
+            left_out = ()
         brevity = self._brevity_of(collection, options)
         request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
         alone = alone and loop not in self._arrived
@@ -131,7 +133,7 @@ class Searcher:
 
     def _is_brief(self, request: _Request, *, alone: bool) -> bool:
         at_once = 0 if self._closed else request.brevity.brief(request.options, alone=alone)
-        return len(request.queries) <= at_once and all(one is NOTHING for one in request.left_out)
+        return not request.left_out and len(request.queries) <= at_once
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
@@ -200,7 +202,7 @@ class Searcher:
     def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
         began = self._clock()
-        first, left_out = batch[0], [one for request in batch for one in request.left_out]
+        first, left_out = batch[0], _left_out(batch)
         try:
             found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
         except Exception as error:
@@ -231,6 +233,13 @@ def _queries_of(batch: list[_Request]) -> Vectors:
     return batch[0].queries if len(batch) == 1 else np.concatenate([request.queries for request in batch])
 
 
+def _left_out(batch: list[_Request]) -> Sequence[LeftOut]:
+    """Return what requests leave out for each of their queries; nothing where none does."""
+    if not any(request.left_out for request in batch):
+        return ()
+    return [one for request in batch for one in request.left_out or [NOTHING] * len(request.queries)]
+
+
 def _count(batch: list[_Request]) -> int:
     """Return how many queries requests have in all."""
     return sum(len(request.queries) for request in batch)
@@ -238,6 +247,8 @@ def _count(batch: list[_Request]) -> int:
 
 def _shared_out(found: Found, batch: list[_Request]) -> "list[Found | Exception]":
     """Return for each request what was found for its queries."""
+    if len(batch) == 1:
+        return [found]
     each = iter(found)
     return [[next(each) for _ in request.queries] for request in batch]
 

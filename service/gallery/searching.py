@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from itertools import islice, repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from service.gallery.filters import Filter
 from service.gallery.grouping import Groups
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import StaleLabelsError
-from service.gallery.index.hits import Hits
+from service.gallery.index.hits import Hits, joined_hits
 from service.gallery.index.proposing import TakesLongError
 from service.gallery.index.segments import Index
 from service.gallery.options import NOTHING, LeftOut
@@ -25,6 +27,9 @@ __all__ = ["Sources", "is_plain", "search", "search_in_memory"]
 _BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared within a millisecond
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
+_NOTHING_MORE = (repeat(None),) * (len(Match._fields) - 3)  # beside a match's names and distance
+# In a third of the time that a call, or `_make`, takes.
+_match: Callable[[tuple[Any, ...]], Match] = partial(tuple.__new__, Match)
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
 
 
@@ -115,22 +120,26 @@ def _nearest(
     queries: Vectors,
     k: int,
     allowed: Integers | None,
-    names_of: Callable[[set[int]], Mapping[int, Name]],
+    names_of: Callable[[Sequence[int]], Mapping[int, Name]],
     *,
     at_once: bool = False,
 ) -> tuple[list[list[Match]], int]:
-    """Return each query's k nearest, and how many of all these have no name; then they are none."""
+    """Return each query's k nearest, and how many of all these have no name; then they are none.
+
+    A batch has hundreds of matches, so nothing here is done for each by the interpreter: that takes a third
+    of the time.
+    """
     hits = index.search(queries, k, allowed=allowed, at_once=at_once)
-    listed = [(hit.labels.tolist(), hit.distances.tolist()) for hit in hits]
-    labels = {label for some, _ in listed for label in some}
-    names = names_of(labels)
-    if missing := len(labels) - len(names):
-        return [], missing
-    make = Match._make  # takes half of what a call with fields does
-    return [
-        [make((*names[label], distance, None, None, None)) for label, distance in zip(*one, strict=True)]
-        for one in listed
-    ], 0
+    found = hits[0] if len(hits) == 1 else joined_hits(hits)
+    labels, distances = found.labels.tolist(), found.distances.tolist()
+    known = names_of(labels)
+    try:
+        names = list(map(known.__getitem__, labels))
+    except KeyError:
+        return [], len(set(labels)) - len(known)
+    ids, identities = zip(*names, strict=True) if names else ((), ())
+    matches = map(_match, zip(ids, identities, distances, *_NOTHING_MORE, strict=False))
+    return [list(islice(matches, len(hit.labels))) for hit in hits], 0
 
 
 class _Search:
