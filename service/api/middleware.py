@@ -19,7 +19,6 @@ from service.api.access_log import AccessLog
 from service.api.admission import refuse_late_pictures
 from service.api.coming import Coming
 from service.api.problems import problem_of
-from service.api.wire import headers_of
 from service.errors import (
     BodyTimeoutError,
     DeadlineError,
@@ -66,12 +65,12 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        fields: Fields = headers_of(scope)
+        fields: Fields = dict(scope["headers"])
         given = fields.get(b"x-request-id", b"")
         request_id = (
             given.decode("ascii") if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         )
-        scope["state"]["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 0
         note = self._log.note

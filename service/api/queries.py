@@ -49,7 +49,7 @@ class Asked:
     Attributes:
         questions: one for each result, in order.
         vectors: (R, D) float32 of those that have one, in order.
-        left_out: for each of these what it must not find; empty where none leaves anything out.
+        left_out: for each of these what it must not find; may be empty where that is nothing.
     """
 
     questions: Sequence[Question]

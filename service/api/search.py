@@ -13,14 +13,13 @@ from service.api.gallery_schemas import NAME_IN_PATH, path_name
 from service.api.problems import PROBLEM_RESPONSES
 from service.api.queries import Asked, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
-from service.api.state import Services, is_alone, services_of
+from service.api.state import is_alone, services_of
 from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
 from service.gallery.reranking import search_reranked
 from service.gallery.searcher import Found
-from service.gallery.searching import is_plain
 from service.jobs import Look
 
 __all__ = ["router"]
@@ -62,8 +61,8 @@ async def search(request: Request) -> Response:
         services.refuse_beyond_limit(
             matches * match_bytes, "Send fewer queries at once or ask for a smaller k"
         )
-    found, rerank_ms = await _find(request, services, target, asked, options, wanted)
-    inline = _INLINE_NAMED if is_plain(options) else _INLINE_DESCRIBED
+    found, rerank_ms = await _find(request, target, asked, options, wanted)
+    inline = _INLINE_NAMED if options.plain else _INLINE_DESCRIBED
     if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= inline:
         return render(request, _answer(target, asked, found, options, rerank_ms))
     return await to_thread.run_sync(
@@ -96,14 +95,10 @@ def _options(wanted: SearchRequest) -> SearchOptions:
 
 
 async def _find(
-    request: Request,
-    services: Services,
-    target: Collection,
-    asked: Asked,
-    options: SearchOptions,
-    wanted: SearchRequest,
+    request: Request, target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest
 ) -> tuple[Found, float | None]:
     """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
+    services = services_of(request)
     if wanted.rerank is not None:
         how = wanted.rerank.options(wanted.k)
         return await services.attend(
@@ -130,7 +125,7 @@ def _answer(
     """Put the answer together."""
     left = iter(found)
     # With names alone, of which there may be very many, a call for each match would take half of the time.
-    plain = is_plain(options) and rerank_ms is None
+    plain = options.plain and rerank_ms is None
     matches_of = _named_matches if plain else _described_matches
     results = [
         {

@@ -1,6 +1,6 @@
 """Bodies in: JSON, safetensors, forms and single pictures, all read into the same models."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,14 +15,13 @@ from safetensors.torch import load
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.types import Scope
 from torch import Tensor
 
 from service.api.json_bodies import Kept, parse_json
 from service.api.validation import RequestBody, pointer_of, validate
 from service.errors import InvalidFieldsError, MalformedBodyError, UnsupportedMediaError
 
-__all__ = ["SAFETENSORS", "Upload", "accepts", "body", "body_bytes", "header", "headers_of"]
+__all__ = ["SAFETENSORS", "Upload", "accepts", "body", "body_bytes", "header"]
 
 SAFETENSORS = "application/x-safetensors"
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
@@ -124,16 +123,7 @@ def accepts(
 
 def header(request: Request, name: bytes) -> str:
     """Return a header of a request by its name in lower case, "" where it has none."""
-    return headers_of(request.scope).get(name, b"").decode("latin-1")
-
-
-def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
-    """Return a request's headers by their names in lower case; of one that comes twice, the last."""
-    state: dict[str, Any] = scope.setdefault("state", {})
-    fields: Mapping[bytes, bytes] | None = state.get("fields")
-    if fields is None:
-        fields = state["fields"] = dict(scope["headers"])
-    return fields
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), "")
 
 
 def body_bytes(request: Request) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from service.gallery.collection import SearchOptions
 from service.gallery.filters import weight_of
-from service.gallery.searching import is_plain
 
 __all__ = ["Brevity"]
 
@@ -74,4 +73,4 @@ class Brevity:
 
 def _may_be_brief(options: SearchOptions) -> bool:
     light = options.filter is None or weight_of(options.filter) <= _MOST_WEIGHT
-    return light and options.k <= _MOST_K and is_plain(options)
+    return light and options.k <= _MOST_K and options.plain

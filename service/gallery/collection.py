@@ -148,6 +148,7 @@ class SearchOptions:
         max_distance: only matches at most this far (inclusive).
         with_metadata, with_vector: what a match brings along.
         exact: compare every item, whatever the index.
+        plain: whether only the names of the nearest are wanted: as by most searches, whose time counts.
 
     Raises:
         InvalidFieldsError: k or max_distance is not such a number.
@@ -160,8 +161,11 @@ class SearchOptions:
     with_metadata: bool = False
     with_vector: bool = False
     exact: bool = False
+    plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        more = self.group_by or self.with_metadata or self.with_vector or self.exact
+        object.__setattr__(self, "plain", not more and self.max_distance is None)
         if self.k < 1:
             raise InvalidFieldsError("k must be at least 1.", [("/k", "must be at least 1")])
         if self.max_distance is not None and math.isnan(self.max_distance):

@@ -36,7 +36,7 @@ class Ordered:
 
     Attributes:
         floats: (M,) float64, ascending, without those that are missing.
-        places: (M,) int32 of them, which are put in order in half the time of int64.
+        places: (M,) int32 of them: half as much to read, and sorted in half the time.
     """
 
     floats: npt.NDArray[np.float64]

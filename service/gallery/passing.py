@@ -28,7 +28,7 @@ class _Known:
     """The labels that pass, of all that an index held.
 
     Attributes:
-        labels: (P,) ascending.
+        labels: (P,) in any order.
         up_to: the highest label that was asked about.
         version: of the index.
         held: how many labels it held.
@@ -77,7 +77,7 @@ class Passing:
         return self._bytes
 
     def labels(self, condition: Filter, index: Index) -> Integers:
-        """Return (P,) the labels that pass, ascending, of those that an index holds: exactly these.
+        """Return (P,) the labels that pass, in any order, of those that an index holds: exactly these.
 
         It is the same array again while nothing of it has changed.
 

@@ -22,12 +22,13 @@ from service.gallery.packed_names import Name
 from service.gallery.passing import Passing
 from service.gallery.store import Record
 
-__all__ = ["Sources", "is_plain", "search", "search_in_memory"]
+__all__ = ["Sources", "search", "search_in_memory"]
 
 _BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared within a millisecond
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
-_NOTHING_MORE = (repeat(None),) * (len(Match._fields) - 3)  # beside a match's names and distance
+_NAMED_AT_ONCE = 10_000  # matches, for which no other thread has the interpreter
+_NO_MORE = (repeat(None),) * (len(Match._fields) - 3)  # than names and a distance, of any match
 # In a third of the time that a call, or `_make`, takes.
 _match: Callable[[tuple[Any, ...]], Match] = partial(tuple.__new__, Match)
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
@@ -73,10 +74,11 @@ def search(
     Raises:
         StaleLabelsError: one came between; search again.
     """
-    if is_plain(options) and all(one is NOTHING for one in left_out):
+    if options.plain and all(one is NOTHING for one in left_out):
         allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
-        nearest, missing = _nearest(index, queries, options.k, allowed, sources.record.names.of)
-        _refuse(missing)
+        nearest = _nearest(index, queries, options.k, allowed, sources.record.names.of)
+        if nearest is None:
+            raise StaleLabelsError("Some labels are no longer in the record.")
         return nearest
     found = _Search(sources, index, queries, options, list(left_out) or [NOTHING] * len(queries)).found()
     return _matches(sources.record, found, options)
@@ -90,7 +92,7 @@ def search_in_memory(
     Raises:
         StaleLabelsError: there was a write meanwhile.
     """
-    if not is_plain(options):
+    if not options.plain:
         return None
     allowed = None
     if options.filter is not None:
@@ -100,19 +102,9 @@ def search_in_memory(
     # Rows that pass and are brief to scan are scanned before a team of threads has met.
     at_once, known = allowed is not None, sources.record.names.known
     try:
-        nearest, missing = _nearest(index, queries, options.k, allowed, known, at_once=at_once)
+        return _nearest(index, queries, options.k, allowed, known, at_once=at_once)
     except TakesLongError:
         return None
-    return None if missing else nearest
-
-
-def is_plain(options: SearchOptions) -> bool:
-    """Say whether only the names of the nearest are wanted: most searches, and their time counts."""
-    return (
-        options.group_by is None
-        and options.max_distance is None
-        and not (options.exact or options.with_metadata or options.with_vector)
-    )
 
 
 def _nearest(
@@ -123,23 +115,25 @@ def _nearest(
     names_of: Callable[[Sequence[int]], Mapping[int, Name]],
     *,
     at_once: bool = False,
-) -> tuple[list[list[Match]], int]:
-    """Return each query's k nearest, and how many of all these have no name; then they are none.
-
-    A batch has hundreds of matches, so nothing here is done for each by the interpreter: that takes a third
-    of the time.
-    """
+) -> list[list[Match]] | None:
+    """Return each query's k nearest; None where one of them has no name."""
     hits = index.search(queries, k, allowed=allowed, at_once=at_once)
-    found = hits[0] if len(hits) == 1 else joined_hits(hits)
-    labels, distances = found.labels.tolist(), found.distances.tolist()
-    known = names_of(labels)
-    try:
-        names = list(map(known.__getitem__, labels))
-    except KeyError:
-        return [], len(set(labels)) - len(known)
-    ids, identities = zip(*names, strict=True) if names else ((), ())
-    matches = map(_match, zip(ids, identities, distances, *_NOTHING_MORE, strict=False))
-    return [list(islice(matches, len(hit.labels))) for hit in hits], 0
+    step = max(1, _NAMED_AT_ONCE // k)
+    nearest: list[list[Match]] = []
+    for at in range(0, len(hits), step):
+        some = hits[at : at + step]
+        joined = some[0] if len(some) == 1 else joined_hits(some)
+        labels = joined.labels.tolist()
+        known = names_of(labels)
+        # There are hundreds in a batch: steps of the interpreter for each took a third of the time.
+        try:
+            ids, identities = zip(*map(known.__getitem__, labels), strict=True) if labels else ((), ())
+        except KeyError:
+            return None
+        fields = zip(ids, identities, joined.distances.tolist(), *_NO_MORE, strict=False)  # None for ever
+        matches = map(_match, fields)
+        nearest += [list(islice(matches, len(hit.labels))) for hit in some]
+    return nearest
 
 
 class _Search:
@@ -292,9 +286,5 @@ def _matches(record: Record, found: Sequence[Sequence[_Found]], options: SearchO
 
 
 def _refuse_missing(labels: set[int], present: Mapping[int, object]) -> None:
-    _refuse(len(labels - present.keys()))
-
-
-def _refuse(missing: int) -> None:
-    if missing:
+    if missing := len(labels - present.keys()):
         raise StaleLabelsError(f"{missing} labels are no longer in the record.")

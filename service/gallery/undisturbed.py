@@ -67,7 +67,7 @@ class Undisturbed:
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
     ) -> list[list[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
-        self._check(queries)
+        self._checked(queries)
         self._note_search()
         return self.past_damage(lambda: self._search(queries, options, left_out))
 
@@ -121,9 +121,9 @@ class Undisturbed:
 
     def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
         """Return what `search` does; None where the disk would have to be asked."""
-        self._check(queries)
+        sources, index = self._checked(queries)
         try:
-            found = search_in_memory(*self._now(), queries, options)
+            found = search_in_memory(sources, index, queries, options)
         except InputError as error:
             raise self._said(error, queries) from None
         if found is not None:  # or it is searched once more
@@ -133,11 +133,13 @@ class Undisturbed:
     def _note_search(self) -> None:
         self._last_but_one_s, self._last_s = self._last_s, time.monotonic()
 
-    def _check(self, queries: Vectors) -> None:
+    def _checked(self, queries: Vectors) -> tuple[Sources, Index]:
+        """Return what is searched, if it is open, and the queries are as long as its vectors."""
         sources, index = self._now()
         if queries.shape[1] != index.dimension:
             refuse_unsearchable(queries, sources.record.config, self._name)
         sources.record.refuse_if_closed()  # all may be in memory
+        return sources, index
 
     def _said(self, error: InputError, queries: Vectors) -> InputError:
         """Return an error of the queries, where the index said it of its vectors."""

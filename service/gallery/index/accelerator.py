@@ -6,7 +6,6 @@ proposes is measured again. It is only as good as its effort, which is found by 
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +34,7 @@ _TIES = 4  # rows that float32 cannot tell apart
 _SPARE = 32
 _FEW_QUERIES = 16
 _MUCH_EFFORT = 80  # of all queries together: a third of a millisecond and more
-_TEAM, _ALONE = Team(), nullcontext(1)
+_TEAM = Team()
 _CHANCE = 1.5
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
@@ -98,8 +97,7 @@ class Accelerator:
         much = (
             len(queries) * wide >= _MUCH_EFFORT if self.plan.kind == "hnsw" else len(queries) > _FEW_QUERIES
         )
-        several = min(self.threads, len(queries)) if much else 1
-        with _TEAM.of(several) if several > 1 else _ALONE as threads:
+        with _TEAM.of(min(self.threads, len(queries)) if much else 1) as threads:
             _faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
             # Its `search` checks and makes what is right and there already: an eighth of the time.
             asked, near, found = pointer(queries), pointer(scores), pointer(positions)

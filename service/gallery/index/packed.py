@@ -68,25 +68,28 @@ class Packed(NamedTuple):
 
     Attributes:
         codes: that they are of.
-        positions: (P,) of the rows, ascending.
+        positions: (P,) of the rows, in any order.
         ids: (S,) positions of the rows whose codes are scanned.
         values: (S, W) uint8, those.
+        counting: (P,) the positions, ascending, where others lie between them; None where none do.
     """
 
     codes: Codes
     positions: Integers
     ids: Integers
     values: Bytes
+    counting: Integers | None = None
 
     @classmethod
     def of(cls, codes: Codes, positions: Integers) -> "Packed":
-        """Return the codes of the rows at (P,) positions, ascending, P > 0: copied where they lie apart."""
+        """Return the codes of the rows at (P,) positions, P > 0: copied where they lie apart."""
         order = codes.order
         places = positions if order is None else order.places[positions]
         first, last = int(places.min()), int(places.max()) + 1
         if last - first <= _SPAN * len(positions):
             ids = np.arange(first, last) if order is None else order.positions[first:last]
-            return cls(codes, positions, ids, codes.values[first:last])
+            counting = np.sort(positions) if len(ids) > len(positions) else None
+            return cls(codes, positions, ids, codes.values[first:last], counting)
         values = np.empty((len(positions), codes.values.shape[1]), np.uint8)
         # `clip` writes into what it is given; the other modes go through a copy.
         codes.values.take(places, axis=0, out=values, mode="clip")
@@ -120,9 +123,9 @@ class Packed(NamedTuple):
         else:
             places, worst = self._of_several(asked.whole, fetch, threads, product=product)
             found = self.ids[places]
-        if len(self.ids) > len(self.positions):
-            at = np.minimum(np.searchsorted(self.positions, found), len(self.positions) - 1)
-            found = np.where(self.positions[at] == found, found, -1)
+        if self.counting is not None:
+            at = np.minimum(np.searchsorted(self.counting, found), len(self.counting) - 1)
+            found = np.where(self.counting[at] == found, found, -1)
         return found, asked.floors(worst.astype(np.float64), measure)
 
     def _of_several(

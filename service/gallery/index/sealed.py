@@ -27,6 +27,7 @@ class _Remembered:
     """Where the rows of the last filter are, which the next search has too, probably."""
 
     def __init__(self) -> None:
+        self._split: tuple[Integers, Integers, Integers] | None = None
         self._positions: tuple[_Allowed, Integers] | None = None
         self._bits: tuple[_Allowed, Bits | None] | None = None
         self._packed: Packed | None = None
@@ -36,11 +37,19 @@ class _Remembered:
         """Return how many bytes the codes take that were packed."""
         return 0 if self._packed is None else self._packed.copied_bytes
 
-    def positions(self, rows: FlatIndex, allowed: Integers, known_as: _Allowed) -> Integers:
-        """Return the positions of labels; the same `known_as` means the same labels."""
+    def split(self, last_label: int, allowed: Integers) -> tuple[Integers, Integers]:
+        """Return which labels are at most the last one, and which are above."""
+        last = self._split
+        if last is None or last[0] is not allowed:
+            old = allowed <= last_label
+            last = self._split = (allowed, allowed[old], allowed[~old])
+        return last[1:]
+
+    def positions(self, rows: FlatIndex, allowed: Integers) -> Integers:
+        """Return the positions of labels; the same array means the same labels."""
         last = self._positions
-        if last is None or last[0] is not known_as:
-            last = self._positions = (known_as, rows.positions_of(allowed))
+        if last is None or last[0] is not allowed:
+            last = self._positions = (allowed, rows.positions_of(allowed))
         return last[1]
 
     def packed(self, codes: Codes, positions: Integers, copied: Callable[[int], None]) -> Packed:
@@ -82,6 +91,10 @@ class Sealed:
     def last_label(self) -> int:
         """Return the highest label that it has ever had, 0 where there is none."""
         return int(self.rows.labels[-1]) if self.rows.rows else 0
+
+    def split(self, labels: Integers) -> tuple[Integers, Integers]:
+        """Return which of some labels may be its own, and which are newer; the same array is recognised."""
+        return self._remembered.split(self.last_label, labels)
 
     def living(self) -> Integers:
         """Return (N,) the labels of its rows that are not removed, ascending."""
@@ -144,7 +157,6 @@ class Sealed:
         *,
         scanned: bool,
         limit: float | None,
-        known_as: _Allowed,
         at_once: bool,
     ) -> list[Hits]:
         """Return each query's nearest rows; see `Index.search`.
@@ -152,15 +164,14 @@ class Sealed:
         Args:
             queries: as there.
             k: as there.
-            allowed: sealed labels, ascending.
+            allowed: sealed labels, in any order; the same array again is recognised.
             scanned: ask no accelerator.
             limit: only rows at most this far; then none is asked either.
-            known_as: the same array means the same `allowed`.
             at_once: as there.
         """
         accelerator = self.accelerator
         among = len(self.rows) if allowed is None else len(allowed)
-        positions = None if allowed is None else self._remembered.positions(self.rows, allowed, known_as)
+        positions = None if allowed is None else self._remembered.positions(self.rows, allowed)
         if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
             packed = None if positions is None else self._packed(positions, k)
             return self.rows.search_at(

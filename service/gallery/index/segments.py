@@ -153,7 +153,7 @@ class Index:
             queries: (Q, D) finite.
             k: how many.
             max_distance: only rows at most this far.
-            allowed: only rows of these labels, ascending; the same array again is recognised.
+            allowed: only rows of these labels, in any order; the same array again is recognised.
             exact: measure all.
             at_once: by one thread, as it is brief; where codes do not tell what is nearest, give up.
 
@@ -164,15 +164,12 @@ class Index:
         """
         if self.sealed is None:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, at_once=at_once)
-        old, new = None, None
-        if allowed is not None:  # as they ascend
-            first = int(allowed.searchsorted(self._sealed_to, side="right"))
-            old, new = allowed[:first], allowed[first:]
+        old, new = allowed, None
+        if allowed is not None and self.delta.rows:
+            old, new = self.sealed.split(allowed)
         scanned = exact or (old is not None and len(old) <= self._scanned_rows)
-        found = self.sealed.search(
-            queries, k, old, scanned=scanned, limit=max_distance, known_as=allowed, at_once=at_once
-        )
-        if not self.delta.rows and (new is None or not len(new)):
+        found = self.sealed.search(queries, k, old, scanned=scanned, limit=max_distance, at_once=at_once)
+        if not self.delta.rows:
             return found
         newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new, at_once=at_once)
         return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
@@ -184,7 +181,7 @@ class Index:
         """
         rows = len(allowed)
         if self.sealed is not None:
-            old = int(allowed.searchsorted(self._sealed_to, side="right"))
+            old = len(self.sealed.split(allowed)[0]) if self.delta.rows else rows
             rows += self.sealed.weight(old) - old
         return rows * max(self.dimension, _LEAST_NUMBERS)
 

@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 __all__ = ["Team"]
+
+_ALONE = nullcontext(1)
 
 
 class Team:
@@ -13,10 +15,13 @@ class Team:
     def __init__(self) -> None:
         self._free = threading.Lock()
 
-    @contextmanager
-    def of(self, threads: int) -> Iterator[int]:
+    def of(self, threads: int) -> AbstractContextManager[int]:
         """Yield how many threads a search may use that several would help: all of these, or one."""
-        if threads == 1 or not self._free.acquire(blocking=False):
+        return self._shared_out(threads) if threads > 1 else _ALONE
+
+    @contextmanager
+    def _shared_out(self, threads: int) -> Iterator[int]:
+        if not self._free.acquire(blocking=False):
             yield 1
             return
         try:

@@ -82,7 +82,7 @@ def filled(collection: MakeCollection) -> Filled:
 
 
 def listed(labels: Integers | None) -> list[int] | None:
-    return None if labels is None else labels.tolist()
+    return None if labels is None else sorted(labels.tolist())
 
 
 def test_a_field_is_sorted_once_narrow_filters_have_compared_it_often(filled: Filled) -> None:
@@ -100,6 +100,19 @@ def test_a_field_is_sorted_once_narrow_filters_have_compared_it_often(filled: Fi
     assert columns.memory_bytes == before + 100 * 12
     assert listed(columns.passing_at_once(between(20), index)) == right(20)
     assert listed(columns.passing(between(20, 60), index)) == right(20, 60)
+
+
+def test_labels_are_put_in_order_only_where_some_were_taken_out(filled: Filled) -> None:
+    made, right = filled
+    for whole in (True, False):
+        columns = Columns(made._record, often=1)
+        for _ in range(2):
+            columns.passing(between(1), made._index)
+        labels = columns.passing(between(20, 12), made._index)
+        assert labels is not None
+        assert (labels.tolist() == sorted(labels.tolist())) == (not whole)
+        assert [right(n, 1)[0] for n in range(20, 32)] == labels.tolist() or not whole
+        made.delete(["3"])
 
 
 def test_what_is_sorted_needs_no_comparisons_at_once(filled: Filled) -> None:

@@ -12,7 +12,7 @@ from service.errors import NotReadyError, OverloadedError
 from service.gallery.collection import Collection, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
-from service.gallery.options import NOTHING
+from service.gallery.options import NOTHING, LeftOut
 from service.gallery.searcher import Searcher
 from tests.service.gallery.conftest import MakeCollection
 
@@ -28,16 +28,21 @@ def filled(collection: MakeCollection) -> EmbeddedCollection:
     return made
 
 
-def together(made: EmbeddedCollection, *asked: tuple[Any, SearchOptions]) -> list[Any]:
+def together(
+    made: EmbeddedCollection,
+    *asked: tuple[Any, SearchOptions],
+    left_out: Sequence[Sequence[LeftOut]] | None = None,
+) -> list[Any]:
     """Ask all in one turn of the event loop, of one thread: what comes while it searches waits together."""
+    without = [[NOTHING] * len(queries) for queries, _ in asked] if left_out is None else left_out
 
     async def ask() -> list[Any]:
         searcher = Searcher(threads=1, most_waiting=100)
         target = cast("Collection", made)
         try:
             searches = [
-                searcher.search(target, queries, options, [NOTHING] * len(queries))
-                for queries, options in asked
+                searcher.search(target, queries, options, some)
+                for (queries, options), some in zip(asked, without, strict=True)
             ]
             found: list[Any] = await asyncio.gather(*searches, return_exceptions=True)
             return found
@@ -53,6 +58,21 @@ def test_each_gets_its_own_answer(filled: EmbeddedCollection) -> None:
     asked = [(queries[n : n + 1 + n % 3], kinds[n % 3]) for n in range(30)]
     for (some, options), found in zip(asked, together(filled, *asked), strict=True):
         assert found == filled.search(some, options)
+
+
+def test_what_one_leaves_out_is_left_out_of_no_other(filled: EmbeddedCollection) -> None:
+    queries = np.random.default_rng(2).standard_normal((12, 2)).astype(np.float32)
+    options = SearchOptions(k=5)
+    nearest = [[match.id for match in one] for one in filled.search(queries, options)]
+    parts = [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 8), slice(8, 12)]
+    some = [[LeftOut(frozenset(ids[:2])) for ids in nearest[part]] for part in parts]
+    left_out: list[Sequence[LeftOut]] = [(), some[1], (), [NOTHING, *some[3][1:]], [NOTHING] * 4]
+    asked = [(queries[part], options) for part in parts]
+    for found, (part, _), without in zip(
+        together(filled, *asked, left_out=left_out), asked, left_out, strict=True
+    ):
+        assert found == filled.search(part, options, left_out=without)
+    assert [match.id for match in together(filled, asked[1], left_out=[some[1]])[0][0]][:2] != nearest[1][:2]
 
 
 def test_filters_that_only_look_equal_are_not_confused(filled: EmbeddedCollection) -> None:
@@ -88,3 +108,15 @@ def test_more_than_may_wait_are_refused_and_none_is_taken_after_the_end(filled: 
             await searcher.search(target, ONE, SearchOptions(), [NOTHING])
 
     asyncio.run(ask())
+
+
+def test_of_many_matches_each_query_has_its_own(filled: EmbeddedCollection) -> None:
+    """Names are put to 10,000 at once: to those of 100 queries here, and then of 50."""
+    queries, options = (
+        np.random.default_rng(3).standard_normal((150, 2)).astype(np.float32),
+        SearchOptions(k=100),
+    )
+    found = filled.search(queries, options)
+    assert [len(one) for one in found] == [60] * 150
+    for query, one in zip(queries, found, strict=True):
+        assert [one] == filled.search(query[np.newaxis], options)

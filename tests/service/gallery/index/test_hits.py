@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.gallery.collection import CollectionMetric
-from service.gallery.index.hits import nearest, nearest_of_each
+from service.gallery.index.hits import joined_hits, nearest, nearest_of_each
 from tests.service.gallery.index.galleries import embeddings, filled, sealed, snapshots_in
 
 LABELS = np.array([2, 3, 5, 7, 11, 13])
@@ -33,3 +33,21 @@ def test_lower_labels_come_first_among_equals_and_what_is_none_never() -> None:
     (alone, near) = (nearest(LABELS, positions[0], distances[0], 3, limit) for limit in (np.inf, 0.9))
     assert (alone.labels.tolist(), alone.distances.tolist()) == ([7, 3, 11], [0.5, 1, 1])
     assert (near.labels.tolist(), near.distances.tolist()) == ([7], [0.5])
+
+
+def test_of_as_many_as_all_have_none_is_short() -> None:
+    """As a rule no place is empty; then they are not counted."""
+    positions, distances = (
+        np.array([[4, 1, 0, 3], [5, 2, -1, -1]]),
+        np.array([[1, 1, 2, 0.5], [3, 3, np.inf, np.inf]]),
+    )
+    first, second = nearest_of_each(LABELS, positions, distances, 2)
+    assert (first.labels.tolist(), first.distances.tolist()) == ([7, 3], [0.5, 1])
+    assert (second.labels.tolist(), second.distances.tolist()) == ([5, 13], [3, 3])
+    joined = joined_hits([first, second])
+    assert (joined.labels.tolist(), joined.distances.tolist()) == ([7, 3, 5, 13], [0.5, 1, 3, 3])
+
+
+def test_hits_of_no_query_are_none() -> None:
+    joined = joined_hits([])
+    assert (len(joined.labels), len(joined.distances)) == (0, 0)

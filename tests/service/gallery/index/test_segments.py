@@ -88,7 +88,9 @@ def test_a_filter_is_never_short_and_hardly_less_good(
     begun = filled("cosine", vectors[:-100], scanned_rows=scanned_rows)
     index, _ = sealed(begun, snapshots_in(tmp_path, "cosine"), "hnsw")
     index = index.changed(removed=[], labels=range(ROWS - 99, ROWS + 1), vectors=vectors[-100:])
-    passing = np.flatnonzero(np.random.default_rng(3).random(ROWS) < share) + 1
+    random = np.random.default_rng(3)
+    passing = random.permutation(np.flatnonzero(random.random(ROWS) < share) + 1)
+    assert index.weight(passing) == index.weight(np.sort(passing))
     found = index.search(queries, 10, allowed=passing)
     wanted = truth(index, "cosine").search(queries, 10, allowed=passing)
     assert recall(found, wanted) >= 0.99
@@ -126,7 +128,8 @@ def test_codes_of_the_rows_of_a_filter_are_searched_alike(metric: CollectionMetr
             search(some, codes + copied - 32 * at)
     search(passing, codes + copied)  # 33,024 have been copied
     search(passing, laid + copied)
-    search(np.sort(days[100:900]), laid)  # which lie next to each other
+    search(days[100:900], laid)  # which lie next to each other
+    search(np.concatenate([[ROWS + 3], days[100:900], [ROWS + 1]]), laid)
     index = index.without(passing[:1])
     scanned = scanned.without(passing[:1])
     search(passing[1:], laid + copied - 32)
