@@ -43,7 +43,7 @@ class _Held:
         """Return the labels whose number is within bounds; None where no order tells, or too many are.
 
         They are in the field's order where nothing was ever taken out: to sort them takes half as long as to
-        scan their codes. Elsewhere they ascend, as the rows of sorted labels are found several times faster.
+        scan their codes. Elsewhere they ascend: the rows of sorted labels are found several times faster.
         """
         ordered = self.ordered.get(bounds.field)
         if ordered is None or len(places := ordered.within(bounds.limits)) > most:

@@ -63,7 +63,7 @@ class RecordNames:
         except KeyError:
             known: dict[int, Name] = {}
         others: list[int] = []
-        for label in labels:
+        for label in dict.fromkeys(labels):
             if (name := names.get(label)) is None:
                 others.append(label)
             else:

@@ -56,7 +56,5 @@ def nearest_of_each(labels: Integers, positions: Integers, distances: Floats, k:
 
 
 def joined_hits(hits: Sequence[Hits]) -> Hits:
-    """Return those of several queries, one after the other."""
-    labels = [hit.labels for hit in hits] or [np.empty(0, np.int64)]
-    distances = [hit.distances for hit in hits] or [np.empty(0)]
-    return Hits(np.concatenate(labels), np.concatenate(distances))
+    """Return those of queries, one or more, one after the other."""
+    return Hits(np.concatenate([hit.labels for hit in hits]), np.concatenate([hit.distances for hit in hits]))

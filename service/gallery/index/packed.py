@@ -88,7 +88,7 @@ class Packed(NamedTuple):
         first, last = int(places.min()), int(places.max()) + 1
         if last - first <= _SPAN * len(positions):
             ids = np.arange(first, last) if order is None else order.positions[first:last]
-            counting = np.sort(positions) if len(ids) > len(positions) else None
+            counting = _ascending(positions) if len(ids) > len(positions) else None
             return cls(codes, positions, ids, codes.values[first:last], counting)
         values = np.empty((len(positions), codes.values.shape[1]), np.uint8)
         # `clip` writes into what it is given; the other modes go through a copy.
@@ -141,6 +141,10 @@ class Packed(NamedTuple):
         pointers = [faiss.swig_ptr(one) for one in (asked, scores, found)]
         index.search_c(len(asked), pointers[0], fetch, *pointers[1:])
         return found, scores[:, -1]
+
+
+def _ascending(positions: Integers) -> Integers:
+    return positions if np.all(positions[1:] > positions[:-1]) else np.sort(positions)
 
 
 @dataclass(frozen=True, slots=True)

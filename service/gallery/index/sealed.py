@@ -28,7 +28,7 @@ class _Remembered:
 
     def __init__(self) -> None:
         self._split: tuple[Integers, Integers, Integers] | None = None
-        self._positions: tuple[_Allowed, Integers] | None = None
+        self._positions: tuple[Integers, Integers] | None = None
         self._bits: tuple[_Allowed, Bits | None] | None = None
         self._packed: Packed | None = None
 
@@ -41,8 +41,9 @@ class _Remembered:
         """Return which labels are at most the last one, and which are above."""
         last = self._split
         if last is None or last[0] is not allowed:
-            old = allowed <= last_label
-            last = self._split = (allowed, allowed[old], allowed[~old])
+            new = allowed > last_label
+            old = allowed[~new] if new.any() else allowed
+            last = self._split = (allowed, old, allowed[new])
         return last[1:]
 
     def positions(self, rows: FlatIndex, allowed: Integers) -> Integers:

@@ -181,7 +181,7 @@ class Index:
         """
         rows = len(allowed)
         if self.sealed is not None:
-            old = len(self.sealed.split(allowed)[0]) if self.delta.rows else rows
+            old = rows - (int(np.count_nonzero(allowed > self._sealed_to)) if self.delta.rows else 0)
             rows += self.sealed.weight(old) - old
         return rows * max(self.dimension, _LEAST_NUMBERS)
 

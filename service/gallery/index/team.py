@@ -16,7 +16,7 @@ class Team:
         self._free = threading.Lock()
 
     def of(self, threads: int) -> AbstractContextManager[int]:
-        """Yield how many threads a search may use that several would help: all of these, or one."""
+        """Return a context in which a search that several threads would help has so many: these, or one."""
         return self._shared_out(threads) if threads > 1 else _ALONE
 
     @contextmanager

@@ -108,15 +108,3 @@ def test_more_than_may_wait_are_refused_and_none_is_taken_after_the_end(filled: 
             await searcher.search(target, ONE, SearchOptions(), [NOTHING])
 
     asyncio.run(ask())
-
-
-def test_of_many_matches_each_query_has_its_own(filled: EmbeddedCollection) -> None:
-    """Names are put to 10,000 at once: to those of 100 queries here, and then of 50."""
-    queries, options = (
-        np.random.default_rng(3).standard_normal((150, 2)).astype(np.float32),
-        SearchOptions(k=100),
-    )
-    found = filled.search(queries, options)
-    assert [len(one) for one in found] == [60] * 150
-    for query, one in zip(queries, found, strict=True):
-        assert [one] == filled.search(query[np.newaxis], options)

@@ -63,3 +63,18 @@ def test_an_index_older_than_what_is_remembered_is_noticed(
     search(people._sources, people._index, QUERY, EVERYONE, [])
     with pytest.raises(StaleLabelsError):
         search(people._sources, before, QUERY, EVERYONE, [])
+
+
+def test_of_many_matches_each_query_has_its_own(collection: MakeCollection) -> None:
+    """Names are put to those of 100 queries at once here, and then of 50."""
+    rows, queries = np.random.default_rng(3).standard_normal((2, 150, 2)).astype(np.float32)
+    made = collection()
+    made.upsert([NewItem(f"i{n}", f"of {n}", row, {}) for n, row in enumerate(rows)])
+    found = made.search(queries, SearchOptions(k=100))
+    for query, matches in zip(queries, found, strict=True):
+        distances = np.linalg.norm(rows - query.astype(np.float64), axis=1)
+        nearest = np.argsort(distances)[:100]
+        assert [match.id for match in matches] == [f"i{n}" for n in nearest]
+        assert [match.identity for match in matches] == [f"of {n}" for n in nearest]
+        assert [match.distance for match in matches] == pytest.approx(distances[nearest].tolist())
+        assert not any(match.metadata for match in matches)

@@ -35,8 +35,8 @@ def test_lower_labels_come_first_among_equals_and_what_is_none_never() -> None:
     assert (near.labels.tolist(), near.distances.tolist()) == ([7], [0.5])
 
 
-def test_of_as_many_as_all_have_none_is_short() -> None:
-    """As a rule no place is empty; then they are not counted."""
+def test_where_each_query_has_enough_none_is_short() -> None:
+    """As a rule; then it is not counted how many there are."""
     positions, distances = (
         np.array([[4, 1, 0, 3], [5, 2, -1, -1]]),
         np.array([[1, 1, 2, 0.5], [3, 3, np.inf, np.inf]]),
@@ -46,8 +46,3 @@ def test_of_as_many_as_all_have_none_is_short() -> None:
     assert (second.labels.tolist(), second.distances.tolist()) == ([5, 13], [3, 3])
     joined = joined_hits([first, second])
     assert (joined.labels.tolist(), joined.distances.tolist()) == ([7, 3, 5, 13], [0.5, 1, 3, 3])
-
-
-def test_hits_of_no_query_are_none() -> None:
-    joined = joined_hits([])
-    assert (len(joined.labels), len(joined.distances)) == (0, 0)

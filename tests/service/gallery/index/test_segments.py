@@ -90,7 +90,6 @@ def test_a_filter_is_never_short_and_hardly_less_good(
     index = index.changed(removed=[], labels=range(ROWS - 99, ROWS + 1), vectors=vectors[-100:])
     random = np.random.default_rng(3)
     passing = random.permutation(np.flatnonzero(random.random(ROWS) < share) + 1)
-    assert index.weight(passing) == index.weight(np.sort(passing))
     found = index.search(queries, 10, allowed=passing)
     wanted = truth(index, "cosine").search(queries, 10, allowed=passing)
     assert recall(found, wanted) >= 0.99
@@ -148,7 +147,8 @@ def test_new_rows_have_no_codes(tmp_path: Path) -> None:
     numbers = 64  # as many as 24 count for
     assert index.weight(np.arange(1, 1_201)) == 200 * numbers
     assert index.weight(new[:1_200]) == 1_200 * numbers
-    assert index.weight(np.arange(ROWS - 1_199, ROWS + 1_201)) == (200 + 1_200) * numbers
+    mixed = np.random.default_rng(3).permutation(np.arange(ROWS - 1_199, ROWS + 1_201))
+    assert index.weight(mixed) == (200 + 1_200) * numbers
     assert index.weight(np.arange(ROWS - 398, ROWS + 1)) == 399 * numbers
     forgetting = index.forgetting()
     assert forgetting.memory_bytes == index.memory_bytes - ROWS * 32
