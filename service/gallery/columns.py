@@ -42,8 +42,8 @@ class _Held:
     def within(self, bounds: Bounds, *, most: int) -> Integers | None:
         """Return the labels whose number is within bounds; None where no order tells, or too many are.
 
-        They are in the field's order where nothing was ever taken out: to sort them takes half as long as to
-        scan their codes. Elsewhere they ascend: the rows of sorted labels are found several times faster.
+        They are in the field's order where nothing was taken out between: to sort them takes half as long as
+        to scan their codes. Elsewhere they ascend: the rows of sorted labels are found several times faster.
         """
         ordered = self.ordered.get(bounds.field)
         if ordered is None or len(places := ordered.within(bounds.limits)) > most:
@@ -57,7 +57,7 @@ class _Held:
 
     @property
     def _whole(self) -> bool:
-        """Return whether none was ever taken out: they need not be read then."""
+        """Return whether none was taken out between the first and the last: they need not be read then."""
         return len(self.labels) > 0 and int(self.labels[-1] - self.labels[0]) + 1 == len(self.labels)
 
 

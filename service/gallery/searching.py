@@ -27,11 +27,11 @@ __all__ = ["Sources", "search", "search_in_memory"]
 _BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compared within a millisecond
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
+_NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
 _NAMED_AT_ONCE = 10_000  # matches, or those of one query: meanwhile no other thread has the interpreter
 _NO_MORE = (repeat(None),) * (len(Match._fields) - 3)  # than names and a distance, of any match
 # In a third of the time that a call, or `_make`, takes.
 _match: Callable[[tuple[Any, ...]], Match] = partial(tuple.__new__, Match)
-_NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
 
 
 class _Found(NamedTuple):

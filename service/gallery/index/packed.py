@@ -71,14 +71,14 @@ class Packed(NamedTuple):
         positions: (P,) of the rows, in any order.
         ids: (S,) positions of the rows whose codes are scanned.
         values: (S, W) uint8, those.
-        counting: (P,) the positions, ascending, where others lie between them; None where none do.
+        members: (P,) the positions, ascending, where others lie between them; None where none do.
     """
 
     codes: Codes
     positions: Integers
     ids: Integers
     values: Bytes
-    counting: Integers | None = None
+    members: Integers | None = None
 
     @classmethod
     def of(cls, codes: Codes, positions: Integers) -> "Packed":
@@ -88,8 +88,8 @@ class Packed(NamedTuple):
         first, last = int(places.min()), int(places.max()) + 1
         if last - first <= _SPAN * len(positions):
             ids = np.arange(first, last) if order is None else order.positions[first:last]
-            counting = _ascending(positions) if len(ids) > len(positions) else None
-            return cls(codes, positions, ids, codes.values[first:last], counting)
+            members = _ascending(positions) if len(ids) > len(positions) else None
+            return cls(codes, positions, ids, codes.values[first:last], members)
         values = np.empty((len(positions), codes.values.shape[1]), np.uint8)
         # `clip` writes into what it is given; the other modes go through a copy.
         codes.values.take(places, axis=0, out=values, mode="clip")
@@ -123,9 +123,9 @@ class Packed(NamedTuple):
         else:
             places, worst = self._of_several(asked.whole, fetch, threads, product=product)
             found = self.ids[places]
-        if self.counting is not None:
-            at = np.minimum(np.searchsorted(self.counting, found), len(self.counting) - 1)
-            found = np.where(self.counting[at] == found, found, -1)
+        if self.members is not None:
+            at = np.minimum(np.searchsorted(self.members, found), len(self.members) - 1)
+            found = np.where(self.members[at] == found, found, -1)
         return found, asked.floors(worst.astype(np.float64), measure)
 
     def _of_several(
