@@ -18,6 +18,7 @@ from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
+from service.gallery.named_matches import NamedMatches
 from service.gallery.reranking import search_reranked
 from service.gallery.searcher import Found
 from service.jobs import Look
@@ -64,10 +65,8 @@ async def search(request: Request) -> Response:
     found, rerank_ms = await _find(request, target, asked, options, wanted)
     inline = _INLINE_NAMED if options.plain else _INLINE_DESCRIBED
     if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= inline:
-        return render(request, _answer(target, asked, found, options, rerank_ms))
-    return await to_thread.run_sync(
-        lambda: render(request, _answer(target, asked, found, options, rerank_ms))
-    )
+        return render(request, _answer(target, asked, found, rerank_ms))
+    return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found, rerank_ms)))
 
 
 router.add_api_route(
@@ -119,18 +118,13 @@ def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tu
     return len(asked.vectors) * each, match_bytes
 
 
-def _answer(
-    target: Collection, asked: Asked, found: Found, options: SearchOptions, rerank_ms: float | None
-) -> dict[str, Any]:
+def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | None) -> dict[str, Any]:
     """Put the answer together."""
     left = iter(found)
-    # With names alone, of which there may be very many, a call for each match would take half of the time.
-    plain = options.plain and rerank_ms is None
-    matches_of = _named_matches if plain else _described_matches
     results = [
         {
             "decision": None,
-            "matches": [] if question.vector is None else matches_of(next(left)),
+            "matches": [] if question.vector is None else _matches(next(left)),
             **question.fields,
         }
         for question in asked.questions
@@ -139,11 +133,10 @@ def _answer(
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
 
 
-def _named_matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    return [{"id": match[0], "identity": match[1], "distance": match[2]} for match in matches]
-
-
-def _described_matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
+def _matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
+    if isinstance(matches, NamedMatches):  # of which there may be very many
+        pairs = zip(matches.names, matches.distances, strict=True)
+        return [{"id": name[0], "identity": name[1], "distance": distance} for name, distance in pairs]
     return [_match(match) for match in matches]
 
 

@@ -245,7 +245,7 @@ class Collection(Identities, Protocol):
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         """Return each query's matches, nearest first; equal distances in the order of writing.
 
         Args:
@@ -260,7 +260,7 @@ class Collection(Identities, Protocol):
             FilterError: a filter compares a declared field with a value of another type.
         """
 
-    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> Sequence[Sequence[Match]] | None:
         """Return what `search` does, at once; None where a disk must be asked, or it would take long.
 
         Raises:

@@ -162,11 +162,11 @@ class EmbeddedCollection:
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
         return self._undisturbed.search(queries, options, left_out)
 
-    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> Sequence[Sequence[Match]] | None:
         """Return what `search` does, or None; see `Collection`."""
         return self._undisturbed.search_in_memory(queries, options)
 

@@ -72,7 +72,7 @@ def _compared(target: Collection, query: Vectors, options: SearchOptions, left_o
 
 def _timed(
     target: Collection, query: Vectors, options: SearchOptions, left_out: LeftOut
-) -> tuple[list[Match], float]:
+) -> tuple[Sequence[Match], float]:
     began = time.perf_counter()
     (matches,) = target.search(query, options, left_out=[left_out])
     return matches, (time.perf_counter() - began) * 1e3

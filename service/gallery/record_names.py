@@ -1,7 +1,7 @@
 """The names of a record by label, remembered: a row never changes under its label."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -48,20 +48,35 @@ class RecordNames:
         Raises:
             DamageError: those of one are damaged.
         """
-        known = self.known(labels)
+        known = self._known(labels)
         if not (unknown := set(labels) - known.keys()):
             return known
         read = self._read(unknown)
         self.learn(read)
         return known | read
 
-    def known(self, labels: Collection[int]) -> dict[int, Name]:
-        """Return those of the labels that are remembered."""
-        names = self._names
-        try:  # as a rule all are at hand, and the interpreter takes no step for each
-            return dict(zip(labels, map(names.__getitem__, labels), strict=True))
+    def each_of(self, labels: Sequence[int]) -> Sequence[Name] | None:
+        """Return the name of each label, in their order; None where one has none.
+
+        Raises:
+            DamageError: those of one are damaged.
+        """
+        return self._all_at_hand(labels) or _each(labels, self.of(labels))
+
+    def each_remembered(self, labels: Sequence[int]) -> Sequence[Name] | None:
+        """Return the name of each label, in their order; None where one is not remembered."""
+        return self._all_at_hand(labels) or _each(labels, self._known(labels))
+
+    def _all_at_hand(self, labels: Sequence[int]) -> Sequence[Name] | None:
+        """Return the name of each label, as a rule, without a step of the interpreter for each."""
+        try:
+            return list(map(self._names.__getitem__, labels))
         except KeyError:
-            known: dict[int, Name] = {}
+            return None
+
+    def _known(self, labels: Collection[int]) -> dict[int, Name]:
+        """Return those of the labels that are remembered."""
+        names, known = self._names, dict[int, Name]()
         others: list[int] = []
         for label in dict.fromkeys(labels):
             if (name := names.get(label)) is None:
@@ -153,3 +168,7 @@ class RecordNames:
         with self._database.reading(once=True) as connection:
             row = connection.execute("SELECT id FROM items WHERE label = ?", [label]).fetchone()
         return None if row is None else writable(row[0])
+
+
+def _each(labels: Sequence[int], names: Mapping[int, Name]) -> Sequence[Name] | None:
+    return list(map(names.__getitem__, labels)) if names.keys() >= set(labels) else None

@@ -22,7 +22,7 @@ def search_reranked(
     wanted: Rerank,
     *,
     left_out: Sequence[LeftOut] = (),
-) -> tuple[list[list[Match]], float]:
+) -> tuple[Sequence[Sequence[Match]], float]:
     """Return each query's matches, the closest by the re-ranked distance first, and the milliseconds it took.
 
     A query and its nearest items are one set, and no other query belongs to it. The milliseconds are those

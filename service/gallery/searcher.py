@@ -21,7 +21,7 @@ __all__ = ["Found", "Searcher"]
 
 _MOST_QUERIES = 32  # of several requests in one search; a larger request has one of its own
 
-Found: TypeAlias = list[list[Match]]
+Found: TypeAlias = Sequence[Sequence[Match]]
 
 
 @dataclass(slots=True, eq=False)  # frozen ones take several times as long to make

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.hits import Hits, joined_hits
 from service.gallery.index.proposing import TakesLongError
 from service.gallery.index.segments import Index
+from service.gallery.named_matches import NamedMatches
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
 from service.gallery.passing import Passing
@@ -29,9 +28,6 @@ _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
 _NAMED_AT_ONCE = 10_000  # matches, or those of one query: meanwhile no other thread has the interpreter
-_NO_MORE = (repeat(None),) * (len(Match._fields) - 3)  # than names and a distance, of any match
-# In a third of the time that a call, or `_make`, takes.
-_match: Callable[[tuple[Any, ...]], Match] = partial(tuple.__new__, Match)
 
 
 class _Found(NamedTuple):
@@ -65,7 +61,7 @@ class Sources:
 
 def search(
     sources: Sources, index: Index, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
-) -> list[list[Match]]:
+) -> Sequence[Sequence[Match]]:
     """Return each query's matches, as of the moment of the index.
 
     What passes a filter is made to fit the index, and the names are read after: rows never change under their
@@ -76,7 +72,7 @@ def search(
     """
     if options.plain and all(one is NOTHING for one in left_out):
         allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
-        nearest = _nearest(index, queries, options.k, allowed, sources.record.names.of)
+        nearest = _nearest(index, queries, options.k, allowed, sources.record.names.each_of)
         if nearest is None:
             raise StaleLabelsError("Some labels are no longer in the record.")
         return nearest
@@ -86,7 +82,7 @@ def search(
 
 def search_in_memory(
     sources: Sources, index: Index, queries: Vectors, options: SearchOptions
-) -> list[list[Match]] | None:
+) -> Sequence[Sequence[Match]] | None:
     """Return what `search` does; None where the record must be read, or much of what memory holds.
 
     Raises:
@@ -100,7 +96,7 @@ def search_in_memory(
         if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
     # Rows that pass and are brief to scan are scanned before a team of threads has met.
-    at_once, known = allowed is not None, sources.record.names.known
+    at_once, known = allowed is not None, sources.record.names.each_remembered
     try:
         return _nearest(index, queries, options.k, allowed, known, at_once=at_once)
     except TakesLongError:
@@ -112,27 +108,25 @@ def _nearest(
     queries: Vectors,
     k: int,
     allowed: Integers | None,
-    names_of: Callable[[Sequence[int]], Mapping[int, Name]],
+    names_of: Callable[[Sequence[int]], Sequence[Name] | None],
     *,
     at_once: bool = False,
-) -> list[list[Match]] | None:
+) -> list[NamedMatches] | None:
     """Return each query's k nearest; None where one of them has no name."""
     hits = index.search(queries, k, allowed=allowed, at_once=at_once)
     step = max(1, _NAMED_AT_ONCE // k)
-    nearest: list[list[Match]] = []
-    for at in range(0, len(hits), step):
-        some = hits[at : at + step]
+    nearest: list[NamedMatches] = []
+    for first in range(0, len(hits), step):
+        some = hits[first : first + step]
         joined = some[0] if len(some) == 1 else joined_hits(some)
-        labels = joined.labels.tolist()
-        known = names_of(labels)
-        # There are hundreds in a batch: steps of the interpreter for each took a third of the time.
-        try:
-            ids, identities = zip(*map(known.__getitem__, labels), strict=True) if labels else ((), ())
-        except KeyError:
+        names, distances = names_of(joined.labels.tolist()), joined.distances.tolist()
+        if names is None:
             return None
-        fields = zip(ids, identities, joined.distances.tolist(), *_NO_MORE, strict=False)  # None for ever
-        matches = map(_match, fields)
-        nearest += [list(islice(matches, len(hit.labels))) for hit in some]
+        at = 0
+        for hit in some:
+            end = at + len(hit.labels)
+            nearest.append(NamedMatches(names[at:end], distances[at:end]))
+            at = end
     return nearest
 
 

@@ -65,7 +65,7 @@ class Undisturbed:
 
     def search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         """Return each query's matches, nearest first; see `Collection`."""
         self._checked(queries)
         self._note_search()
@@ -98,7 +98,7 @@ class Undisturbed:
 
     def _search(
         self, queries: Vectors, options: SearchOptions, left_out: Sequence[LeftOut]
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         if options.filter is not None:  # not in a writer's turn, as it may take a tenth of a second
             sources, index = self._now()
             index.encode_if_due(sources.columns.order)
@@ -119,7 +119,7 @@ class Undisturbed:
             except InputError as error:
                 raise self._said(error, queries) from None
 
-    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> Sequence[Sequence[Match]] | None:
         """Return what `search` does; None where the disk would have to be asked."""
         sources, index = self._checked(queries)
         try:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from service.gallery.collection import Vectors
 
-__all__ = ["Integers", "Rows", "with_room"]
+__all__ = ["Integers", "Rows", "taken", "with_room"]
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
@@ -30,3 +30,12 @@ def with_room(rows: Rows, size: int, wanted: int) -> Rows:
     labels = np.empty(room, np.int64)
     vectors[:size], labels[:size] = rows.vectors[:size], rows.labels[:size]
     return Rows(vectors, labels)
+
+
+def taken(vectors: Vectors, positions: Integers) -> Vectors:
+    """Return (..., D) copies of the rows at (...) positions of (N, D), all of which there must be.
+
+    By bytes: rows that lie in a file are not aligned, and NumPy copies such numbers one by one.
+    """
+    copied: Vectors = vectors.view(np.uint8).take(positions, axis=0, mode="clip").view(np.float32)
+    return copied

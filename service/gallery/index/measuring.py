@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from models.errors import DomainError, NonFiniteError
 from service.gallery.collection import CollectionMetric, Vectors
-from service.gallery.index.buffers import Integers
+from service.gallery.index.buffers import Integers, taken
 from service.gallery.index.rounding import Floats, product_floors, square_floors
 
 __all__ = ["BLOCK_NUMBERS", "Measure", "squares"]
@@ -44,21 +44,21 @@ class Measure:
         if self.metric == "inner_product":
             products: Floats = np.vecdot(vectors.astype(np.float64), query.astype(np.float64))
             return -products
-        return self.from_squares(squares(np.subtract(vectors, query, dtype=np.float64)))
+        return self.from_squares(squares(vectors - query.astype(np.float64)))
 
     def paired(self, queries: Vectors, rows: Vectors) -> Floats:
         """Return (Q, F) the distances of (Q, D) queries to (Q, F, D) rows, F for each of them."""
         if self.metric == "inner_product":
             products: Floats = np.vecdot(rows.astype(np.float64), queries[:, np.newaxis].astype(np.float64))
             return -products
-        apart = np.subtract(rows, queries[:, np.newaxis], dtype=np.float64)
+        apart = rows - queries[:, np.newaxis].astype(np.float64)  # faster than by a dtype for the result
         return self.from_squares(np.vecdot(apart, apart))
 
     def scan(self, query: Vectors, vectors: Vectors, positions: Integers) -> Floats:
         """Return (P,) the distances of the rows at some positions."""
         block = max(1, BLOCK_NUMBERS // len(query))
         starts = range(0, len(positions), block)
-        blocks = (vectors[positions[start : start + block]] for start in starts)
+        blocks = (taken(vectors, positions[start : start + block]) for start in starts)
         return np.concatenate([self.distances(query, some) for some in blocks])
 
     def floors(self, queries: Vectors, worst: Vectors, longest: float) -> Floats:

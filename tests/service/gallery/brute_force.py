@@ -170,7 +170,7 @@ class Model:
         """Return it without the items of which that is true."""
         return Model(self.metric, {name: item for name, item in self.items.items() if not gone(item)})
 
-    def assert_found(self, matches: list[Match], search: Search, *, exact: bool) -> None:
+    def assert_found(self, matches: Sequence[Match], search: Search, *, exact: bool) -> None:
         """Compare an answer with all items; among equal distances any items may be the last ones.
 
         Args:

@@ -35,13 +35,13 @@ class Watched:
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         on_loop = threading.current_thread() is threading.main_thread()
         self.seen.append((on_loop, len(queries)))
         self.now_s += self.takes_s
         return self.real.search(queries, options, left_out=left_out)
 
-    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> list[list[Match]] | None:
+    def search_in_memory(self, queries: Vectors, options: SearchOptions) -> Sequence[Sequence[Match]] | None:
         on_loop = threading.current_thread() is threading.main_thread()
         self.seen.append((on_loop, len(queries)))
         self.now_s += self.takes_s
@@ -56,7 +56,7 @@ def watched(collection: MakeCollection) -> Watched:
     return Watched(made)
 
 
-Ask = Callable[..., Awaitable[list[list[Match]]]]
+Ask = Callable[..., Awaitable[Sequence[Sequence[Match]]]]
 
 
 def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
@@ -67,7 +67,7 @@ def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
 
         async def ask(
             queries: Vectors, options: SearchOptions = PLAIN, left_out: LeftOut = NOTHING, **more: Any
-        ) -> list[list[Match]]:
+        ) -> Sequence[Sequence[Match]]:
             target = cast("Collection", watched)
             return await searcher.search(target, queries, options, [left_out] * len(queries), **more)
 

@@ -30,7 +30,7 @@ def ids(found: Sequence[Match | StoredItem]) -> list[str]:
 
 def find(collection: Collection, query: Any, **options: Any) -> list[Match]:
     (matches,) = collection.search(np.array([query], np.float32), SearchOptions(**options))
-    return matches
+    return list(matches)
 
 
 def test_what_is_written_is_read_back_and_found(collection: MakeCollection, item: MakeItem) -> None:
@@ -237,7 +237,7 @@ def test_closed_collection_says_so(collection: MakeCollection, item: MakeItem) -
             call()
 
 
-def what_is_wrong(matches: list[Match], expected: int) -> list[str]:
+def what_is_wrong(matches: Sequence[Match], expected: int) -> list[str]:
     """Look for missing or repeated ids, and for identities whose items are of different writes."""
     kept = [match for match in matches if match.id != "gone"]
     wrong = [] if len(kept) == expected else [f"{len(kept)} of {expected}"]

@@ -19,7 +19,7 @@ class Forgetful(EmbeddedCollection):
 
     def search(
         self, queries: Vectors, options: SearchOptions, *, left_out: Sequence[LeftOut] = ()
-    ) -> list[list[Match]]:
+    ) -> Sequence[Sequence[Match]]:
         if options.exact:
             return super().search(queries, options, left_out=left_out)
         found = super().search(queries, SearchOptions(k=1000), left_out=left_out)
