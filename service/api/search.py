@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from service.api.answering import answers, render
@@ -29,9 +28,6 @@ __all__ = ["router"]
 # which may be large, is not counted.
 _BYTES_PER_MATCH = 600
 
-# Matches that are written faster than a thread is woken: with names alone, and with what may be large.
-_INLINE_NAMED, _INLINE_DESCRIBED = 640, 32
-_INLINE_QUESTIONS = 64
 _INLINE_FILTER_BYTES = 8 * 1024  # of the body around it: parsed faster than a thread is woken
 
 _read = body(SearchRequest, image="queries")
@@ -62,11 +58,21 @@ async def search(request: Request) -> Response:
         services.refuse_beyond_limit(
             matches * match_bytes, "Send fewer queries at once or ask for a smaller k"
         )
-    found, rerank_ms = await _find(request, target, asked, options, wanted)
-    inline = _INLINE_NAMED if options.plain else _INLINE_DESCRIBED
-    if len(asked.questions) <= _INLINE_QUESTIONS and sum(map(len, found)) <= inline:
+
+    def answer(found: Found, rerank_ms: float | None = None) -> Response:
         return render(request, _answer(target, asked, found, rerank_ms))
-    return await to_thread.run_sync(lambda: render(request, _answer(target, asked, found, rerank_ms)))
+
+    if wanted.rerank is not None:
+        how = wanted.rerank.options(wanted.k)
+        return await services.attend(
+            request,
+            lambda: answer(*search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)),
+        )
+    if not len(asked.vectors):
+        return answer([])
+    return await services.searcher.search(
+        target, asked.vectors, options, asked.left_out, then=answer, alone=is_alone(request)
+    )
 
 
 router.add_api_route(
@@ -91,23 +97,6 @@ def _options(wanted: SearchRequest) -> SearchOptions:
         with_vector="vector" in wanted.include,
         exact=wanted.exact,
     )
-
-
-async def _find(
-    request: Request, target: Collection, asked: Asked, options: SearchOptions, wanted: SearchRequest
-) -> tuple[Found, float | None]:
-    """Return the matches of each vector, and the milliseconds that re-ranking took, where it was wanted."""
-    services = services_of(request)
-    if wanted.rerank is not None:
-        how = wanted.rerank.options(wanted.k)
-        return await services.attend(
-            request, lambda: search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)
-        )
-    if not len(asked.vectors):
-        return [], None
-    return await services.searcher.search(
-        target, asked.vectors, options, asked.left_out, alone=is_alone(request)
-    ), None
 
 
 def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["Found", "Searcher"]
 _MOST_QUERIES = 32  # of several requests in one search; a larger request has one of its own
 
 Found: TypeAlias = Sequence[Sequence[Match]]
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True, eq=False)  # frozen ones take several times as long to make
@@ -33,8 +34,9 @@ class _Request:
     queries: Vectors
     options: SearchOptions
     left_out: Sequence[LeftOut]
+    then: Callable[[Found], Any]
     loop: asyncio.AbstractEventLoop
-    answer: "asyncio.Future[Found]"
+    answer: "asyncio.Future[Any]"
 
     def goes_with(self, other: "_Request") -> bool:
         """Return whether one search can answer both."""
@@ -82,15 +84,18 @@ class Searcher:
         options: SearchOptions,
         left_out: Sequence[LeftOut],
         *,
+        then: Callable[[Found], Answer],
         alone: bool = False,
-    ) -> Found:
-        """Return what `Collection.search` does, and raise what it raises.
+    ) -> Answer:
+        """Return what becomes of what `Collection.search` finds, and raise what it raises.
 
         Args:
             collection: to be searched.
             queries: (Q, D).
             options: how.
             left_out: for each query; empty where nothing is.
+            then: makes the answer of what was found, where that was: another thread takes three times as
+                long, for whose processor all of it lies far away.
             alone: whether no other search can come soon that could be answered together with it.
 
         Raises:
@@ -101,12 +106,13 @@ class Searcher:
         if left_out and all(one is NOTHING for one in left_out):
             left_out = ()
         brevity = self._brevity_of(collection, options)
-        request = _Request(collection, brevity, queries, options, left_out, loop, loop.create_future())
+        answer: asyncio.Future[Answer] = loop.create_future()
+        request = _Request(collection, brevity, queries, options, left_out, then, loop, answer)
         alone = alone and loop not in self._arrived
         if self._is_brief(request, alone=alone):
             if alone:
                 self._answer_here([request])
-                return await request.answer
+                return await answer
             arrived = self._arrived.get(loop)
             if arrived is None:
                 arrived = self._arrived[loop] = deque()
@@ -114,7 +120,7 @@ class Searcher:
             arrived.append(request)
         else:
             self._wait(request)
-        return await request.answer
+        return await answer
 
     def close(self) -> None:
         """Answer what waits, and stop."""
@@ -142,12 +148,13 @@ class Searcher:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
+        answers = None if found is None else _answers_of(found, batch)
         held_s = self._clock() - began
-        first.brevity.note_held(first.options, _count(batch), held_s, answered=found is not None)
-        if found is None:
+        first.brevity.note_held(first.options, _count(batch), held_s, answered=answers is not None)
+        if answers is None:
             self._hand_over(batch)
         else:
-            _settle(batch, _shared_out(found, batch))
+            _settle(batch, answers)
 
     def _hand_over(self, batch: list[_Request]) -> None:
         """Let requests wait for a thread."""
@@ -199,7 +206,7 @@ class Searcher:
                 self._changed.wait()
             return _taken(self._waiting, _MOST_QUERIES)
 
-    def _answers(self, batch: list[_Request]) -> "list[Found | Exception]":
+    def _answers(self, batch: list[_Request]) -> list[Any]:
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
         began = self._clock()
         first, left_out = batch[0], _left_out(batch)
@@ -209,8 +216,9 @@ class Searcher:
             if len(batch) == 1:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
+        answers = _answers_of(found, batch)
         first.brevity.note(first.options, _count(batch), self._clock() - began)
-        return _shared_out(found, batch)
+        return answers
 
 
 def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
@@ -245,15 +253,23 @@ def _count(batch: list[_Request]) -> int:
     return sum(len(request.queries) for request in batch)
 
 
-def _shared_out(found: Found, batch: list[_Request]) -> "list[Found | Exception]":
-    """Return for each request what was found for its queries."""
-    if len(batch) == 1:
-        return [found]
+def _answers_of(found: Found, batch: list[_Request]) -> list[Any]:
+    """Return for each request what it makes of what was found for its queries, or an exception."""
     each = iter(found)
-    return [[next(each) for _ in request.queries] for request in batch]
+    return [
+        _answer_of(request, found if len(batch) == 1 else [next(each) for _ in request.queries])
+        for request in batch
+    ]
 
 
-def _settle(batch: list[_Request], answers: "Sequence[Found | Exception]") -> None:
+def _answer_of(request: _Request, found: Found) -> Any:
+    try:
+        return request.then(found)
+    except Exception as error:
+        return error
+
+
+def _settle(batch: list[_Request], answers: Sequence[Any]) -> None:
     for request, answer in zip(batch, answers, strict=True):
         if request.answer.done():
             continue

@@ -69,7 +69,8 @@ def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
             queries: Vectors, options: SearchOptions = PLAIN, left_out: LeftOut = NOTHING, **more: Any
         ) -> Sequence[Sequence[Match]]:
             target = cast("Collection", watched)
-            return await searcher.search(target, queries, options, [left_out] * len(queries), **more)
+            without = [left_out] * len(queries)
+            return await searcher.search(target, queries, options, without, then=lambda found: found, **more)
 
         try:
             await ask(QUERIES[:1])

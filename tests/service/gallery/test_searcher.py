@@ -1,7 +1,9 @@
 """Searches that wait together are answered together, each as if it were alone."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +15,7 @@ from service.gallery.collection import Collection, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
 from service.gallery.options import NOTHING, LeftOut
-from service.gallery.searcher import Searcher
+from service.gallery.searcher import Found, Searcher
 from tests.service.gallery.conftest import MakeCollection
 
 ONE = np.ones((1, 2), np.float32)
@@ -28,6 +30,10 @@ def filled(collection: MakeCollection) -> EmbeddedCollection:
     return made
 
 
+def as_found(found: Found) -> Found:
+    return found
+
+
 def together(
     made: EmbeddedCollection,
     *asked: tuple[Any, SearchOptions],
@@ -40,8 +46,8 @@ def together(
         searcher = Searcher(threads=1, most_waiting=100)
         target = cast("Collection", made)
         try:
-            searches = [
-                searcher.search(target, queries, options, some)
+            searches: list[Awaitable[Found]] = [
+                searcher.search(target, queries, options, some, then=as_found)
                 for (queries, options), some in zip(asked, without, strict=True)
             ]
             found: list[Any] = await asyncio.gather(*searches, return_exceptions=True)
@@ -98,14 +104,41 @@ def test_one_that_cannot_be_searched_spoils_no_other(filled: EmbeddedCollection)
     assert found[0] == found[3] == filled.search(ONE, options)
 
 
+def test_an_answer_that_cannot_be_made_spoils_no_other(filled: EmbeddedCollection) -> None:
+    threads: list[threading.Thread] = []
+
+    def names_of(found: Found) -> list[str]:
+        threads.append(threading.current_thread())
+        return [match.id for match in found[0]]
+
+    def broken(found: Found) -> list[str]:
+        raise NonFiniteError("No answer can be made of it.", row=len(found))
+
+    async def ask() -> list[Any]:
+        searcher = Searcher(threads=1, most_waiting=100)
+        search = partial(searcher.search, cast("Collection", filled), ONE, SearchOptions(k=2), ())
+        try:
+            some = [search(then=then) for then in (names_of, broken, names_of)]
+            answers: list[Any] = await asyncio.gather(*some, return_exceptions=True)
+            return [*answers, await search(then=names_of)]
+        finally:
+            await asyncio.to_thread(searcher.close)
+
+    first, error, second, last = asyncio.run(ask())
+    assert isinstance(error, NonFiniteError)
+    assert first == second == last == [match.id for match in filled.search(ONE, SearchOptions(k=2))[0]]
+    assert threading.main_thread() not in threads[:2]  # they are made where it was searched, which
+    assert threads[2] is threading.main_thread()  # is here, as it is known to be brief by then
+
+
 def test_more_than_may_wait_are_refused_and_none_is_taken_after_the_end(filled: EmbeddedCollection) -> None:
     async def ask() -> None:
         searcher = Searcher(threads=1, most_waiting=0)
         target = cast("Collection", filled)
         with pytest.raises(OverloadedError, match="LOOKALIKE_MAX_WAITING_SEARCHES"):
-            await searcher.search(target, ONE, SearchOptions(), [NOTHING])
+            await searcher.search(target, ONE, SearchOptions(), [NOTHING], then=as_found)
         await asyncio.to_thread(searcher.close)
         with pytest.raises(NotReadyError):
-            await searcher.search(target, ONE, SearchOptions(), [NOTHING])
+            await searcher.search(target, ONE, SearchOptions(), [NOTHING], then=as_found)
 
     asyncio.run(ask())
