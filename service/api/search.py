@@ -1,9 +1,10 @@
 """Search: who else looks like it?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from service.api.answering import answers, render
@@ -17,7 +18,7 @@ from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
-from service.gallery.named_matches import NamedMatches
+from service.gallery.named_matches import NamedMatches, json_lists
 from service.gallery.reranking import search_reranked
 from service.gallery.searcher import Found
 from service.jobs import Look
@@ -109,24 +110,21 @@ def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tu
 
 def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | None) -> dict[str, Any]:
     """Put the answer together."""
-    left = iter(found)
+    each = _written(found)
     results = [
-        {
-            "decision": None,
-            "matches": [] if question.vector is None else _matches(next(left)),
-            **question.fields,
-        }
+        {"decision": None, "matches": [] if question.vector is None else next(each), **question.fields}
         for question in asked.questions
     ]
     answer = {"metric": target.config.metric, "results": results}
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
 
 
-def _matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    if isinstance(matches, NamedMatches):  # of which there may be very many
-        pairs = zip(matches.names, matches.distances, strict=True)
-        return [{"id": name[0], "identity": name[1], "distance": distance} for name, distance in pairs]
-    return [_match(match) for match in matches]
+def _written(found: Found) -> Iterator[Any]:
+    """Yield each query's matches as JSON, or as what becomes that."""
+    named = [matches for matches in found if isinstance(matches, NamedMatches)]
+    if len(named) == len(found):
+        return map(orjson.Fragment, json_lists(named))
+    return ([_match(match) for match in matches] for matches in found)
 
 
 def _match(match: Match) -> dict[str, Any]:

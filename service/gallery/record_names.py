@@ -12,13 +12,14 @@ from service.gallery.damage import damaged_item, writable
 from service.gallery.index.accelerator import Stopped
 from service.gallery.index.buffers import Integers
 from service.gallery.label_reads import json_list
+from service.gallery.named_matches import opening_of
 from service.gallery.packed_names import Name, PackedNames, joined, packed
 from service.gallery.schema import checked_name
 from service.gallery.sqlite import Database
 
 __all__ = ["RecordNames"]
 
-_MOST = 100_000  # some 25 MB
+_MOST = 100_000  # some 25 MB, and 15 for how matches of these open
 _READ_AT_ONCE = 1_000
 
 
@@ -33,6 +34,7 @@ class RecordNames:
         """Remember nothing yet; `most` are at hand."""
         self._database, self._most = database, most
         self._names: dict[int, Name] = {}
+        self._opening: dict[int, bytes] = {}  # of names that are found by searches for names alone
         self._packed = PackedNames()
         self._packed_to = 0
         self._lock = threading.Lock()
@@ -55,24 +57,37 @@ class RecordNames:
         self.learn(read)
         return known | read
 
-    def each_of(self, labels: Sequence[int]) -> Sequence[Name] | None:
-        """Return the name of each label, in their order; None where one has none.
+    def openings_of(self, labels: Sequence[int]) -> Sequence[bytes] | None:
+        """Return how the match of each label opens, in their order; None where one has no name.
 
         Raises:
             DamageError: those of one are damaged.
         """
-        return self._all_at_hand(labels) or _each(labels, self.of(labels))
+        return self._openings(labels, self.of)
 
-    def each_remembered(self, labels: Sequence[int]) -> Sequence[Name] | None:
-        """Return the name of each label, in their order; None where one is not remembered."""
-        return self._all_at_hand(labels) or _each(labels, self._known(labels))
+    def remembered_openings_of(self, labels: Sequence[int]) -> Sequence[bytes] | None:
+        """Return how the match of each label opens, in their order; None where one is not remembered."""
+        return self._openings(labels, self._known)
 
-    def _all_at_hand(self, labels: Sequence[int]) -> Sequence[Name] | None:
-        """Return the name of each label, as a rule, without a step of the interpreter for each."""
-        try:
-            return list(map(self._names.__getitem__, labels))
+    def _openings(
+        self, labels: Sequence[int], names_of: Callable[[Sequence[int]], Mapping[int, Name]]
+    ) -> Sequence[bytes] | None:
+        try:  # as a rule all are at hand, and the interpreter takes no step for each
+            return list(map(self._opening.__getitem__, labels))
         except KeyError:
+            known = self._opening
+        unknown = [label for label in dict.fromkeys(labels) if label not in known]
+        names = names_of(unknown)
+        if len(names) < len(unknown):
             return None
+        learnt = {label: opening_of(*name) for label, name in names.items()}
+        if self._lock.acquire(blocking=False):  # the event loop asks too, and waits for nobody
+            try:
+                self._opening.update(learnt)
+                _shorten(self._opening, self._most)
+            finally:
+                self._lock.release()
+        return [known.get(label) or learnt[label] for label in labels]
 
     def _known(self, labels: Collection[int]) -> dict[int, Name]:
         """Return those of the labels that are remembered."""
@@ -99,10 +114,7 @@ class RecordNames:
 
     def _learn(self, names: Mapping[int, Name]) -> None:
         self._names.update(names)
-        if len(self._names) > self._most:  # a tenth at once: looking for the first ones takes time
-            excess = len(self._names) - self._most * 9 // 10
-            for label in list(islice(self._names, excess)):
-                del self._names[label]
+        _shorten(self._names, self._most)
 
     def forget(self, labels: Iterable[int]) -> None:
         """Have names at hand no more: their rows are gone. Packed ones stay, and are not asked for."""
@@ -111,6 +123,7 @@ class RecordNames:
             with self._lock:
                 for label in gone[at : at + _READ_AT_ONCE]:
                     self._names.pop(label, None)
+                    self._opening.pop(label, None)
 
     def pack(self, up_to: int, labels: Callable[[], Integers], stop: threading.Event) -> None:
         """Pack the names of rows, where they are not; one thread does at a time.
@@ -170,5 +183,8 @@ class RecordNames:
         return None if row is None else writable(row[0])
 
 
-def _each(labels: Sequence[int], names: Mapping[int, Name]) -> Sequence[Name] | None:
-    return list(map(names.__getitem__, labels)) if names.keys() >= set(labels) else None
+def _shorten(remembered: dict[int, Any], most: int) -> None:
+    """Remember the first ones no more, a tenth at once: looking for them takes time."""
+    if len(remembered) > most:
+        for label in list(islice(remembered, len(remembered) - most * 9 // 10)):
+            del remembered[label]

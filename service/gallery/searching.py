@@ -72,7 +72,7 @@ def search(
     """
     if options.plain and all(one is NOTHING for one in left_out):
         allowed = None if options.filter is None else sources.passing.labels(options.filter, index)
-        nearest = _nearest(index, queries, options.k, allowed, sources.record.names.each_of)
+        nearest = _nearest(index, queries, options.k, allowed, sources.record.names.openings_of)
         if nearest is None:
             raise StaleLabelsError("Some labels are no longer in the record.")
         return nearest
@@ -96,7 +96,7 @@ def search_in_memory(
         if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
     # Rows that pass and are brief to scan are scanned before a team of threads has met.
-    at_once, known = allowed is not None, sources.record.names.each_remembered
+    at_once, known = allowed is not None, sources.record.names.remembered_openings_of
     try:
         return _nearest(index, queries, options.k, allowed, known, at_once=at_once)
     except TakesLongError:
@@ -108,7 +108,7 @@ def _nearest(
     queries: Vectors,
     k: int,
     allowed: Integers | None,
-    names_of: Callable[[Sequence[int]], Sequence[Name] | None],
+    openings_of: Callable[[Sequence[int]], Sequence[bytes] | None],
     *,
     at_once: bool = False,
 ) -> list[NamedMatches] | None:
@@ -119,13 +119,13 @@ def _nearest(
     for first in range(0, len(hits), step):
         some = hits[first : first + step]
         joined = some[0] if len(some) == 1 else joined_hits(some)
-        names, distances = names_of(joined.labels.tolist()), joined.distances.tolist()
-        if names is None:
+        openings, distances = openings_of(joined.labels.tolist()), joined.distances.tolist()
+        if openings is None:
             return None
         at = 0
         for hit in some:
             end = at + len(hit.labels)
-            nearest.append(NamedMatches(names[at:end], distances[at:end]))
+            nearest.append(NamedMatches(openings[at:end], distances[at:end]))
             at = end
     return nearest
 
