@@ -117,14 +117,13 @@ def _nearest(
     step = max(1, _NAMED_AT_ONCE // k)
     nearest: list[NamedMatches] = []
     for first in range(0, len(hits), step):
-        some = hits[first : first + step]
-        joined = some[0] if len(some) == 1 else joined_hits(some)
+        joined, counts = joined_hits(hits[first : first + step])
         openings, distances = openings_of(joined.labels.tolist()), joined.distances.tolist()
         if openings is None:
             return None
         at = 0
-        for hit in some:
-            end = at + len(hit.labels)
+        for count in counts:
+            end = at + count
             nearest.append(NamedMatches(openings[at:end], distances[at:end]))
             at = end
     return nearest
@@ -200,7 +199,7 @@ class _Search:
         without = len(self._without[i])
         return len(self._left_out[i].ids) + (without if without <= _FETCHED_MORE else 0)
 
-    def _hits(self, members: Sequence[int], fetch: int, allowed: Integers | None) -> list[Hits]:
+    def _hits(self, members: Sequence[int], fetch: int, allowed: Integers | None) -> Sequence[Hits]:
         hits = self._index.search(
             self._queries[members],
             fetch,

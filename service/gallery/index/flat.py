@@ -8,7 +8,7 @@ nowhere else.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -222,8 +222,8 @@ class FlatIndex:
             found[i] = nearest(self._rows.labels, everyone, distances, k, limit)
         return [found[i] for i in range(len(queries))]
 
-    def measured(self, queries: Vectors, positions: Integers, k: int) -> list[Hits]:
-        """Return each query's k nearest of some rows, exactly.
+    def measured(self, queries: Vectors, positions: Integers, k: int) -> Sequence[Hits]:
+        """Return each query's k nearest of some rows, exactly; as `EvenHits` where none has fewer, mostly.
 
         Args:
             queries: (Q, D) prepared.
@@ -234,12 +234,14 @@ class FlatIndex:
             distances = self.measure.distances(queries[0], taken(self._rows.vectors, positions[0]))
             return [nearest(self._rows.labels, positions[0], distances, k, math.inf)]
         step = max(1, BLOCK_NUMBERS // max(1, positions.shape[1] * queries.shape[1]))
+        if len(queries) <= step:
+            return self._measured(queries, positions, k)
         hits: list[Hits] = []
         for at in range(0, len(queries), step):
             hits += self._measured(queries[at : at + step], positions[at : at + step], k)
         return hits
 
-    def _measured(self, queries: Vectors, positions: Integers, k: int) -> Iterator[Hits]:
+    def _measured(self, queries: Vectors, positions: Integers, k: int) -> Sequence[Hits]:
         if -1 not in positions[:, -1:].ravel().tolist():
             distances = self.measure.paired(queries, taken(self._rows.vectors, positions))
         else:

@@ -1,15 +1,16 @@
 """What a search found, and the nearest of what was measured."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from service.gallery.index.buffers import Integers
 from service.gallery.index.rounding import Floats
 
-__all__ = ["Hits", "joined_hits", "nearest", "nearest_of_each"]
+__all__ = ["EvenHits", "Hits", "joined_hits", "nearest", "nearest_of_each"]
 
 
 class Hits(NamedTuple):
@@ -17,6 +18,30 @@ class Hits(NamedTuple):
 
     labels: Integers
     distances: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvenHits(Sequence[Hits]):
+    """The hits of several queries, as many of each, without an object for each.
+
+    Attributes:
+        labels: (Q, k) as in `Hits`.
+        distances: (Q, k) likewise.
+    """
+
+    labels: Integers
+    distances: Floats
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Hits: ...
+    @overload
+    def __getitem__(self, index: slice) -> "EvenHits": ...
+    def __getitem__(self, index: int | slice) -> "Hits | EvenHits":
+        kind = EvenHits if isinstance(index, slice) else Hits
+        return kind(self.labels[index], self.distances[index])
 
 
 def nearest(labels: Integers, positions: Integers, distances: Floats, k: int, limit: float) -> Hits:
@@ -35,8 +60,8 @@ def nearest(labels: Integers, positions: Integers, distances: Floats, k: int, li
     return Hits(labels.take(positions.take(order)), distances.take(order))
 
 
-def nearest_of_each(labels: Integers, positions: Integers, distances: Floats, k: int) -> Iterator[Hits]:
-    """Yield the k nearest rows of each query.
+def nearest_of_each(labels: Integers, positions: Integers, distances: Floats, k: int) -> Sequence[Hits]:
+    """Return the k nearest rows of each query.
 
     Args:
         labels: (N,) of all rows, ascending.
@@ -46,15 +71,19 @@ def nearest_of_each(labels: Integers, positions: Integers, distances: Floats, k:
     """
     order = np.lexsort((positions, distances))[:, :k]
     order += np.arange(0, positions.size, positions.shape[1])[:, np.newaxis]
-    found, apart = labels.take(positions.take(order)), distances.take(order)
-    if positions.shape[1] >= k and (positions[:, k - 1] >= 0).all():  # as a rule: in half of the time
-        yield from map(Hits._make, zip(found, apart, strict=True))
-        return
+    found = EvenHits(labels.take(positions.take(order)), distances.take(order))
+    if positions.shape[1] >= k and (positions[:, k - 1] >= 0).all():
+        return found
     counts = np.minimum(k, np.count_nonzero(positions >= 0, axis=1)).tolist()
-    for one, far, count in zip(found, apart, counts, strict=True):
-        yield Hits(one[:count], far[:count])
+    return [Hits(one[:count], far[:count]) for (one, far), count in zip(found, counts, strict=True)]
 
 
-def joined_hits(hits: Sequence[Hits]) -> Hits:
-    """Return those of queries, one or more, one after the other."""
-    return Hits(np.concatenate([hit.labels for hit in hits]), np.concatenate([hit.distances for hit in hits]))
+def joined_hits(hits: Sequence[Hits]) -> tuple[Hits, Sequence[int]]:
+    """Return those of queries, one or more, one after the other, and how many are of each."""
+    if isinstance(hits, EvenHits):
+        count, each = hits.labels.shape
+        return Hits(hits.labels.ravel(), hits.distances.ravel()), [each] * count
+    if len(hits) == 1:
+        return hits[0], [len(hits[0].labels)]
+    labels, distances = zip(*hits, strict=True)
+    return Hits(np.concatenate(labels), np.concatenate(distances)), [len(some) for some in labels]

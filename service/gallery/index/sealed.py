@@ -1,6 +1,6 @@
 """Rows that lie in a file, with what makes them fast, and what is remembered of the last filter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ from service.gallery.index.buffers import Integers
 from service.gallery.index.codes import Codes, Order
 from service.gallery.index.coding import Coding
 from service.gallery.index.flat import FlatIndex, Mask
-from service.gallery.index.hits import Hits
+from service.gallery.index.hits import EvenHits, Hits
 from service.gallery.index.packed import Packed
 
 __all__ = ["LabelOrder", "Sealed"]
@@ -159,7 +159,7 @@ class Sealed:
         scanned: bool,
         limit: float | None,
         at_once: bool,
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """Return each query's nearest rows; see `Index.search`.
 
         Args:
@@ -182,7 +182,10 @@ class Sealed:
         share = among / self.rows.rows
         prepared = self.rows.measure.prepared(queries)
         proposed = accelerator.propose(prepared, k, passing=passing, share=share)
-        hits = self.rows.measured(prepared, proposed, k)
+        measured = self.rows.measured(prepared, proposed, k)
+        if isinstance(measured, EvenHits):  # k of each
+            return measured
+        hits = list(measured)
         for i, hit in enumerate(hits):  # where too few were met on the way, all are looked at
             if len(hit.labels) < k:
                 (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, at_once=at_once)

@@ -143,7 +143,7 @@ class Index:
         allowed: Integers | None = None,
         exact: bool = False,
         at_once: bool = False,
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """Return each query's k nearest rows; exactly, save where an accelerator proposes them.
 
         Distances are exact always. With max_distance, and where at most `scanned_rows` are allowed, so are

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.gallery.collection import CollectionMetric
-from service.gallery.index.hits import joined_hits, nearest, nearest_of_each
+from service.gallery.index.hits import EvenHits, joined_hits, nearest, nearest_of_each
 from tests.service.gallery.index.galleries import embeddings, filled, sealed, snapshots_in
 
 LABELS = np.array([2, 3, 5, 7, 11, 13])
@@ -41,8 +41,14 @@ def test_where_each_query_has_enough_none_is_short() -> None:
         np.array([[4, 1, 0, 3], [5, 2, -1, -1]]),
         np.array([[1, 1, 2, 0.5], [3, 3, np.inf, np.inf]]),
     )
-    first, second = nearest_of_each(LABELS, positions, distances, 2)
+    even = nearest_of_each(LABELS, positions, distances, 2)
+    assert isinstance(even, EvenHits)
+    first, second = even
     assert (first.labels.tolist(), first.distances.tolist()) == ([7, 3], [0.5, 1])
     assert (second.labels.tolist(), second.distances.tolist()) == ([5, 13], [3, 3])
-    joined = joined_hits([first, second])
-    assert (joined.labels.tolist(), joined.distances.tolist()) == ([7, 3, 5, 13], [0.5, 1, 3, 3])
+    assert [hit.labels.tolist() for hit in even[1:]] == [[5, 13]]
+    for hits in (even, [first, second]):
+        joined, counts = joined_hits(hits)
+        assert (joined.labels.tolist(), joined.distances.tolist()) == ([7, 3, 5, 13], [0.5, 1, 3, 3])
+        assert list(counts) == [2, 2]
+    assert joined_hits([first]) == (first, [2])

@@ -1,5 +1,6 @@
 """Sealed rows, what accelerates them and what is new, against a scan of everything."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def truth(index: Index, metric: CollectionMetric) -> FlatIndex:
     return scanned
 
 
-def recall(found: list[Hits], wanted: list[Hits]) -> float:
+def recall(found: Sequence[Hits], wanted: list[Hits]) -> float:
     """Return the share of found neighbours; equally far ones are as good."""
     reached = [
         np.count_nonzero(hits.distances <= best.distances[-1]) / len(best.distances)
