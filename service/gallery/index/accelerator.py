@@ -4,6 +4,7 @@ Positions are those of the rows that it was built from, in their order. Its dist
 proposes is measured again. It is only as good as its effort, which is found by `tuning`.
 """
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Accelerator:
         # So many of the nearest are met before k of them are some that count, and chance has its part.
         chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
         met = int(chance * k / share)
-        wide = min(self.rows, max(self._wide(met), int(fetch / share) + 1))
+        wide = min(self.rows, max(self._wide(met), math.ceil(fetch / share)))
         pointer = _faiss.swig_ptr
         selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), pointer(passing))
         if self.plan.kind == "hnsw":
