@@ -36,7 +36,7 @@ async def respond(request: Request, answer: Mapping[str, Any], *, status: int = 
 
 
 def render(request: Request, answer: Mapping[str, Any], *, status: int = 200) -> Response:
-    """Return an answer as the client asked for it; takes time that grows with it, so not on the event loop.
+    """Return an answer as the client asked for it; on the event loop only brief ones, as it takes its time.
 
     In JSON, arrays are lists of numbers. In safetensors they are tensors under the name of their
     field (those of a list's entries stacked in order) and the rest is JSON in the metadata.

@@ -1,10 +1,12 @@
 """Search: who else looks like it?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from service.api.answering import answers, render
@@ -69,11 +71,14 @@ async def search(request: Request) -> Response:
             request,
             lambda: answer(*search_reranked(target, asked.vectors, options, how, left_out=asked.left_out)),
         )
-    if not len(asked.vectors):
-        return answer([])
-    return await services.searcher.search(
-        target, asked.vectors, options, asked.left_out, then=answer, alone=is_alone(request)
+    search_with = partial(
+        services.searcher.search, target, asked.vectors, options, asked.left_out, alone=is_alone(request)
     )
+    if len(asked.questions) == len(asked.vectors):
+        return await search_with(then=answer)
+    # Pictures that there is nothing to search with say why at length, and any number of them may come.
+    found: Found = await search_with(then=_as_found) if len(asked.vectors) else []
+    return await to_thread.run_sync(answer, found)
 
 
 router.add_api_route(
@@ -117,6 +122,10 @@ def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | N
     ]
     answer = {"metric": target.config.metric, "results": results}
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
+
+
+def _as_found(found: Found) -> Found:
+    return found
 
 
 def _written(found: Found) -> Iterator[Any]:

@@ -22,7 +22,7 @@ _TRUST = 0.2  # of the newest time among those before
 
 
 class Brevity:
-    """How many seconds plain searches of a collection take of late, for each query.
+    """How many seconds plain searches of a collection take of late, for each query, with their answers.
 
     Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter
     and those without are two kinds, each with a brevity of its own. Where one of the former is not answered,

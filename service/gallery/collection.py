@@ -248,6 +248,8 @@ class Collection(Identities, Protocol):
     ) -> Sequence[Sequence[Match]]:
         """Return each query's matches, nearest first; equal distances in the order of writing.
 
+        Those of a search for names alone are `NamedMatches`: each is made when it is asked for.
+
         Args:
             queries: (Q, D) float32, finite.
             options: how to search.

@@ -12,14 +12,15 @@ from service.gallery.collection import Match
 __all__ = ["NamedMatches", "json_lists", "opening_of"]
 
 _DISTANCE = b',"distance":'
+_AT_ONCE = 10_000  # distances: meanwhile no other thread has the interpreter, and each is held twice
 
 
 @dataclass(slots=True)  # frozen ones take several times as long to make
 class NamedMatches(Sequence[Match]):
     """Matches as their JSON up to the distance, and distances; one is made of them for whoever asks for it.
 
-    An answer needs but this of them. A name whose texts lie far apart takes as long to be fetched from
-    memory as a graph takes to find it.
+    An answer needs no more of them. The bytes of a name are fetched from memory at once, where a tuple and
+    its strings lie in three places; see docs/decisions/0024-answers-where-they-are-found.md.
 
     Attributes:
         openings: (N,) what `opening_of` gives, nearest first.
@@ -51,8 +52,14 @@ def opening_of(item_id: str, identity: str | None) -> bytes:
 
 
 def json_lists(found: Sequence[NamedMatches]) -> Iterator[bytes]:
-    """Yield each query's matches as JSON: objects of id, identity and distance."""
-    # All numbers at once: a call takes some microseconds.
+    """Yield each query's matches as JSON: a list of objects of id, identity and distance."""
+    step = max(1, _AT_ONCE // max([1, *map(len, found)]))
+    for at in range(0, len(found), step):
+        yield from _json_lists(found[at : at + step])
+
+
+def _json_lists(found: Sequence[NamedMatches]) -> Iterator[bytes]:
+    # All numbers in one call, which takes some microseconds by itself.
     distances = orjson.dumps(list(chain.from_iterable(one.distances for one in found)))[1:-1].split(b",")
     at = 0
     for one in found:

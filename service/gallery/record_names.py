@@ -19,7 +19,7 @@ from service.gallery.sqlite import Database
 
 __all__ = ["RecordNames"]
 
-_MOST = 100_000  # some 25 MB, and 15 for how matches of these open
+_MOST = 100_000  # some 25 MB, and 15 for how matches of these open; ten times that of the longest names
 _READ_AT_ONCE = 1_000
 
 
@@ -58,7 +58,7 @@ class RecordNames:
         return known | read
 
     def openings_of(self, labels: Sequence[int]) -> Sequence[bytes] | None:
-        """Return how the match of each label opens, in their order; None where one has no name.
+        """Return how the match of each label opens, in their order; None where one is of no row.
 
         Raises:
             DamageError: those of one are damaged.
@@ -72,22 +72,24 @@ class RecordNames:
     def _openings(
         self, labels: Sequence[int], names_of: Callable[[Sequence[int]], Mapping[int, Name]]
     ) -> Sequence[bytes] | None:
+        opening = self._opening
         try:  # as a rule all are at hand, and the interpreter takes no step for each
-            return list(map(self._opening.__getitem__, labels))
+            return list(map(opening.__getitem__, labels))
         except KeyError:
-            known = self._opening
-        unknown = [label for label in dict.fromkeys(labels) if label not in known]
+            found = {label: known for label in dict.fromkeys(labels) if (known := opening.get(label))}
+        unknown = [label for label in dict.fromkeys(labels) if label not in found]
         names = names_of(unknown)
         if len(names) < len(unknown):
             return None
         learnt = {label: opening_of(*name) for label, name in names.items()}
         if self._lock.acquire(blocking=False):  # the event loop asks too, and waits for nobody
             try:
-                self._opening.update(learnt)
-                _shorten(self._opening, self._most)
+                opening.update(learnt)
+                _shorten(opening, self._most)
             finally:
                 self._lock.release()
-        return [known.get(label) or learnt[label] for label in labels]
+        found |= learnt
+        return list(map(found.__getitem__, labels))
 
     def _known(self, labels: Collection[int]) -> dict[int, Name]:
         """Return those of the labels that are remembered."""

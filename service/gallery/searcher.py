@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from service.gallery.options import NOTHING, LeftOut
 __all__ = ["Found", "Searcher"]
 
 _MOST_QUERIES = 32  # of several requests in one search; a larger request has one of its own
+_MOST_SHARED_K = 1_000  # nobody waits while somebody else's larger answer is made
 
 Found: TypeAlias = Sequence[Sequence[Match]]
 Answer = TypeVar("Answer")
@@ -41,7 +43,7 @@ class _Request:
     def goes_with(self, other: "_Request") -> bool:
         """Return whether one search can answer both."""
         same = self.collection is other.collection and self.loop is other.loop
-        if not same or self.options != other.options:
+        if not same or self.options != other.options or self.options.k > _MOST_SHARED_K:
             return False
         return self.options.filter is None or repr(self.options) == repr(other.options)  # for 1 == True
 
@@ -94,8 +96,8 @@ class Searcher:
             queries: (Q, D).
             options: how.
             left_out: for each query; empty where nothing is.
-            then: makes the answer of what was found, where that was: another thread takes three times as
-                long, for whose processor all of it lies far away.
+            then: makes the answer of what was found, in the thread that found it, or on the event loop: to
+                hand hundreds of matches on takes as long as to find them. What it raises is raised here.
             alone: whether no other search can come soon that could be answered together with it.
 
         Raises:
@@ -206,7 +208,7 @@ class Searcher:
                 self._changed.wait()
             return _taken(self._waiting, _MOST_QUERIES)
 
-    def _answers(self, batch: list[_Request]) -> list[Any]:
+    def _answers(self, batch: list[_Request]) -> list[object]:
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
         began = self._clock()
         first, left_out = batch[0], _left_out(batch)
@@ -253,23 +255,25 @@ def _count(batch: list[_Request]) -> int:
     return sum(len(request.queries) for request in batch)
 
 
-def _answers_of(found: Found, batch: list[_Request]) -> list[Any]:
+def _answers_of(found: Found, batch: list[_Request]) -> list[object]:
     """Return for each request what it makes of what was found for its queries, or an exception."""
-    each = iter(found)
+    ends = accumulate(len(request.queries) for request in batch)
     return [
-        _answer_of(request, found if len(batch) == 1 else [next(each) for _ in request.queries])
-        for request in batch
+        _answer_of(request, found[end - len(request.queries) : end])
+        for request, end in zip(batch, ends, strict=True)
     ]
 
 
-def _answer_of(request: _Request, found: Found) -> Any:
+def _answer_of(request: _Request, found: Found) -> object:
+    if request.answer.cancelled():
+        return None
     try:
         return request.then(found)
     except Exception as error:
         return error
 
 
-def _settle(batch: list[_Request], answers: Sequence[Any]) -> None:
+def _settle(batch: list[_Request], answers: Sequence[object]) -> None:
     for request, answer in zip(batch, answers, strict=True):
         if request.answer.done():
             continue

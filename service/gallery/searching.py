@@ -96,9 +96,9 @@ def search_in_memory(
         if allowed is None or len(queries) * index.weight(allowed) > _BRIEF_NUMBERS:
             return None
     # Rows that pass and are brief to scan are scanned before a team of threads has met.
-    at_once, known = allowed is not None, sources.record.names.remembered_openings_of
+    at_once, openings_of = allowed is not None, sources.record.names.remembered_openings_of
     try:
-        return _nearest(index, queries, options.k, allowed, known, at_once=at_once)
+        return _nearest(index, queries, options.k, allowed, openings_of, at_once=at_once)
     except TakesLongError:
         return None
 
@@ -112,7 +112,7 @@ def _nearest(
     *,
     at_once: bool = False,
 ) -> list[NamedMatches] | None:
-    """Return each query's k nearest; None where one of them has no name."""
+    """Return each query's k nearest; None where `openings_of` does not know one of them."""
     hits = index.search(queries, k, allowed=allowed, at_once=at_once)
     step = max(1, _NAMED_AT_ONCE // k)
     nearest: list[NamedMatches] = []

@@ -33,9 +33,12 @@ def with_room(rows: Rows, size: int, wanted: int) -> Rows:
 
 
 def taken(vectors: Vectors, positions: Integers) -> Vectors:
-    """Return (..., D) copies of the rows at (...) positions of (N, D), all of which there must be.
+    """Return (..., D) copies of the rows at (...) positions of (N, D) contiguous float32 ones.
 
     By bytes: rows that lie in a file are not aligned, and NumPy copies such numbers one by one.
+
+    Raises:
+        IndexError: there is no row at one of them; negative ones count from the end.
     """
-    copied: Vectors = vectors.view(np.uint8).take(positions, axis=0, mode="clip").view(np.float32)
+    copied: Vectors = vectors.view(np.uint8).take(positions, axis=0).view(np.float32)
     return copied

@@ -223,7 +223,7 @@ class FlatIndex:
         return [found[i] for i in range(len(queries))]
 
     def measured(self, queries: Vectors, positions: Integers, k: int) -> Sequence[Hits]:
-        """Return each query's k nearest of some rows, exactly; as `EvenHits` where none has fewer, mostly.
+        """Return each query's k nearest of some rows, exactly; of several queries as `EvenHits`, mostly.
 
         Args:
             queries: (Q, D) prepared.

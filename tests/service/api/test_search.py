@@ -102,6 +102,22 @@ def test_queries_and_vectors_travel_as_tensors(searched: TestClient) -> None:
     assert rows == [row for query in QUERIES for row in ranked(query)[0][:2]]
 
 
+def test_names_of_any_characters_come_back_by_every_wire(searched: TestClient) -> None:
+    odd = ['a"b\\c","', "\u00fc\u2028", "x,y}", "\U0001f600{"]
+    items = [
+        {"id": name, "identity": name[::-1] if n else None, "vector": QUERIES[n].tolist()}
+        for n, name in enumerate(odd)
+    ]
+    assert searched.post("/v1/collections/c/items", json={"items": items}).json()["created"] == 4
+    wanted = [{"id": name, "identity": name[::-1] if n else None} for n, name in enumerate(odd)]
+    for _ in range(3):  # the first time in a thread, then on the event loop
+        found = ask(searched, k=2, include=[])
+        assert [{"id": match["id"], "identity": match["identity"]} for match, _ in found] == wanted
+        body, tensors = unpack(searched.post(SEARCH, **pack({"k": 2, "include": []}, queries=QUERIES)))
+        assert not tensors
+        assert [result["matches"] for result in body["results"]] == found
+
+
 def test_a_picture_finds_itself_by_every_wire(client: TestClient, picture: Draw) -> None:
     client.put("/v1/collections/c")
     files = [("image", (f"{one}.png", picture(one), "image/png")) for one in range(5)]

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, cast
 
 import numpy as np
@@ -115,18 +116,20 @@ def test_an_answer_that_cannot_be_made_spoils_no_other(filled: EmbeddedCollectio
         raise NonFiniteError("No answer can be made of it.", row=len(found))
 
     async def ask() -> list[Any]:
-        searcher = Searcher(threads=1, most_waiting=100)
+        searcher = Searcher(threads=1, most_waiting=100, clock=partial(next, count(0, 1e-5)))
         search = partial(searcher.search, cast("Collection", filled), ONE, SearchOptions(k=2), ())
         try:
             some = [search(then=then) for then in (names_of, broken, names_of)]
             answers: list[Any] = await asyncio.gather(*some, return_exceptions=True)
-            return [*answers, await search(then=names_of)]
+            some = [search(then=then) for then in (names_of, broken)]  # on the event loop from here on
+            answers += await asyncio.gather(*some, return_exceptions=True)
+            return [*answers, *await asyncio.gather(search(then=broken, alone=True), return_exceptions=True)]
         finally:
             await asyncio.to_thread(searcher.close)
 
-    first, error, second, last = asyncio.run(ask())
-    assert isinstance(error, NonFiniteError)
-    assert first == second == last == [match.id for match in filled.search(ONE, SearchOptions(k=2))[0]]
+    first, *error, second, third, other, last = asyncio.run(ask())
+    assert all(isinstance(one, NonFiniteError) for one in (*error, other, last))
+    assert first == second == third == [match.id for match in filled.search(ONE, SearchOptions(k=2))[0]]
     assert threading.main_thread() not in threads[:2]  # they are made where it was searched, which
     assert threads[2] is threading.main_thread()  # is here, as it is known to be brief by then
 
