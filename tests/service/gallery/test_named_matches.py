@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.gallery.collection import Match
 from service.gallery.named_matches import NamedMatches, json_lists, opening_of
 
-NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 FOUND = st.lists(st.tuples(NAMES, st.none() | NAMES, st.floats(0, 1e30)), max_size=5)
 
 
