@@ -76,8 +76,8 @@ class RecordNames:
         try:  # as a rule all are at hand, and the interpreter takes no step for each
             return list(map(opening.__getitem__, labels))
         except KeyError:
-            found = {label: known for label in dict.fromkeys(labels) if (known := opening.get(label))}
-        unknown = [label for label in dict.fromkeys(labels) if label not in found]
+            found = {label: known for label in labels if (known := opening.get(label))}
+        unknown = list(set(labels) - found.keys())
         names = names_of(unknown)
         if len(names) < len(unknown):
             return None
