@@ -1,4 +1,4 @@
-"""How many processors this process may use, by its affinity and its container's quota, and who goes first."""
+"""How many processors this process may use, who goes first, and who waited for the disk."""
 
 import contextlib
 import math
@@ -6,7 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["available_cpus", "stand_back"]
+if sys.platform == "linux":
+    import resource
+
+__all__ = ["available_cpus", "disk_waits", "stand_back"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 _NICEST = 19
@@ -34,6 +37,13 @@ def _quota(cgroup: Path) -> float | None:
         return None if quota == "max" or int(quota) <= 0 else int(quota) / int(period)
     except (OSError, ValueError):
         return None
+
+
+def disk_waits() -> int:
+    """Return how often this thread has waited for a page of memory from the disk; 0 where nobody tells."""
+    if sys.platform != "linux":
+        return 0
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
 
 
 def stand_back(task: int, steps: int) -> None:

@@ -3,17 +3,18 @@
 import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from service.gallery.collection import SearchOptions
 from service.gallery.filters import weight_of
 
-__all__ = ["Brevity"]
+__all__ = ["Brevity", "Held"]
 
 _BRIEF_S = 0.001  # a query; waking a thread and handing its answer back takes a quarter to half of that
 _ALONE_S = 0.003  # where nobody else is served
 _AT_ONCE_S = 0.002  # that the event loop may be held in one go by several
 _MOST_AT_ONCE = 16  # queries
-_LATE_S = 0.005  # nothing should hold the event loop for so long
+_LATE_S = 0.005  # nothing should hold the event loop for so long, of its own or to wait for the disk
 _WARY_S = 1.0  # after that happened
 _READ_S = 0.05  # after one for which the disk had to be asked: its neighbours' names are read with it
 _MOST_K = 100
@@ -21,8 +22,24 @@ _MOST_WEIGHT = 16  # of a filter, which is compared with others on the way
 _TRUST = 0.2  # of the newest time among those before
 
 
+class Held(NamedTuple):
+    """How a search held the event loop.
+
+    Attributes:
+        worked_s: its own work.
+        waited_s: that it waited for something: other threads, or the disk.
+        read: whether it waited for the disk, too.
+    """
+
+    worked_s: float
+    waited_s: float
+    read: bool
+
+
 class Brevity:
-    """How many seconds plain searches of a collection take of late, for each query, with their answers.
+    """How many seconds' work plain searches of a collection are of late, for each query, with their answers.
+
+    Others' work does not count: a search that waits for the interpreter would wait for it in a thread, too.
 
     Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter
     and those without are two kinds, each with a brevity of its own. Where one of the former is not answered,
@@ -51,23 +68,23 @@ class Brevity:
             return 0
         return min(_MOST_AT_ONCE, max(1, int(_AT_ONCE_S / seconds)))
 
-    def note(self, options: SearchOptions, queries: int, seconds: float) -> None:
-        """Take note of how long a search took in a thread."""
+    def note(self, options: SearchOptions, queries: int, worked_s: float) -> None:
+        """Take note of how long a thread worked on a search."""
         if queries and _may_be_brief(options):
-            self._learn(seconds / queries)
+            self._learn(worked_s / queries)
 
-    def note_held(self, options: SearchOptions, queries: int, seconds: float, *, answered: bool) -> None:
-        """Take note of how long a search held the event loop, and whether memory had its answer."""
-        if seconds > _LATE_S:
+    def note_held(self, options: SearchOptions, queries: int, held: "Held", *, answered: bool) -> None:
+        """Take note of how a search held the event loop, and whether memory had its answer."""
+        if held.worked_s > _LATE_S or (held.waited_s > _LATE_S and held.read):
             self._wary_until = self._clock() + _WARY_S
         elif not answered and options.filter is None:
             self._wary_until = self._clock() + _READ_S
         if answered:
-            self._learn(seconds / queries)
+            self._learn(held.worked_s / queries)
 
     def _learn(self, each: float) -> None:
         before = each if self._seconds is None else self._seconds
-        # A thread may have waited for others meanwhile: what was fast once is believed to be so for a while.
+        # What was fast once is believed to be so for a while: caches are cold, or shared, now and then.
         self._seconds = min(each, before + _TRUST * (each - before))
 
 

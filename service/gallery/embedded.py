@@ -24,6 +24,7 @@ from service.gallery.folders import Sync, bytes_in, refusals, sync_folder
 from service.gallery.identities import Erased, Identity, IdentityPage, Merged
 from service.gallery.index.accelerator import Work
 from service.gallery.index.home import IndexHome
+from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
 from service.gallery.indexing import CollectionStats
 from service.gallery.items import name_problem
@@ -34,6 +35,7 @@ from service.gallery.options import LeftOut
 from service.gallery.pages import page
 from service.gallery.record_writer import RecordWriter
 from service.gallery.scrub import Scrub
+from service.gallery.sealer import Sealer
 from service.gallery.searching import Sources
 from service.gallery.store import Record
 from service.gallery.undisturbed import Undisturbed
@@ -78,9 +80,8 @@ class EmbeddedCollection:
             StorageError: its record is missing or damaged (DamageError), or of a newer version of this
                 program.
         """
-        self._folder, self._sizes, self._noted = folder, sizes, noted
+        self._folder, self._noted = folder, noted
         self._write_turn = threading.Lock()
-        self._sealing = threading.Lock()
         self._commits = Commits(self._commit)
         parts = opened(
             folder / RECORD_FILE,
@@ -94,12 +95,13 @@ class EmbeddedCollection:
             self.name, lambda: (self._sources, self._index), self._write_turn, leave_out=self._leave_out
         )
         try:
-            self._eraser = Eraser(
-                self._record, sealing=self._sealing, write_turn=self._write_turn, wipe_index=self._wipe_index
-            )
+            self._eraser = Eraser(self._record, write_turn=self._write_turn, wipe_index=self._wipe_index)
         except BaseException:
             self._record.close()
             raise
+        self._sealer = Sealer(
+            self._record, self._home, self._eraser, self._undisturbed, lambda: self._index, self._swap
+        )
 
     @staticmethod
     def create(folder: Path, config: CollectionConfig) -> None:
@@ -123,9 +125,10 @@ class EmbeddedCollection:
 
     def upsert(self, items: Sequence[NewItem], *, all_or_none: bool = False) -> list[Written]:
         """Write items by id, in order; see `Collection`."""
-        prepared = prepared_rows(items, self.config, self._undisturbed.paced, all_or_none=all_or_none)
-        rows = latest(prepared)
-        change = self._write(replacement(rows), rows=len(rows)) if rows else Change(())
+        with self._sealer.rest.after(len(items)):
+            prepared = prepared_rows(items, self.config, self._undisturbed.paced, all_or_none=all_or_none)
+            rows = latest(prepared)
+            change = self._write(replacement(rows), rows=len(rows)) if rows else Change(())
         return written(prepared, set(change.before))
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -171,10 +174,8 @@ class EmbeddedCollection:
         return self._undisturbed.search_in_memory(queries, options)
 
     def crowded(self) -> bool:
-        """Return whether there are searches that scan much that is new; see `Collection`."""
-        index = self._index
-        much = index.delta.vectors.nbytes > self._sizes.scanned_bytes
-        return much and self._undisturbed.searched_lately and self._home.due(index)
+        """Return whether searches are slowed by what was or is written; see `Collection`."""
+        return self._sealer.crowded()
 
     def identities(self, *, limit: int, cursor: str | None = None) -> IdentityPage:
         """Return up to `limit` identities after `cursor`; see `Collection`."""
@@ -234,29 +235,20 @@ class EmbeddedCollection:
             Stopped: it was told to stop.
             StorageError: the disk refused; all is as it was.
         """
-        stop = stop or threading.Event()
-        try:
-            self._record.shorten_log()  # readers one after the other keep SQLite from emptying it
-            with self._sealing:
-                sealed = self._seal_if_due(threads, stop, idle=idle)
-            if rows := self._index.sealed:
-                self._record.names.pack(rows.last_label, rows.living, stop)
-            return sealed
-        finally:
-            if self._eraser.busy and not stop.is_set():  # or the next start wipes
-                self._eraser.wipe()
+        return self._sealer.seal(threads=threads, stop=stop or threading.Event(), idle=idle)
 
-    def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:
-        self._record.refuse_if_closed()
-        began_with = self._index
-        if not self._home.due(began_with, idle=idle):
-            return False
-        with refusals(self._folder):
-            snapshot, rows = self._home.seal(began_with, threads=threads, stop=stop, idle=idle)
-            with self._write_turn:
-                self._home.settle(snapshot, self._record.refuse_if_closed)
-                self._index = self._index.with_sealed(rows)
-        return True
+    def catch_up(self, stop: threading.Event | None = None) -> bool:
+        """Make what is new fast, where searches would scan much of it, and return whether they would.
+
+        It is not written: a snapshot is, later. Only one thread may call it; another one may seal meanwhile.
+
+        Args:
+            stop: ends it within a moment.
+
+        Raises:
+            Stopped: it was told to stop; all is as it was.
+        """
+        return self._sealer.catch_up(stop or threading.Event())
 
     def close(self) -> None:
         """Wait for the calls that are under way, and release what it holds. What was written stays."""
@@ -288,9 +280,14 @@ class EmbeddedCollection:
                 path = self._folder / RECORD_FILE
                 self._index = without_damaged(path, self._record, self._index, rows)
 
+    def _swap(self, change: Callable[[Index], Index]) -> None:
+        """Search by another index from now on."""
+        with self._write_turn:
+            self._index = change(self._index)
+
     def _wipe_index(self) -> None:
-        with refusals(self._folder), self._write_turn:
-            self._index = self._home.wipe(self._index)
+        with refusals(self._folder):
+            self._swap(self._home.wipe)
 
     def _commit(self, write: Callable[[RecordWriter], list[Change]]) -> None:
         with self._write_turn:

@@ -14,13 +14,16 @@ _logger = logging.getLogger(__name__)
 
 
 class Eraser:
-    """Remembers that something is to be erased, in the record too, until no file holds anything of it."""
+    """Remembers that something is to be erased, in the record too, until no file holds anything of it.
+
+    Attributes:
+        sealing: held while a snapshot is made, which may hold what is erased.
+    """
 
     def __init__(
         self,
         record: Record,
         *,
-        sealing: threading.Lock,
         write_turn: threading.Lock,
         wipe_index: Callable[[], None],
     ) -> None:
@@ -28,12 +31,11 @@ class Eraser:
 
         Args:
             record: of the collection.
-            sealing: held while a snapshot is made, which may hold what is erased.
             write_turn: held by whoever commits.
             wipe_index: leaves nothing of what is dead in the files of the index.
         """
         self._record, self._wipe_index = record, wipe_index
-        self._sealing, self._write_turn = sealing, write_turn
+        self.sealing, self._write_turn = threading.Lock(), write_turn
         self._wanted = int(record.unwiped())
         self._written_anew = 0  # what was wanted when the pages were
 
@@ -61,7 +63,7 @@ class Eraser:
         Raises:
             StorageError: the disk refused; to be done again.
         """
-        if not self._sealing.acquire(blocking=False):
+        if not self.sealing.acquire(blocking=False):
             return False  # whoever makes the snapshot wipes when that is done
         try:
             wanted = self._wanted
@@ -75,5 +77,5 @@ class Eraser:
                         self._record.note_wiped()
                         self._wanted = self._written_anew = 0
         finally:
-            self._sealing.release()
+            self.sealing.release()
         return not self._wanted

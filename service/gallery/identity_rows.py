@@ -11,6 +11,7 @@ from service.gallery import schema
 from service.gallery.collection import Vectors
 from service.gallery.filter_sql import Column
 from service.gallery.identities import Identity
+from service.gallery.inserting import insert_items
 from service.gallery.label_reads import json_list
 from service.gallery.pictures import move_pictures
 
@@ -101,8 +102,7 @@ def moved(
         values = list(row)
         values[place] = into
         written.append(schema.sealed(label, values[first:]))
-    marks = ", ".join("?" * len(columns))
-    connection.executemany(f"INSERT INTO items ({', '.join(columns)}) VALUES ({marks})", written)
+    insert_items(connection, columns, written)
     connection.executemany("UPDATE items SET identity = ? WHERE label = ?", ([into, one] for one in damaged))
     if pictures:
         move_pictures(connection, dict(zip(before, labels, strict=True)))

@@ -1,15 +1,20 @@
-"""Work on many items that leaves the interpreter to searches for most of the time, while there are any."""
+"""Pauses while many items are written, and between such writes, in which searches have the processors."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
-__all__ = ["Paced", "with_pauses"]
+__all__ = ["Paced", "Rest", "with_pauses"]
 
 _LOOK_ITEMS = 8  # some tenths of a millisecond
 _WORKED_S = 0.001  # a search waits for that, and not for the 5 ms after which the interpreter changes hands
 _PAUSE_RATIO = 3.0  # one search in four meets a write then
 _MOST_PAUSE_S = 0.01  # where an item took long by itself
+_LARGE = 32  # items: after such a write there is a rest
+_REST_RATIO = 3.0  # as long as the write, so that an import comes evenly
+_MOST_REST_S = 3.0
 
 Item = TypeVar("Item")
 Paced: TypeAlias = Callable[[Iterable[Item]], Iterator[Item]]
@@ -41,3 +46,30 @@ def with_pauses(
                 sleep(min(_MOST_PAUSE_S, _PAUSE_RATIO * worked))
             since = clock()
         yield item
+
+
+class Rest:
+    """The rest after a large write: while there are searches, the next one begins when it is over."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with none; the clock gives seconds."""
+        self._clock = clock
+        self._until = -math.inf
+
+    @property
+    def over(self) -> bool:
+        """Return whether there was time enough since."""
+        return self._clock() >= self._until
+
+    @contextmanager
+    def after(self, items: int) -> Iterator[None]:
+        """Give a block that writes so many, after which there is a rest if that is many.
+
+        What several write at a time adds up.
+        """
+        began = self._clock()
+        yield
+        if items > _LARGE:
+            now = self._clock()
+            rest_s = max(0.0, self._until - now) + _REST_RATIO * (now - began)
+            self._until = now + min(rest_s, _MOST_REST_S)

@@ -13,6 +13,7 @@ from service.gallery.damage import DamagedRows
 from service.gallery.filter_sql import Column, filter_sql
 from service.gallery.filters import Filter
 from service.gallery.identity_rows import Moved, moved
+from service.gallery.inserting import insert_items
 from service.gallery.label_reads import json_list
 from service.gallery.packed_names import Name
 from service.gallery.pictures import write_pictures
@@ -69,11 +70,8 @@ class RecordWriter:
         (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         labels = list(range(last + 1, last + 1 + len(rows)))
         created_us = time.time_ns() // 1000
-        names = schema.all_columns(self._fields)
-        self._connection.executemany(
-            f"INSERT INTO items ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
-            (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True)),
-        )
+        values = (schema.row_values(label, row, created_us) for label, row in zip(labels, rows, strict=True))
+        insert_items(self._connection, schema.all_columns(self._fields), values)
         kept = [
             (label, row.picture) for label, row in zip(labels, rows, strict=True) if row.picture is not None
         ]

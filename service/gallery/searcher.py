@@ -13,8 +13,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from models.errors import LookalikeError
+from service.cpus import disk_waits
 from service.errors import NotReadyError, OverloadedError
-from service.gallery.brevity import Brevity
+from service.gallery.brevity import Brevity, Held
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.options import NOTHING, LeftOut
 
@@ -56,16 +57,22 @@ class Searcher:
     """
 
     def __init__(
-        self, *, threads: int, most_waiting: int, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        threads: int,
+        most_waiting: int,
+        clock: Callable[[], float] = time.monotonic,
+        working: Callable[[], float] = time.thread_time,
     ) -> None:
         """Begin.
 
         Args:
             threads: how many search at once.
             most_waiting: how many requests may wait; more are refused.
-            clock: gives seconds, by which searches are brief or not.
+            clock: gives seconds.
+            working: gives those that this thread has worked, by which searches are brief or not.
         """
-        self._clock = clock
+        self._clock, self._working = clock, working
         self._waiting: deque[_Request] = deque()
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
@@ -145,14 +152,16 @@ class Searcher:
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
-        first, began = batch[0], self._clock()
+        first, began_s, worked_s, reads = batch[0], self._clock(), self._working(), disk_waits()
         try:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
         answers = None if found is None else _answers_of(found, batch)
-        held_s = self._clock() - began
-        first.brevity.note_held(first.options, _count(batch), held_s, answered=answers is not None)
+        worked_s = self._working() - worked_s
+        waited_s = self._clock() - began_s - worked_s
+        held = Held(worked_s, waited_s, read=disk_waits() != reads)
+        first.brevity.note_held(first.options, _count(batch), held, answered=answers is not None)
         if answers is None:
             self._hand_over(batch)
         else:
@@ -210,7 +219,7 @@ class Searcher:
 
     def _answers(self, batch: list[_Request]) -> list[object]:
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
-        began = self._clock()
+        began = self._working()
         first, left_out = batch[0], _left_out(batch)
         try:
             found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
@@ -219,7 +228,7 @@ class Searcher:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
         answers = _answers_of(found, batch)
-        first.brevity.note(first.options, _count(batch), self._clock() - began)
+        first.brevity.note(first.options, _count(batch), self._working() - began)
         return answers
 
 

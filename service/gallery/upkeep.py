@@ -1,4 +1,4 @@
-"""What a gallery does beside answering: it seals what was written, one collection after the other."""
+"""What a gallery does beside answering: it takes care of what was written, one collection after the other."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """A thread that seals collections as they are written to."""
+    """Two threads: one seals collections as they are written to, one makes what is new fast meanwhile."""
 
     def __init__(self, collections: Callable[[], Iterable[EmbeddedCollection]], *, threads: int) -> None:
         """Begin.
@@ -30,12 +30,51 @@ class Upkeep:
             collections: returns those that there are now.
             threads: that a build may use.
         """
-        self._collections, self._threads = collections, threads
+
+        def seal(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> None:
+            began = time.monotonic()
+            if collection.seal(threads=threads, stop=stop, idle=idle):
+                _logger.info("sealed %s in %.1f s", collection.name, time.monotonic() - began)
+
+        def catch_up(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> None:
+            collection.catch_up(stop)
+
+        self._tasks = (_Task(collections, seal, "sealed"), _Task(collections, catch_up, "caught up with"))
+
+    def written(self) -> None:
+        """Look soon: something was written."""
+        for task in self._tasks:
+            task.written()
+
+    def close(self) -> None:
+        """Stop, and wait until what is being built was given up."""
+        for task in self._tasks:
+            task.stop()
+        for task in self._tasks:
+            task.join()
+
+
+class _Task:
+    """A thread that does something for each collection after it was written to."""
+
+    def __init__(
+        self,
+        collections: Callable[[], Iterable[EmbeddedCollection]],
+        do: Callable[[EmbeddedCollection, threading.Event, bool], None],
+        done: str,
+    ) -> None:
+        """Begin.
+
+        Args:
+            collections: returns those that there are now.
+            do: does it; is told when to stop, and whether nothing was written for a while.
+            done: the participle of it, for the log.
+        """
+        self._collections, self._do, self._done = collections, do, done
         self._stop = threading.Event()
         self._changed = threading.Condition()
-        self._written_s: float | None = (
-            None  # when, on the monotonic clock; None where all was looked at since
-        )
+        # On the monotonic clock; None where all was looked at since.
+        self._written_s: float | None = None
         self._thread = threading.Thread(target=self._live, name="gallery-upkeep", daemon=True)
         self._thread.start()
 
@@ -45,11 +84,14 @@ class Upkeep:
             self._written_s = time.monotonic()
             self._changed.notify()
 
-    def close(self) -> None:
-        """Stop, and wait until what is being built was given up."""
+    def stop(self) -> None:
+        """Stop within a moment."""
         self._stop.set()
         with self._changed:
             self._changed.notify()
+
+    def join(self) -> None:
+        """Wait until it has."""
         self._thread.join()
 
     def _live(self) -> None:
@@ -71,21 +113,23 @@ class Upkeep:
         return max(0.0, self._written_s + _IDLE_S - time.monotonic())
 
     def _look(self, *, idle: bool) -> bool:
-        """Seal what is due, and return whether the disk refused something."""
+        """Do what is due, and return whether the disk refused something."""
         refused = False
         for collection in self._collections():
             if self._stop.is_set():
                 break
-            began = time.monotonic()
             try:
                 refused |= collection.erasing
                 with contextlib.suppress(Stopped, CollectionDroppedError, NotReadyError):
-                    if collection.seal(threads=self._threads, stop=self._stop, idle=idle):
-                        _logger.info("sealed %s in %.1f s", collection.name, time.monotonic() - began)
+                    self._do(collection, self._stop, idle)
             except StorageError as error:
                 refused = True
-                _logger.warning("%s is not sealed; it is searched as before: %s", collection.name, error)
-            except Exception:  # the next one is sealed all the same; what is not sealed is scanned
+                _logger.warning(
+                    "%s is not %s; it is searched as before: %s", collection.name, self._done, error
+                )
+            except Exception:  # the next one has its turn all the same; what is not sealed is scanned
                 refused = True
-                _logger.exception("%s could not be sealed; it is searched as before.", collection.name)
+                _logger.exception(
+                    "%s could not be %s; it is searched as before.", collection.name, self._done
+                )
         return refused

@@ -7,7 +7,7 @@ proposes is measured again. It is only as good as its effort, which is found by 
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -113,6 +113,10 @@ class Accelerator:
         """
         _add(self._index, vectors, len(vectors), work)
         return Accelerator(self.plan, len(vectors), self.effort, self.threads, self._index)
+
+    def copied(self) -> "Accelerator":
+        """Return one of its own, which can be `grown` while this one is searched."""
+        return replace(self, _index=_faiss.clone_index(self._index))
 
     def with_effort(self, effort: Mapping[int, int]) -> "Accelerator":
         """Return it with another effort."""

@@ -40,6 +40,11 @@ class FlatIndex:
     So a search holds one state for as long as it takes, and a writer swaps a single reference. An index and
     its successors share their buffers, each reading only its own first rows; hence only the newest may be
     changed, by one thread at a time. A change that is not kept costs nothing.
+
+    Attributes:
+        metric, measure: how rows are compared.
+        threads: that FAISS may use in one search.
+        longest: the largest norm of a row, dead ones included.
     """
 
     def __init__(self, dimension: int, metric: CollectionMetric, *, threads: int = 1) -> None:
@@ -47,11 +52,11 @@ class FlatIndex:
         self.metric = metric
         self.measure = Measure(metric)
         self._compacts = True
-        self._threads = threads
+        self.threads = threads
         self._rows = Rows(np.empty((0, dimension), np.float32), np.empty(0, np.int64))
         self._alive: Mask = np.empty(0, np.bool_)
         self._living = 0
-        self._longest = 0.0  # the largest norm of a row, dead ones included
+        self.longest = 0.0
 
     @classmethod
     def over(
@@ -73,7 +78,30 @@ class FlatIndex:
         if metric == "inner_product":  # the others' bounds do not need it
             step = BLOCK_NUMBERS // vectors.shape[1] + 1
             longest = [squares(vectors[at : at + step]).max() for at in range(0, len(vectors), step)]
-            index._longest = float(np.sqrt(max(longest, default=0.0)))
+            index.longest = float(np.sqrt(max(longest, default=0.0)))
+        return index
+
+    @classmethod
+    def of_living(cls, parts: Sequence["FlatIndex"], *, after: int, in_place: bool = False) -> "FlatIndex":
+        """Return an index of its own of the rows above a label of some indexes that are not removed.
+
+        Args:
+            parts: one at least; each one's labels are above those of the one before.
+            after: a label.
+            in_place: whether its rows are to stay where they are when others are removed.
+        """
+        kept = []
+        for part in parts:
+            first = int(np.searchsorted(part.labels, after, side="right"))
+            kept.append(first + np.flatnonzero(part.alive[first:]))
+        pairs = [*zip(parts, kept, strict=True)]
+        index = cls(parts[0].vectors.shape[1], parts[0].metric, threads=parts[0].threads)
+        vectors = np.concatenate([taken(part.vectors, some) for part, some in pairs])
+        index._rows = Rows(vectors, np.concatenate([part.labels[some] for part, some in pairs]))
+        index._alive = np.ones(len(vectors), np.bool_)
+        index._living = len(vectors)
+        index.longest = max(part.longest for part in parts)
+        index._compacts = not in_place
         return index
 
     def __len__(self) -> int:
@@ -113,8 +141,15 @@ class FlatIndex:
             vectors: (N, D) finite, and under cosine not zero.
         """
         vectors = self.measure.prepared(vectors)
-        labels, removed = np.asarray(labels, np.int64), np.asarray(removed, np.int64)
-        new = FlatIndex(vectors.shape[1], self.metric, threads=self._threads)
+        return self._changed(np.asarray(removed, np.int64), np.asarray(labels, np.int64), vectors)
+
+    def joined(self, newer: "FlatIndex") -> "FlatIndex":
+        """Return the index with the rows of another that are not removed; their labels are above its own."""
+        kept = np.flatnonzero(newer.alive)
+        return self._changed(np.empty(0, np.int64), newer.labels[kept], taken(newer.vectors, kept))
+
+    def _changed(self, removed: Integers, labels: Integers, vectors: Vectors) -> "FlatIndex":
+        new = FlatIndex(vectors.shape[1], self.metric, threads=self.threads)
         new._compacts = self._compacts
         size, grown = len(self._alive), len(self._alive) + len(labels)
         new._alive = np.concatenate([self._alive, np.ones(len(labels), np.bool_)])
@@ -124,7 +159,7 @@ class FlatIndex:
         if len(labels):  # the buffers of what lies in a file cannot be written, not even nothing
             new._rows.vectors[size:grown] = vectors
             new._rows.labels[size:grown] = labels
-        new._longest = max(self._longest, float(np.sqrt(squares(vectors).max(initial=0.0))))
+        new.longest = max(self.longest, float(np.sqrt(squares(vectors).max(initial=0.0))))
         if self._compacts and new._living < (1 - _MAX_DEAD_SHARE) * grown:
             new._compact()
         return new
@@ -133,17 +168,6 @@ class FlatIndex:
         """Return the index without these labels, all of which it holds."""
         none = np.empty((0, self._rows.vectors.shape[1]), np.float32)
         return self.changed(removed=removed, labels=[], vectors=none)
-
-    def after(self, label: int) -> "FlatIndex":
-        """Return an index of its own of the rows above a label."""
-        first = int(np.searchsorted(self.labels, label, side="right"))
-        kept = first + np.flatnonzero(self._alive[first:])
-        new = FlatIndex(self._rows.vectors.shape[1], self.metric, threads=self._threads)
-        new._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
-        new._alive = np.ones(len(kept), np.bool_)
-        new._living = len(kept)
-        new._longest = self._longest
-        return new
 
     def search(
         self,
@@ -194,9 +218,9 @@ class FlatIndex:
             TakesLongError: it was to be done at once.
         """
         queries = self.measure.prepared(queries)
-        threads = 1 if at_once else self._threads
+        threads = 1 if at_once else self.threads
         proposals = Proposals(
-            self.vectors, self._living, self.measure, self._longest, among, packed, threads, at_once
+            self.vectors, self._living, self.measure, self.longest, among, packed, threads, at_once
         )
         k = min(k, proposals.candidates)
         limit = math.inf if max_distance is None else max_distance
@@ -271,4 +295,4 @@ class FlatIndex:
         kept = np.flatnonzero(self._alive)
         self._rows = Rows(self._rows.vectors[kept], self._rows.labels[kept])
         self._alive = np.ones(len(kept), np.bool_)
-        self._longest = float(np.sqrt(squares(self._rows.vectors).max(initial=0.0)))
+        self.longest = float(np.sqrt(squares(self._rows.vectors).max(initial=0.0)))

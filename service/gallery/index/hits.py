@@ -10,7 +10,7 @@ import numpy as np
 from service.gallery.index.buffers import Integers
 from service.gallery.index.rounding import Floats
 
-__all__ = ["EvenHits", "Hits", "joined_hits", "nearest", "nearest_of_each"]
+__all__ = ["EvenHits", "Hits", "joined_hits", "nearest", "nearest_labels", "nearest_of_each", "stacked"]
 
 
 class Hits(NamedTuple):
@@ -76,6 +76,22 @@ def nearest_of_each(labels: Integers, positions: Integers, distances: Floats, k:
         return found
     counts = np.minimum(k, np.count_nonzero(positions >= 0, axis=1)).tolist()
     return [Hits(one[:count], far[:count]) for (one, far), count in zip(found, counts, strict=True)]
+
+
+def nearest_labels(labels: Integers, distances: Floats, k: int) -> EvenHits:
+    """Return the k nearest of (Q, F) rows of each query, by their labels and distances; at most F."""
+    order = np.lexsort((labels, distances))[:, :k]
+    order += np.arange(0, labels.size, labels.shape[1])[:, np.newaxis]
+    return EvenHits(labels.take(order), distances.take(order))
+
+
+def stacked(some: Sequence[EvenHits]) -> EvenHits:
+    """Return the hits of queries, as many of each, one after the other."""
+    if len(some) == 1:
+        return some[0]
+    return EvenHits(
+        np.concatenate([hits.labels for hits in some]), np.concatenate([hits.distances for hits in some])
+    )
 
 
 def joined_hits(hits: Sequence[Hits]) -> tuple[Hits, Sequence[int]]:

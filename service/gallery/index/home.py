@@ -14,6 +14,7 @@ from service.gallery.folders import Sync
 from service.gallery.index.accelerator import Work
 from service.gallery.index.buffers import Integers
 from service.gallery.index.plan import Plan, plan_for
+from service.gallery.index.recent import recent_due, recent_rows
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.sealing import due, seal
 from service.gallery.index.segments import Index
@@ -24,6 +25,7 @@ from service.gallery.indexing import IndexStats
 __all__ = ["IndexHome"]
 
 _SNAPSHOTS_FOLDER = "snapshots"
+_CROWDED_SHARE = 0.25  # of what `auto` scans, where it can be made fast within a moment
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class IndexHome:
             sizes: what counts as many.
             sync: puts a folder's entries on the disk.
         """
-        self._name, self._config, self._sizes = folder.name, config, sizes
+        self.folder, self._config, self._sizes = folder, config, sizes
         self._threads = threads
         self._snapshots = Snapshots(
             folder / _SNAPSHOTS_FOLDER, dimension=config.dimension, metric=config.metric, sync=sync
@@ -95,9 +97,28 @@ class IndexHome:
             index = index.changed(removed=[], labels=some, vectors=vectors)
         return index
 
-    def due(self, index: Index, *, idle: bool = False) -> bool:
-        """Return whether it is time to seal; with `idle`, where nothing has been written for a while."""
-        return due(index, self._plan(index), self._current, self._sizes, idle=idle)
+    def due(self, index: Index, *, idle: bool = False, searched: bool = False) -> bool:
+        """Return whether it is time to seal; see `sealing.due`."""
+        return due(index, self._plan(index), self._current, self._sizes, idle=idle, searched=searched)
+
+    def recent_due(self, index: Index) -> bool:
+        """Return whether it is time for `recent`."""
+        return recent_due(index, self._current, self._sizes)
+
+    def recent(self, index: Index, *, stop: threading.Event) -> Sealed:
+        """Return what is newer than the snapshot, made fast in memory by one thread; see `recent_rows`.
+
+        Raises:
+            Stopped: it was told to stop.
+        """
+        return recent_rows(index, Work(1, stop, lambda done, total: None))
+
+    def crowded(self, index: Index) -> bool:
+        """Return whether so much is scanned that more should wait until it is made fast."""
+        scanned, many = index.delta.vectors.nbytes, self._sizes.scanned_bytes
+        if scanned > _CROWDED_SHARE * many and self.recent_due(index):
+            return True
+        return scanned > many and self.due(index, searched=True)
 
     def seal(
         self, index: Index, *, threads: int, stop: threading.Event, idle: bool = False
@@ -168,7 +189,7 @@ class IndexHome:
             state="building" if coming else "ready",
             progress=progress[0] / max(progress[1], 1) if progress else None,
             sealed=index.sealed.rows.rows if index.sealed else 0,
-            pending=len(index.delta),
+            pending=len(index.delta) + (len(index.recent.rows) if index.recent else 0),
             dead_share=index.sealed.dead_share if index.sealed else 0.0,
             parameters=_parameters(served, current),
             snapshot_s=current.written_s if current else None,

@@ -11,6 +11,7 @@ from service.gallery.index.buffers import Integers
 __all__ = ["SHARED_ROWS", "scan", "scan_at"]
 
 SHARED_ROWS = 5_000  # fewer are measured before a team of threads has met
+_SHARED_NUMBERS = 2**23  # fewer are compared by then: while an import runs, that takes milliseconds
 
 _faiss: Any = faiss  # its stubs lack some of it
 
@@ -36,7 +37,8 @@ def scan(
     arguments += [queries.shape[1], len(queries), len(vectors), fetch]
     arguments += [faiss.swig_ptr(scores), faiss.swig_ptr(positions)]
     # OpenMP keeps this number per calling thread. They share out queries; more of them only wait.
-    faiss.omp_set_num_threads(min(threads, len(queries)))
+    shared = len(queries) * vectors.size >= _SHARED_NUMBERS
+    faiss.omp_set_num_threads(min(threads, len(queries)) if shared else 1)
     if product:
         _faiss.knn_inner_product(*arguments)
     else:

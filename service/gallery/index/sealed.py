@@ -1,4 +1,4 @@
-"""Rows that lie in a file, with what makes them fast, and what is remembered of the last filter."""
+"""Rows that stay as they are, with what makes them fast, and what is remembered of the last filter."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,8 +103,9 @@ class Sealed:
 
     @property
     def memory_bytes(self) -> int:
-        """Return how many bytes it takes beside the accelerator."""
-        return self.rows.memory_bytes + self._remembered.memory_bytes + self._coding.memory_bytes
+        """Return how many bytes it takes; rows in a file count, for used ones are in memory."""
+        fast = self.accelerator.memory_bytes if self.accelerator else 0
+        return self.rows.memory_bytes + fast + self._remembered.memory_bytes + self._coding.memory_bytes
 
     @property
     def dead_share(self) -> float:
@@ -170,18 +171,14 @@ class Sealed:
             limit: only rows at most this far; then none is asked either.
             at_once: as there.
         """
-        accelerator = self.accelerator
-        among = len(self.rows) if allowed is None else len(allowed)
         positions = None if allowed is None else self._remembered.positions(self.rows, allowed)
-        if accelerator is None or scanned or limit is not None or k > _SHARE_SCANNED * among:
+        if scanned or limit is not None or not self._proposes(k, positions):
             packed = None if positions is None else self._packed(positions, k)
             return self.rows.search_at(
                 queries, k, positions, packed=packed, max_distance=limit, at_once=at_once
             )
-        passing = self._remembered.bits(self.rows, positions)
-        share = among / self.rows.rows
         prepared = self.rows.measure.prepared(queries)
-        proposed = accelerator.propose(prepared, k, passing=passing, share=share)
+        proposed = self._proposed(prepared, k, positions)
         measured = self.rows.measured(prepared, proposed, k)
         if isinstance(measured, EvenHits):  # k of each
             return measured
@@ -190,6 +187,27 @@ class Sealed:
             if len(hit.labels) < k:
                 (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, at_once=at_once)
         return hits
+
+    def proposed(self, prepared: Vectors, k: int) -> Integers | None:
+        """Return (Q, F) positions of rows that are probably near, -1 where there are no more.
+
+        None where a scan would be faster.
+
+        Args:
+            prepared: (Q, D) queries, as the rows are.
+            k: how many are wanted.
+        """
+        return self._proposed(prepared, k, None) if self._proposes(k, None) else None
+
+    def _proposes(self, k: int, positions: _Allowed) -> bool:
+        among = len(self.rows) if positions is None else len(positions)
+        return self.accelerator is not None and k <= _SHARE_SCANNED * among
+
+    def _proposed(self, prepared: Vectors, k: int, positions: _Allowed) -> Integers:
+        assert self.accelerator
+        passing = self._remembered.bits(self.rows, positions)
+        among = len(self.rows) if positions is None else len(positions)
+        return self.accelerator.propose(prepared, k, passing=passing, share=among / self.rows.rows)
 
     def _packed(self, positions: Integers, k: int) -> Packed | None:
         """Return codes of the rows at positions; None where these are scanned where they lie."""

@@ -14,6 +14,7 @@ from service.gallery.index.accelerator import Accelerator, Work, build
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Mask
 from service.gallery.index.plan import Plan
+from service.gallery.index.recent import can_be_recent
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
@@ -30,10 +31,19 @@ _TRIED_WITH = 100  # rows at least, so that chance does not tune it
 _TUNED_IDLY, _TRIED_IDLY = 1.02, 2_000  # where there is time, and enough to try it with, for less
 _SCANNED_BYTES = 4 * 2**20  # of what is new, beside an accelerator: half a millisecond
 _SCANNED_SHARE = 0.02  # of what is sealed, which every snapshot writes again
+_SEARCHED_SHARE = 0.1  # where searches would be slowed by that
 _NEW_SHARE = 0.1  # of what is scanned anyway: it only has to be read again at the next start
 
 
-def due(index: Index, plan: Plan, before: Snapshot | None, sizes: Sizes, *, idle: bool = False) -> bool:
+def due(
+    index: Index,
+    plan: Plan,
+    before: Snapshot | None,
+    sizes: Sizes,
+    *,
+    idle: bool = False,
+    searched: bool = False,
+) -> bool:
     """Return whether it is time to seal.
 
     Args:
@@ -42,8 +52,10 @@ def due(index: Index, plan: Plan, before: Snapshot | None, sizes: Sizes, *, idle
         before: the snapshot of what is sealed.
         sizes: what counts as many.
         idle: whether nothing was written for a while: then less is worth it.
+        searched: whether searches would be slowed; see `recent`.
     """
-    sealed, new, few = index.sealed, len(index.delta), sizes.sealed_rows
+    sealed, few = index.sealed, sizes.sealed_rows
+    new = len(index.delta) + (len(index.recent.rows) if index.recent else 0)
     if not len(index):
         return False  # codes and lists cannot be learnt from nothing
     if sealed is None or before is None:
@@ -54,7 +66,8 @@ def due(index: Index, plan: Plan, before: Snapshot | None, sizes: Sizes, *, idle
     if idle:
         return new >= few
     if plan.approximate:
-        most = max(_SCANNED_BYTES, _SCANNED_SHARE * 4 * rows * index.dimension)
+        share = _SEARCHED_SHARE if searched and can_be_recent(index, before) else _SCANNED_SHARE
+        most = max(_SCANNED_BYTES, share * 4 * rows * index.dimension)
         return 4 * new * index.dimension > most
     return new > max(few, _NEW_SHARE * rows)
 
@@ -65,7 +78,7 @@ class _Rows:
 
     Attributes:
         labels: of all, ascending.
-        sources: (S, D) float32 rows twice, sealed and new, and (S,) which of them live on.
+        sources: (S, D) float32 rows, sealed ones first, and (S,) which of them live on, for each part.
         grown_from: the snapshot whose rows are the first, if any.
     """
 
@@ -198,10 +211,12 @@ def _tuned(
 
 def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
     """Return the rows to seal: the sealed ones as they are and the new ones, or all that live."""
-    sealed, delta = index.sealed, index.delta
-    labels, new = delta.labels[delta.alive], (delta.vectors, delta.alive)
+    sealed = index.sealed
+    parts = [index.recent.rows, index.delta] if index.recent else [index.delta]
+    labels = np.concatenate([part.labels[part.alive] for part in parts])
+    new = [(part.vectors, part.alive) for part in parts]
     if sealed is None:
-        return _Rows(labels, [new], None)
+        return _Rows(labels, new, None)
     grows = (
         before is not None
         and plan.approximate
@@ -212,4 +227,4 @@ def _rows(index: Index, plan: Plan, before: Snapshot | None) -> _Rows:
     )
     kept = np.ones(sealed.rows.rows, np.bool_) if grows else sealed.rows.alive
     labels = np.concatenate([sealed.rows.labels[kept], labels])
-    return _Rows(labels, [(sealed.rows.vectors, kept), new], before if grows else None)
+    return _Rows(labels, [(sealed.rows.vectors, kept), *new], before if grows else None)

@@ -1,4 +1,4 @@
-"""The index of a collection: sealed rows with what makes them fast, and a delta of what is new."""
+"""The index of a collection: sealed rows and newer ones with what makes them fast, and the newest."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.index.buffers import Integers
 from service.gallery.index.flat import FlatIndex, Mask
 from service.gallery.index.hits import Hits
+from service.gallery.index.joint import joint_search
 from service.gallery.index.locating import which_live
 from service.gallery.index.sealed import LabelOrder, Sealed
 from service.gallery.index.sizes import Sizes
@@ -17,12 +18,21 @@ __all__ = ["Index"]
 
 _USUAL = Sizes()
 _LEAST_NUMBERS = 64  # are compared while a row is found, and taken or not
+_MOST_DEAD_SHARE = 0.2  # of the recent rows: from here on they are made anew
 
 
 class Index:
     """Vectors by label. Immutable: `changed` returns the next one, and only the newest may be changed.
 
-    What is new is scanned until `with_sealed` takes it over.
+    What is new is scanned until `with_recent` or `with_sealed` takes it over.
+
+    Attributes:
+        metric: how rows are compared.
+        threads: that FAISS may use in one search.
+        version: grows with every change.
+        sealed: rows that lie in a snapshot.
+        recent: newer ones, in memory; only beside sealed ones.
+        delta: the newest.
     """
 
     def __init__(
@@ -42,12 +52,13 @@ class Index:
             scanned_rows: where at most so many sealed ones are allowed, they are measured one by one.
         """
         self.metric, self.threads, self._scanned_rows = metric, threads, scanned_rows
-        self.version = 0  # grows with every change
+        self.version = 0
         self.sealed: Sealed | None = None
+        self.recent: Sealed | None = None
         self.delta = FlatIndex(dimension, metric, threads=threads)
 
     def __len__(self) -> int:
-        return len(self.delta) + (len(self.sealed.rows) if self.sealed else 0)
+        return sum(len(part) for part in self._parts)
 
     @property
     def dimension(self) -> int:
@@ -58,15 +69,13 @@ class Index:
     def last_label(self) -> int:
         """Return the highest label that it holds or has sealed, 0 where there is none."""
         newest = self.delta.labels
-        return int(newest[-1]) if len(newest) else self._sealed_to
+        return int(newest[-1]) if len(newest) else self._known_to
 
     @property
     def memory_bytes(self) -> int:
         """Return how many bytes it takes; rows in a file count, for used ones are in memory."""
-        sealed = self.sealed
-        own = 0 if sealed is None else sealed.memory_bytes
-        fast = sealed.accelerator.memory_bytes if sealed and sealed.accelerator else 0
-        return self.delta.memory_bytes + own + fast
+        older = sum(part.memory_bytes for part in (self.sealed, self.recent) if part)
+        return older + self.delta.memory_bytes
 
     def changed(self, *, removed: npt.ArrayLike, labels: npt.ArrayLike, vectors: Vectors) -> "Index":
         """Return the index without some labels and with some new ones, at once.
@@ -80,9 +89,12 @@ class Index:
             StaleLabelsError: it does not hold one of the removed labels.
         """
         removed = np.asarray(removed, np.int64)
-        old, new = self._split(removed)
-        delta = self.delta.changed(removed=new, labels=labels, vectors=vectors)
-        return self._next(self.sealed.without(old) if self.sealed else None, delta)
+        sealed, recent = self.sealed, self.recent
+        first, last = self._sealed_to, self._known_to
+        delta = self.delta.changed(removed=removed[removed > last], labels=labels, vectors=vectors)
+        if recent:
+            recent = recent.without(removed[(removed > first) & (removed <= last)])
+        return self._next(sealed.without(removed[removed <= first]) if sealed else None, recent, delta)
 
     def without(self, removed: npt.ArrayLike) -> "Index":
         """Return the index without these labels, all of which it holds."""
@@ -98,24 +110,32 @@ class Index:
             living: (L,) the labels that live, where that is not what this index holds.
         """
         living = self.living() if living is None else living
-        kept = living[living <= sealed.last_label]
-        gone = np.ones(sealed.rows.rows, np.bool_)
-        gone[np.searchsorted(sealed.rows.labels, kept)] = False
-        gone &= sealed.rows.alive
-        return self._next(sealed.without(sealed.rows.labels[gone]), self.delta.after(sealed.last_label))
+        return self._next(_of_living(sealed, living), None, self._newer(sealed.last_label))
+
+    def with_recent(self, recent: Sealed) -> "Index":
+        """Return the index with rows of which it scanned some, and held all, some time ago.
+
+        Where many have died since, or are sealed, it stays as it is.
+        """
+        if self.sealed is None:
+            return self
+        newer = [part.labels[part.alive] for part in self._parts[1:]]
+        kept = _of_living(recent, np.concatenate(newer))
+        if kept.dead_share > _MOST_DEAD_SHARE:
+            return self
+        return self._next(self.sealed, kept, self._newer(recent.last_label))
 
     def forgetting(self) -> "Index":
-        """Return the index without what was made of sealed rows in memory to search them faster."""
-        return self._next(self.sealed.forgetting() if self.sealed else None, self.delta)
+        """Return the index without what was made of rows in memory to search them faster."""
+        return self._next(self.sealed.forgetting() if self.sealed else None, None, self.newer())
+
+    def newer(self, *, in_place: bool = False) -> FlatIndex:
+        """Return an index of its own of the rows newer than the sealed ones; see `FlatIndex.of_living`."""
+        return self._newer(self._sealed_to, in_place=in_place)
 
     def unsealed(self) -> "Index":
         """Return the index with all its rows in memory, scanned."""
-        if self.sealed is None:
-            return self
-        rows = self.sealed.rows.after(0)
-        return self._next(
-            None, rows.changed(removed=[], labels=(new := self.delta.after(0)).labels, vectors=new.vectors)
-        )
+        return self._next(None, None, self._newer(0))
 
     def living(self) -> Integers:
         """Return (N,) the labels that it holds, ascending."""
@@ -164,15 +184,26 @@ class Index:
         """
         if self.sealed is None:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, at_once=at_once)
-        old, new = allowed, None
-        if allowed is not None and self.delta.rows:
-            old, new = self.sealed.split(allowed)
-        scanned = exact or (old is not None and len(old) <= self._scanned_rows)
-        found = self.sealed.search(queries, k, old, scanned=scanned, limit=max_distance, at_once=at_once)
-        if not self.delta.rows:
-            return found
-        newer = self.delta.search(queries, k, max_distance=max_distance, allowed=new, at_once=at_once)
-        return [_merged(pair, k) for pair in zip(found, newer, strict=True)]
+        older = [part for part in (self.sealed, self.recent) if part]
+        several = len(older) + bool(self.delta.rows) > 1
+        if several and allowed is None and max_distance is None and not exact:
+            hits = joint_search(older, self.delta, queries, k)
+            if hits is not None:
+                return hits
+        found: list[Sequence[Hits]] = []
+        for part, newer in ((self.sealed, self.recent or self.delta.rows), (self.recent, self.delta.rows)):
+            if part is None:
+                continue
+            some = allowed
+            if allowed is not None and newer:
+                some, allowed = part.split(allowed)
+            scanned = exact or (some is not None and len(some) <= self._scanned_rows)
+            found.append(part.search(queries, k, some, scanned=scanned, limit=max_distance, at_once=at_once))
+        if self.delta.rows or not found:
+            found.append(
+                self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, at_once=at_once)
+            )
+        return found[0] if len(found) == 1 else [_merged(parts, k) for parts in zip(*found, strict=True)]
 
     def weight(self, allowed: Integers) -> int:
         """Return about how many numbers are compared to scan some labels, or how many take as long.
@@ -181,7 +212,8 @@ class Index:
         """
         rows = len(allowed)
         if self.sealed is not None:
-            old = rows - (int(np.count_nonzero(allowed > self._sealed_to)) if self.delta.rows else 0)
+            newer = self.recent or self.delta.rows
+            old = rows - (int(np.count_nonzero(allowed > self._sealed_to)) if newer else 0)
             rows += self.sealed.weight(old) - old
         return rows * max(self.dimension, _LEAST_NUMBERS)
 
@@ -192,22 +224,37 @@ class Index:
 
     @property
     def _parts(self) -> list[FlatIndex]:
-        return [self.sealed.rows, self.delta] if self.sealed else [self.delta]
+        return [*(part.rows for part in (self.sealed, self.recent) if part), self.delta]
 
     @property
     def _sealed_to(self) -> int:
         return self.sealed.last_label if self.sealed else 0
 
-    def _split(self, labels: Integers) -> tuple[Integers, Integers]:
-        """Return which of some labels are sealed, and which are not."""
-        sealed = labels <= self._sealed_to
-        return labels[sealed], labels[~sealed]
+    @property
+    def _known_to(self) -> int:
+        """Return the highest label that is not the delta's, 0 where there is none."""
+        return self.recent.last_label if self.recent else self._sealed_to
 
-    def _next(self, sealed: Sealed | None, delta: FlatIndex) -> "Index":
+    def _newer(self, label: int, *, in_place: bool = False) -> FlatIndex:
+        """Return its living rows above a label."""
+        parts = [part for part in self._parts if part.rows and part.labels[-1] > label]
+        return FlatIndex.of_living(parts or [self.delta], after=label, in_place=in_place)
+
+    def _next(self, sealed: Sealed | None, recent: Sealed | None, delta: FlatIndex) -> "Index":
         index = Index.__new__(Index)
         index.metric, index.threads, index._scanned_rows = self.metric, self.threads, self._scanned_rows
-        index.sealed, index.delta, index.version = sealed, delta, self.version + 1
+        index.sealed, index.recent, index.delta = sealed, recent, delta
+        index.version = self.version + 1
         return index
+
+
+def _of_living(part: Sealed, living: Integers) -> Sealed:
+    """Return what is left of some rows where only (L,) ascending labels live."""
+    kept = living[living <= part.last_label]
+    gone = np.ones(part.rows.rows, np.bool_)
+    gone[np.searchsorted(part.rows.labels, kept)] = False
+    gone &= part.rows.alive
+    return part.without(part.rows.labels[gone])
 
 
 def _merged(parts: Sequence[Hits], k: int) -> Hits:

@@ -63,7 +63,9 @@ def asking(watched: Watched, use: Callable[[Ask], Awaitable[None]]) -> None:
     """Let something ask a searcher that has seen the collection searched once."""
 
     async def go() -> None:
-        searcher = Searcher(threads=1, most_waiting=100, clock=lambda: watched.now_s)
+        searcher = Searcher(
+            threads=1, most_waiting=100, clock=lambda: watched.now_s, working=lambda: watched.now_s
+        )
 
         async def ask(
             queries: Vectors, options: SearchOptions = PLAIN, left_out: LeftOut = NOTHING, **more: Any

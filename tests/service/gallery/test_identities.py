@@ -135,11 +135,11 @@ def test_what_is_erased_while_it_is_sealed_goes_when_that_is_done(
     made = collection(dimension=DIMENSION, index_type="hnsw", keep_images=True)
     made.upsert(people())
     made.upsert(secrets())
-    assert made._sealing.acquire(timeout=1)  # as if it were being sealed
+    assert made._eraser.sealing.acquire(timeout=1)  # as if it were being sealed
     erased = made.erase(SECRET)
     assert (erased.deleted, erased.erased) == (40, False)
     assert made.stats().erasing
-    made._sealing.release()
+    made._eraser.sealing.release()
     made.seal()
     assert not made.stats().erasing
     assert traces(tmp_path) == []

@@ -1,6 +1,7 @@
 """Large writes that leave the interpreter to searches."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import count
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from service.gallery import undisturbed
 from service.gallery.collection import NewItem, SearchOptions
-from service.gallery.pauses import with_pauses
+from service.gallery.pauses import Rest, with_pauses
 from tests.service.gallery.conftest import MakeCollection
 
 QUERY = np.ones((1, 2), np.float32)
@@ -85,3 +86,40 @@ def test_a_write_pauses_while_it_is_prepared_and_the_collection_is_searched(
 
 def _person(number: int) -> NewItem:
     return NewItem(f"p{number}", None, np.array([1, number], np.float32), {})
+
+
+def test_after_a_large_write_there_is_a_rest_in_proportion() -> None:
+    now = 100.0
+    rest = Rest(lambda: now)
+    assert rest.over
+    with rest.after(500):
+        now += 0.1
+    assert not rest.over
+    now += 0.29
+    assert not rest.over
+    now += 0.02
+    assert rest.over
+
+
+@pytest.mark.parametrize(("writes", "rest_s"), [(1, 0.3), (2, 0.6), (50, 3.0)])
+def test_the_rests_of_those_who_write_at_a_time_add_up_to_a_limit(writes: int, rest_s: float) -> None:
+    now = 100.0
+    rest = Rest(lambda: now)
+    with ExitStack() as together:
+        for _ in range(writes):
+            together.enter_context(rest.after(500))
+        now += 0.1
+    now += rest_s - 0.01
+    assert not rest.over
+    now += 0.02
+    assert rest.over
+
+
+def test_small_writes_and_those_that_fail_have_none() -> None:
+    now = 100.0
+    rest = Rest(lambda: now)
+    with rest.after(32):
+        now += 1
+    with pytest.raises(ValueError, match="refused"), rest.after(500):
+        raise ValueError("refused")
+    assert rest.over

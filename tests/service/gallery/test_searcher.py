@@ -116,7 +116,7 @@ def test_an_answer_that_cannot_be_made_spoils_no_other(filled: EmbeddedCollectio
         raise NonFiniteError("No answer can be made of it.", row=len(found))
 
     async def ask() -> list[Any]:
-        searcher = Searcher(threads=1, most_waiting=100, clock=partial(next, count(0, 1e-5)))
+        searcher = Searcher(threads=1, most_waiting=100, working=partial(next, count(0, 1e-5)))
         search = partial(searcher.search, cast("Collection", filled), ONE, SearchOptions(k=2), ())
         try:
             some = [search(then=then) for then in (names_of, broken, names_of)]

@@ -1,6 +1,7 @@
 """Vectors that look like embeddings, and indexes over them."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,29 @@ import numpy as np
 from service.gallery.collection import CollectionMetric, Vectors
 from service.gallery.folders import sync_folder
 from service.gallery.index.accelerator import Work
+from service.gallery.index.flat import FlatIndex
+from service.gallery.index.hits import Hits
 from service.gallery.index.plan import Plan, plan_for
 from service.gallery.index.sealing import seal
 from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
 from service.gallery.index.snapshots import Snapshot, Snapshots
 
-__all__ = ["DIMENSION", "embeddings", "filled", "sealed", "snapshots_in", "work"]
+__all__ = [
+    "DIMENSION",
+    "METRICS",
+    "agree",
+    "embeddings",
+    "filled",
+    "recall",
+    "sealed",
+    "snapshots_in",
+    "truth",
+    "work",
+]
 
 DIMENSION = 24
+METRICS: list[CollectionMetric] = ["cosine", "euclidean", "inner_product"]
 _IDENTITIES, _RANK = 150, 12
 
 
@@ -63,4 +78,31 @@ def sealed(
 def plan(index: Index, kind: Any, **options: Any) -> Plan:
     return plan_for(
         kind, options, rows=len(index), dimension=index.dimension, metric=index.metric, sizes=Sizes()
+    )
+
+
+def truth(index: Index) -> FlatIndex:
+    """Return all that an index holds as rows that are scanned."""
+    scanned = FlatIndex(index.dimension, index.metric)
+    older = [part.rows for part in (index.sealed, index.recent) if part]
+    for part in (*older, index.delta):
+        kept = part.alive
+        scanned = scanned.changed(removed=[], labels=part.labels[kept], vectors=part.vectors[kept])
+    return scanned
+
+
+def recall(found: Sequence[Hits], wanted: Sequence[Hits]) -> float:
+    """Return the share of found neighbours; equally far ones are as good."""
+    reached = [
+        np.count_nonzero(hits.distances <= best.distances[-1]) / len(best.distances)
+        for hits, best in zip(found, wanted, strict=True)
+    ]
+    return float(np.mean(reached))
+
+
+def agree(some: Sequence[Hits], others: Sequence[Hits]) -> bool:
+    """Return whether both are the same rows, as far."""
+    return all(
+        one.labels.tolist() == other.labels.tolist() and np.allclose(one.distances, other.distances)
+        for one, other in zip(some, others, strict=True)
     )

@@ -1,9 +1,10 @@
 """Some rows are scanned alike wherever they lie, by however many threads."""
 
+import faiss
 import numpy as np
 import pytest
 
-from service.gallery.index.scanning import SHARED_ROWS, scan_at
+from service.gallery.index.scanning import SHARED_ROWS, scan, scan_at
 
 
 @pytest.mark.parametrize("rows", [SHARED_ROWS - 1, SHARED_ROWS + 1])
@@ -20,3 +21,12 @@ def test_the_nearest_of_some_rows_are_found(rows: int, threads: int, product: bo
     order = np.argsort(scores)[:7]
     assert sorted(found.tolist()) == sorted(among[order].tolist())
     np.testing.assert_allclose(worst, [-scores[order[-1]] if product else scores[order[-1]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "queries", "threads"), [(4_000, 2, 1), (70_000, 2, 2), (70_000, 1, 1)])
+def test_few_rows_are_scanned_by_one_thread(rows: int, queries: int, threads: int) -> None:
+    vectors = np.random.default_rng(1).standard_normal((rows, 64)).astype(np.float32)
+    positions, worst = scan(vectors[:queries], vectors, 3, product=False, threads=2)
+    assert faiss.omp_get_max_threads() == threads
+    assert positions[:, 0].tolist() == list(range(queries))
+    assert (worst > 0).all()

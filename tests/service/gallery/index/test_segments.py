@@ -1,6 +1,5 @@
 """Sealed rows, what accelerates them and what is new, against a scan of everything."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,18 @@ import pytest
 
 from service.gallery.collection import CollectionMetric
 from service.gallery.index.buffers import Integers
-from service.gallery.index.flat import FlatIndex, StaleLabelsError
-from service.gallery.index.hits import Hits
-from service.gallery.index.segments import Index
-from tests.service.gallery.index.galleries import DIMENSION, embeddings, filled, sealed, snapshots_in
+from service.gallery.index.flat import StaleLabelsError
+from tests.service.gallery.index.galleries import (
+    METRICS,
+    agree,
+    embeddings,
+    filled,
+    recall,
+    sealed,
+    snapshots_in,
+    truth,
+)
 
-METRICS: list[CollectionMetric] = ["cosine", "euclidean", "inner_product"]
 KINDS: list[dict[str, Any]] = [
     {"kind": "flat"},
     {"kind": "hnsw"},
@@ -26,28 +31,6 @@ KINDS: list[dict[str, Any]] = [
 ROWS = 4_000
 
 
-def truth(index: Index, metric: CollectionMetric) -> FlatIndex:
-    """Return all that an index holds as rows that are scanned."""
-    scanned = FlatIndex(DIMENSION, metric)
-    for part in (index.sealed.rows, index.delta) if index.sealed else (index.delta,):
-        kept = part.alive
-        scanned = scanned.changed(removed=[], labels=part.labels[kept], vectors=part.vectors[kept])
-    return scanned
-
-
-def recall(found: Sequence[Hits], wanted: list[Hits]) -> float:
-    """Return the share of found neighbours; equally far ones are as good."""
-    reached = [
-        np.count_nonzero(hits.distances <= best.distances[-1]) / len(best.distances)
-        for hits, best in zip(found, wanted, strict=True)
-    ]
-    return float(np.mean(reached))
-
-
-def agree(one: Hits, other: Hits) -> bool:
-    return one.labels.tolist() == other.labels.tolist() and np.allclose(one.distances, other.distances)
-
-
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("options", KINDS, ids=lambda options: "-".join(map(str, options.values())))
 def test_nearly_all_nearest_are_found_with_exact_distances(
@@ -57,11 +40,11 @@ def test_nearly_all_nearest_are_found_with_exact_distances(
     index, _ = sealed(filled(metric, vectors), snapshots_in(tmp_path, metric), **options)
     assert len(index.delta.labels) == 0
     index = index.changed(removed=[5, 6], labels=[ROWS + 1, ROWS + 2], vectors=vectors[4:6])
-    scanned = truth(index, metric)
+    scanned = truth(index)
     for k in (1, 10):
         wanted = scanned.search(queries, k)
         assert recall(index.search(queries, k), wanted) >= 0.99
-        assert all(agree(*pair) for pair in zip(index.search(queries, k, exact=True), wanted, strict=True))
+        assert agree(index.search(queries, k, exact=True), wanted)
     (nearest,) = index.search(vectors[4:5], 1) if metric != "inner_product" else index.search(queries[:1], 1)
     if metric != "inner_product":  # the row that died is there under another label
         assert (nearest.labels.tolist(), nearest.distances.tolist()) == ([ROWS + 1], [0.0])
@@ -70,12 +53,12 @@ def test_nearly_all_nearest_are_found_with_exact_distances(
 def test_max_distance_is_complete_and_many_neighbours_too(tmp_path: Path) -> None:
     vectors, queries = embeddings(ROWS, seed=1), embeddings(20, seed=2)
     index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "hnsw")
-    scanned = truth(index, "euclidean")
+    scanned = truth(index)
     limit = float(np.median([hits.distances[200] for hits in scanned.search(queries, 201)]))
     for k in (10, 3_000):
         found = index.search(queries, k, max_distance=limit)
         wanted = scanned.search(queries, k, max_distance=limit)
-        assert all(agree(*pair) for pair in zip(found, wanted, strict=True))
+        assert agree(found, wanted)
     assert [len(hits.labels) for hits in index.search(queries, 2 * ROWS)] == [ROWS] * 20
 
 
@@ -92,7 +75,7 @@ def test_a_filter_is_never_short_and_hardly_less_good(
     random = np.random.default_rng(3)
     passing = random.permutation(np.flatnonzero(random.random(ROWS) < share) + 1)
     found = index.search(queries, 10, allowed=passing)
-    wanted = truth(index, "cosine").search(queries, 10, allowed=passing)
+    wanted = truth(index).search(queries, 10, allowed=passing)
     assert recall(found, wanted) >= 0.99
     for hits in found:
         assert len(hits.labels) == min(10, len(passing))
@@ -104,7 +87,7 @@ def test_codes_of_the_rows_of_a_filter_are_searched_alike(metric: CollectionMetr
     queries, passing = embeddings(20, seed=2), np.arange(1, ROWS, 3)
     index, _ = sealed(filled(metric, embeddings(ROWS, seed=1)), snapshots_in(tmp_path, metric), "flat")
     index = index.changed(removed=[5, 7], labels=np.arange(ROWS + 1, ROWS + 9), vectors=embeddings(8, seed=4))
-    plain, scanned, by_day = index.memory_bytes, truth(index, metric), np.random.default_rng(5)
+    plain, scanned, by_day = index.memory_bytes, truth(index), np.random.default_rng(5)
     days = by_day.permutation(np.setdiff1d(scanned.labels, [1, 2]))  # two have none
     codes, laid = ROWS * 32, ROWS * (32 + 12)  # of 24 numbers and 8 zeros
 
@@ -115,7 +98,7 @@ def test_codes_of_the_rows_of_a_filter_are_searched_alike(metric: CollectionMetr
         index.encode_if_due(order)
         found = index.search(queries, 10, allowed=allowed)
         wanted = scanned.search(queries, 10, allowed=allowed)
-        assert all(agree(*pair) for pair in zip(found, wanted, strict=True))
+        assert agree(found, wanted)
         assert index.memory_bytes == plain + memory
 
     passing = np.setdiff1d(passing, [7])
@@ -173,7 +156,7 @@ def test_a_filter_far_from_the_query_is_not_short(tmp_path: Path) -> None:
     """The rows that pass are the farthest ones, where the graph's way never leads."""
     vectors, query = embeddings(ROWS, seed=1), embeddings(1, seed=2)
     index, _ = sealed(filled("euclidean", vectors), snapshots_in(tmp_path, "euclidean"), "hnsw")
-    everything = truth(index, "euclidean").search(query, ROWS)[0]
+    everything = truth(index).search(query, ROWS)[0]
     farthest: Integers = np.sort(everything.labels[-40:])
     (found,) = index.search(query, 40, allowed=farthest)
     assert sorted(found.labels.tolist()) == farthest.tolist()
@@ -207,7 +190,7 @@ def test_what_grew_is_as_good_as_what_is_built_at_once(options: dict[str, Any], 
     index = index.changed(removed=range(1, 100), labels=range(half + 1, ROWS + 1), vectors=vectors[half:])
     index, _ = sealed(index, snapshots, before=before, **options)
     assert (len(index), len(index.delta)) == (ROWS - 99, 0)
-    wanted = truth(index, "euclidean").search(queries, 10)
+    wanted = truth(index).search(queries, 10)
     assert recall(index.search(queries, 10), wanted) >= 0.99
     assert all(hits.labels.min() >= 100 for hits in index.search(queries, 10))
 

@@ -1,0 +1,82 @@
+"""One search of rows that lie in several parts: what each proposes is measured together.
+
+Beside an import most searches are of three parts. To search each by itself, and to merge what was found,
+takes twice as long, most of it in Python.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.gallery.collection import Vectors
+from service.gallery.index.buffers import Integers, taken
+from service.gallery.index.flat import FlatIndex
+from service.gallery.index.hits import EvenHits, nearest_labels, stacked
+from service.gallery.index.measuring import BLOCK_NUMBERS
+from service.gallery.index.rounding import Floats
+from service.gallery.index.scanning import scan
+from service.gallery.index.sealed import Sealed
+
+__all__ = ["joint_search"]
+
+_SPARE = 4  # rows that float32 cannot tell apart, as a rule
+
+
+def joint_search(parts: Sequence[Sealed], delta: FlatIndex, queries: Vectors, k: int) -> EvenHits | None:
+    """Return each query's k nearest rows, as `Index.search` does; None where that takes more than this.
+
+    Args:
+        parts: rows with what proposes near ones.
+        delta: others, which are scanned.
+        queries: (Q, D) finite.
+        k: how many.
+
+    Raises:
+        DomainError: a query is a zero vector, and the metric is cosine.
+    """
+    prepared = delta.measure.prepared(queries)
+    candidates: list[tuple[Integers, FlatIndex]] = []
+    for part in parts:
+        positions = part.proposed(prepared, k)
+        if positions is None or -1 in positions[:, -1].tolist():
+            return None
+        candidates.append((positions, part.rows))
+    floors: Floats | float = np.inf
+    if delta.rows:
+        positions, floors = _scanned(delta, prepared, k)
+        if -1 in positions[:, -1].tolist():
+            return None
+        candidates.append((positions, delta))
+    each = sum(positions.shape[1] for positions, _ in candidates)
+    if each < k:
+        return None
+    step = max(1, BLOCK_NUMBERS // (each * queries.shape[1]))
+    blocks = []
+    for at in range(0, len(prepared), step):
+        some = [(positions[at : at + step], rows) for positions, rows in candidates]
+        blocks.append(_nearest(some, prepared[at : at + step], k))
+    found = stacked(blocks)
+    return found if (found.distances[:, -1] < floors).all() else None
+
+
+def _scanned(delta: FlatIndex, prepared: Vectors, k: int) -> tuple[Integers, Floats]:
+    """Return (Q, F) positions of near rows, removed ones too, and (Q,) a floor under the distances of others.
+
+    A position is -1 where a distance overflowed.
+    """
+    fetch, product = min(delta.rows, k + _SPARE), delta.metric == "inner_product"
+    positions, worst = scan(prepared, delta.vectors, fetch, product=product, threads=delta.threads)
+    if fetch == delta.rows:
+        return positions, np.full(len(prepared), np.inf)
+    return positions, delta.measure.floors(prepared, worst, delta.longest)
+
+
+def _nearest(candidates: Sequence[tuple[Integers, FlatIndex]], queries: Vectors, k: int) -> EvenHits:
+    """Return the k nearest of (Q, F) rows of each of several parts; removed ones are infinitely far."""
+    vectors = np.concatenate([taken(rows.vectors, positions) for positions, rows in candidates], axis=1)
+    labels = np.concatenate([rows.labels.take(positions) for positions, rows in candidates], axis=1)
+    positions, last = candidates[-1]
+    distances = last.measure.paired(queries, vectors)
+    if len(last) < last.rows:  # only what is scanned may be proposed when it is removed
+        distances[:, -positions.shape[1] :][~last.alive[positions]] = np.inf
+    return nearest_labels(labels, distances, k)
