@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-if sys.platform == "linux":
+if sys.platform != "win32":
     import resource
 
 __all__ = ["available_cpus", "disk_waits", "stand_back"]
@@ -40,10 +40,10 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def disk_waits() -> int:
-    """Return how often this thread has waited for a page of memory from the disk; 0 where nobody tells."""
-    if sys.platform != "linux":
+    """Return how often this process has waited for a page of memory from the disk; 0 where nobody tells."""
+    if sys.platform == "win32":
         return 0
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
 
 
 def stand_back(task: int, steps: int) -> None:

@@ -139,7 +139,7 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 
 async def _give_way(request: Request, target: Collection, items: int) -> None:
-    """Let searches go before a large write, until its predecessors are sealed: for some seconds at most."""
+    """Let searches go before a large write, as its predecessors slow them: for some seconds at most."""
     if items <= _FEW:
         return
     left_s = deadline_of(request) - asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""How long searches of a kind take, so that brief ones are done where they arrive."""
+"""How much work searches of a kind are, so that brief ones are done where they arrive."""
 
 import math
 import time
@@ -19,27 +19,33 @@ _WARY_S = 1.0  # after that happened
 _READ_S = 0.05  # after one for which the disk had to be asked: its neighbours' names are read with it
 _MOST_K = 100
 _MOST_WEIGHT = 16  # of a filter, which is compared with others on the way
+_LEAST_S = 1e-6  # a thread's clock may stand still meanwhile
 _TRUST = 0.2  # of the newest time among those before
 
 
 class Held(NamedTuple):
-    """How a search held the event loop.
+    """How a search held a thread, or the event loop.
 
     Attributes:
         worked_s: its own work.
         waited_s: that it waited for something: other threads, or the disk.
-        read: whether it waited for the disk, too.
+        read: whether this process waited for the disk meanwhile.
     """
 
     worked_s: float
     waited_s: float
     read: bool
 
+    @property
+    def counted_s(self) -> float:
+        """Return what counts: a thread would have to wait for the interpreter too, but not hold others up."""
+        return self.worked_s + (self.waited_s if self.read else 0.0)
+
 
 class Brevity:
     """How many seconds' work plain searches of a collection are of late, for each query, with their answers.
 
-    Others' work does not count: a search that waits for the interpreter would wait for it in a thread, too.
+    Waiting counts only where it may have been for the disk.
 
     Plain ones are for names alone: as a rule nothing but memory is read for them. Those with a filter
     and those without are two kinds, each with a brevity of its own. Where one of the former is not answered,
@@ -68,22 +74,23 @@ class Brevity:
             return 0
         return min(_MOST_AT_ONCE, max(1, int(_AT_ONCE_S / seconds)))
 
-    def note(self, options: SearchOptions, queries: int, worked_s: float) -> None:
-        """Take note of how long a thread worked on a search."""
+    def note(self, options: SearchOptions, queries: int, held: Held) -> None:
+        """Take note of how a search held a thread."""
         if queries and _may_be_brief(options):
-            self._learn(worked_s / queries)
+            self._learn(held.counted_s / queries)
 
-    def note_held(self, options: SearchOptions, queries: int, held: "Held", *, answered: bool) -> None:
+    def note_held(self, options: SearchOptions, queries: int, held: Held, *, answered: bool) -> None:
         """Take note of how a search held the event loop, and whether memory had its answer."""
-        if held.worked_s > _LATE_S or (held.waited_s > _LATE_S and held.read):
+        if held.counted_s > _LATE_S:
             self._wary_until = self._clock() + _WARY_S
         elif not answered and options.filter is None:
             self._wary_until = self._clock() + _READ_S
         if answered:
-            self._learn(held.worked_s / queries)
+            self._learn(held.counted_s / queries)
 
     def _learn(self, each: float) -> None:
         before = each if self._seconds is None else self._seconds
+        each = max(each, _LEAST_S)
         # What was fast once is believed to be so for a while: caches are cold, or shared, now and then.
         self._seconds = min(each, before + _TRUST * (each - before))
 

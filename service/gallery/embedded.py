@@ -100,7 +100,12 @@ class EmbeddedCollection:
             self._record.close()
             raise
         self._sealer = Sealer(
-            self._record, self._home, self._eraser, self._undisturbed, lambda: self._index, self._swap
+            self._record,
+            self._home,
+            eraser=self._eraser,
+            searches=self._undisturbed,
+            index=lambda: self._index,
+            swap=self._swap,
         )
 
     @staticmethod

@@ -49,7 +49,7 @@ class IndexStats:
         state: whether another one is being built, or waits until it can be; it is searched meanwhile.
         progress: of what is being built, 0 to 1.
         sealed: rows in the snapshot, dead ones included.
-        pending: items that are not in it yet, and are scanned.
+        pending: items that are not in it yet.
         dead_share: of the snapshot's rows.
         parameters: with which it is built and searched.
         snapshot_s: when it was written, in seconds since 1970.

@@ -1,6 +1,7 @@
 """Pauses while many items are written, and between such writes, in which searches have the processors."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ class Rest:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with none; the clock gives seconds."""
         self._clock = clock
-        self._until = -math.inf
+        self._until, self._turn = -math.inf, threading.Lock()
 
     @property
     def over(self) -> bool:
@@ -69,7 +70,9 @@ class Rest:
         """
         began = self._clock()
         yield
-        if items > _LARGE:
+        if items <= _LARGE:
+            return
+        with self._turn:
             now = self._clock()
             rest_s = max(0.0, self._until - now) + _REST_RATIO * (now - began)
             self._until = now + min(rest_s, _MOST_REST_S)

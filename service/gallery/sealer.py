@@ -11,11 +11,10 @@ from service.gallery.pauses import Rest
 from service.gallery.store import Record
 from service.gallery.undisturbed import Undisturbed
 
-__all__ = ["Sealer", "Swap"]
+__all__ = ["Sealer"]
 
+_ANSWERED_S = 0.05  # whoever wrote is answered by then, and what comes next is read
 _LET_GO_S = 0.05  # longer than a search takes: who lets go of an index last frees its memory
-
-Swap = Callable[[Callable[[Index], Index]], None]
 
 
 class Sealer:
@@ -25,10 +24,11 @@ class Sealer:
         self,
         record: Record,
         home: IndexHome,
+        *,
         eraser: Eraser,
         searches: Undisturbed,
         index: Callable[[], Index],
-        swap: Swap,
+        swap: Callable[[Callable[[Index], Index]], None],
     ) -> None:
         """Begin.
 
@@ -67,18 +67,17 @@ class Sealer:
     def catch_up(self, stop: threading.Event) -> bool:
         """Make what is new fast if it is time, and return whether it was; see `EmbeddedCollection`."""
         self._record.refuse_if_closed()
-        began_with = self._index()
-        if not self._searches.searched_lately or not self._home.recent_due(began_with):
+        if not self._searches.searched_lately or not self._home.recent_due(self._index()):
             return False
-        recent = self._home.recent(began_with, stop=stop)
+        if not stop.is_set():
+            stop.wait(_ANSWERED_S)
+        recent = self._home.recent(self._index(), stop=stop)
 
         def swapped(index: Index) -> Index:
             self._record.refuse_if_closed()
             return index.with_recent(recent)
 
-        self._swap(swapped)
-        self._let_go_of(began_with, stop)
-        return True
+        return self._swap_and_hold(swapped, stop)
 
     def _seal_if_due(self, threads: int, stop: threading.Event, *, idle: bool) -> bool:
         self._record.refuse_if_closed()
@@ -92,12 +91,20 @@ class Sealer:
                 self._home.settle(snapshot, self._record.refuse_if_closed)
                 return index.with_sealed(rows)
 
-            self._swap(swapped)
-        self._let_go_of(began_with, stop)
-        return True
+            return self._swap_and_hold(swapped, stop)
 
-    def _let_go_of(self, before: Index, stop: threading.Event) -> None:
-        """Hold an index until no search has it: to free hundreds of megabytes takes milliseconds."""
+    def _swap_and_hold(self, change: Callable[[Index], Index], stop: threading.Event) -> bool:
+        """Change the index, and return whether it did; hold the one before until no search has it.
+
+        To free hundreds of megabytes takes milliseconds.
+        """
+        before: list[Index] = []
+
+        def noted(index: Index) -> Index:
+            before.append(index)
+            return change(index)
+
+        self._swap(noted)
         if self._searches.searched_lately:
             stop.wait(_LET_GO_S)
-        del before
+        return self._index() is not before[0]

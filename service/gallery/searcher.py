@@ -152,15 +152,13 @@ class Searcher:
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
-        first, began_s, worked_s, reads = batch[0], self._clock(), self._working(), disk_waits()
+        first, began = batch[0], self._begun()
         try:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
             found = None  # a thread will find out whose fault it is
         answers = None if found is None else _answers_of(found, batch)
-        worked_s = self._working() - worked_s
-        waited_s = self._clock() - began_s - worked_s
-        held = Held(worked_s, waited_s, read=disk_waits() != reads)
+        held = self._held_since(began)
         first.brevity.note_held(first.options, _count(batch), held, answered=answers is not None)
         if answers is None:
             self._hand_over(batch)
@@ -219,8 +217,7 @@ class Searcher:
 
     def _answers(self, batch: list[_Request]) -> list[object]:
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
-        began = self._working()
-        first, left_out = batch[0], _left_out(batch)
+        first, left_out, began = batch[0], _left_out(batch), self._begun()
         try:
             found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
         except Exception as error:
@@ -228,8 +225,17 @@ class Searcher:
                 return [error]
             return [answer for request in batch for answer in self._answers([request])]
         answers = _answers_of(found, batch)
-        first.brevity.note(first.options, _count(batch), self._working() - began)
+        first.brevity.note(first.options, _count(batch), self._held_since(began))
         return answers
+
+    def _begun(self) -> tuple[float, float, int]:
+        """Return the clock, what this thread has worked, and how often the process waited for the disk."""
+        return self._clock(), self._working(), disk_waits()
+
+    def _held_since(self, began: tuple[float, float, int]) -> Held:
+        clock_s, working_s, reads = began
+        worked_s = self._working() - working_s
+        return Held(worked_s, self._clock() - clock_s - worked_s, read=disk_waits() != reads)
 
 
 def _taken(waiting: deque[_Request], most: int) -> list[_Request]:

@@ -31,15 +31,21 @@ class Upkeep:
             threads: that a build may use.
         """
 
-        def seal(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> None:
-            began = time.monotonic()
+        def seal(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> bool:
+            began, erasing = time.monotonic(), collection.erasing
             if collection.seal(threads=threads, stop=stop, idle=idle):
                 _logger.info("sealed %s in %.1f s", collection.name, time.monotonic() - began)
+            return erasing
 
-        def catch_up(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> None:
-            collection.catch_up(stop)
+        def catch_up(collection: EmbeddedCollection, stop: threading.Event, idle: bool) -> bool:
+            if not idle and collection.catch_up(stop):
+                _logger.debug("caught up with %s", collection.name)
+            return False
 
-        self._tasks = (_Task(collections, seal, "sealed"), _Task(collections, catch_up, "caught up with"))
+        self._tasks = (
+            _Task(collections, seal, done="sealed", name="gallery-sealing"),
+            _Task(collections, catch_up, done="caught up with", name="gallery-catching-up"),
+        )
 
     def written(self) -> None:
         """Look soon: something was written."""
@@ -55,27 +61,34 @@ class Upkeep:
 
 
 class _Task:
-    """A thread that does something for each collection after it was written to."""
+    """A thread that does something for each collection after it was written to.
+
+    To seal takes minutes, and what comes meanwhile should not wait for it: so each task has its own.
+    """
 
     def __init__(
         self,
         collections: Callable[[], Iterable[EmbeddedCollection]],
-        do: Callable[[EmbeddedCollection, threading.Event, bool], None],
+        do: Callable[[EmbeddedCollection, threading.Event, bool], bool],
+        *,
         done: str,
+        name: str,
     ) -> None:
         """Begin.
 
         Args:
             collections: returns those that there are now.
-            do: does it; is told when to stop, and whether nothing was written for a while.
+            do: does it and returns whether something was left that may be possible later; is told when to
+                stop, and whether nothing was written for a while.
             done: the participle of it, for the log.
+            name: of the thread.
         """
         self._collections, self._do, self._done = collections, do, done
         self._stop = threading.Event()
         self._changed = threading.Condition()
         # On the monotonic clock; None where all was looked at since.
         self._written_s: float | None = None
-        self._thread = threading.Thread(target=self._live, name="gallery-upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
 
     def written(self) -> None:
@@ -113,15 +126,14 @@ class _Task:
         return max(0.0, self._written_s + _IDLE_S - time.monotonic())
 
     def _look(self, *, idle: bool) -> bool:
-        """Do what is due, and return whether the disk refused something."""
+        """Do what is due, and return whether something was left, as where the disk refused it."""
         refused = False
         for collection in self._collections():
             if self._stop.is_set():
                 break
             try:
-                refused |= collection.erasing
                 with contextlib.suppress(Stopped, CollectionDroppedError, NotReadyError):
-                    self._do(collection, self._stop, idle)
+                    refused |= self._do(collection, self._stop, idle)
             except StorageError as error:
                 refused = True
                 _logger.warning(

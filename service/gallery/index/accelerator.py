@@ -60,6 +60,7 @@ class Accelerator:
         rows: how many rows it is of.
         effort: for numbers of neighbours, how wide to search (ef_search, nprobe, or candidates).
         threads: how many FAISS may use in one search.
+        mapped: whether it computes with the rows as they lie in their file, or copies there.
     """
 
     plan: Plan
@@ -67,6 +68,7 @@ class Accelerator:
     effort: Mapping[int, int]
     threads: int
     _index: Any
+    mapped: bool = False
 
     def propose(self, queries: Vectors, k: int, *, passing: Bits | None, share: float) -> Positions:
         """Return (Q, F) positions that are probably near, -1 where there are no more.
@@ -125,7 +127,9 @@ class Accelerator:
     @property
     def memory_bytes(self) -> int:
         """Return about how many bytes it takes beside the rows."""
-        return self.plan.memory_bytes(self.rows, self._index.d)
+        planned = self.plan.memory_bytes(self.rows, self._index.d)
+        own_rows = self.plan.storage_apart and not self.plan.halved and not self.mapped
+        return planned + (4 * self.rows * self._index.d if own_rows else 0)
 
     def save(self, files: Saved) -> None:
         """Write it to files; rows that lie apart were written already."""
@@ -144,11 +148,13 @@ class Accelerator:
             # Given away, or else nobody would free it: Python's reference to it no longer does.
             index.storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
             index.own_fields = True
-        return cls(plan, index.ntotal, dict(effort), threads, index)
+        return cls(plan, index.ntotal, dict(effort), threads, index, mapped=True)
 
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""
         known = sorted(self.effort.items())
+        if self.plan.kind == "hnsw":  # which is never searched less widely than rows are fetched
+            known = [(number, max(effort, number + _TIES)) for number, effort in known]
         (first, least), (last, most) = known[0], known[-1]
         if k <= first:
             return least

@@ -144,7 +144,10 @@ class FlatIndex:
         return self._changed(np.asarray(removed, np.int64), np.asarray(labels, np.int64), vectors)
 
     def joined(self, newer: "FlatIndex") -> "FlatIndex":
-        """Return the index with the rows of another that are not removed; their labels are above its own."""
+        """Return the index with the rows of another that are not removed; their labels are above its own.
+
+        Others may remove rows of this one meanwhile, where these stay in place: its buffers are the same.
+        """
         kept = np.flatnonzero(newer.alive)
         return self._changed(np.empty(0, np.int64), newer.labels[kept], taken(newer.vectors, kept))
 

@@ -103,7 +103,7 @@ class IndexHome:
 
     def recent_due(self, index: Index) -> bool:
         """Return whether it is time for `recent`."""
-        return recent_due(index, self._current, self._sizes)
+        return recent_due(index, self._sizes)
 
     def recent(self, index: Index, *, stop: threading.Event) -> Sealed:
         """Return what is newer than the snapshot, made fast in memory by one thread; see `recent_rows`.

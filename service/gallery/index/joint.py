@@ -22,34 +22,41 @@ __all__ = ["joint_search"]
 _SPARE = 4  # rows that float32 cannot tell apart, as a rule
 
 
-def joint_search(parts: Sequence[Sealed], delta: FlatIndex, queries: Vectors, k: int) -> EvenHits | None:
+def joint_search(
+    sealed: Sealed, recent: Sealed | None, delta: FlatIndex, queries: Vectors, k: int
+) -> EvenHits | None:
     """Return each query's k nearest rows, as `Index.search` does; None where that takes more than this.
 
     Args:
-        parts: rows with what proposes near ones.
-        delta: others, which are scanned.
+        sealed: most rows; where these are scanned, that is None.
+        recent: newer ones, which are scanned where they are few.
+        delta: the newest, which are scanned.
         queries: (Q, D) finite.
         k: how many.
 
     Raises:
         DomainError: a query is a zero vector, and the metric is cosine.
     """
+    if not len(queries) or not sealed.proposes(k):
+        return None
     prepared = delta.measure.prepared(queries)
     candidates: list[tuple[Integers, FlatIndex]] = []
-    for part in parts:
+    floors = np.full(len(queries), np.inf)
+    older, scanned = [sealed, *([recent] if recent else [])], [delta]
+    for part in older:
+        if not part.proposes(k):
+            scanned.append(part.rows)
+            continue
         positions = part.proposed(prepared, k)
-        if positions is None or -1 in positions[:, -1].tolist():
+        if -1 in positions[:, k - 1].tolist():  # too few were met on the way
             return None
         candidates.append((positions, part.rows))
-    floors: Floats | float = np.inf
-    if delta.rows:
-        positions, floors = _scanned(delta, prepared, k)
-        if -1 in positions[:, -1].tolist():
-            return None
-        candidates.append((positions, delta))
+    for rows in scanned:
+        if rows.rows:
+            positions, under = _scanned(rows, prepared, k)
+            candidates.append((positions, rows))
+            floors = np.minimum(floors, under)
     each = sum(positions.shape[1] for positions, _ in candidates)
-    if each < k:
-        return None
     step = max(1, BLOCK_NUMBERS // (each * queries.shape[1]))
     blocks = []
     for at in range(0, len(prepared), step):
@@ -72,11 +79,17 @@ def _scanned(delta: FlatIndex, prepared: Vectors, k: int) -> tuple[Integers, Flo
 
 
 def _nearest(candidates: Sequence[tuple[Integers, FlatIndex]], queries: Vectors, k: int) -> EvenHits:
-    """Return the k nearest of (Q, F) rows of each of several parts; removed ones are infinitely far."""
+    """Return the k nearest of (Q, F) rows of each part; removed ones, and -1, are infinitely far."""
+    measure = candidates[0][1].measure
     vectors = np.concatenate([taken(rows.vectors, positions) for positions, rows in candidates], axis=1)
     labels = np.concatenate([rows.labels.take(positions) for positions, rows in candidates], axis=1)
-    positions, last = candidates[-1]
-    distances = last.measure.paired(queries, vectors)
-    if len(last) < last.rows:  # only what is scanned may be proposed when it is removed
-        distances[:, -positions.shape[1] :][~last.alive[positions]] = np.inf
+    distances = measure.paired(queries, vectors)
+    at = 0
+    for positions, rows in candidates:
+        end = at + positions.shape[1]
+        if -1 in positions[:, -1].tolist():
+            distances[:, at:end][positions < 0] = np.inf
+        if len(rows) < rows.rows:
+            distances[:, at:end][~rows.alive[positions]] = np.inf
+        at = end
     return nearest_labels(labels, distances, k)

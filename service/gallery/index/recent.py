@@ -10,37 +10,30 @@ from service.gallery.index.accelerator import Work, build
 from service.gallery.index.sealed import Sealed
 from service.gallery.index.segments import Index
 from service.gallery.index.sizes import Sizes
-from service.gallery.index.snapshots import Snapshot
 
 __all__ = ["can_be_recent", "recent_due", "recent_rows"]
 
 _SHARE_OF_SCAN = 1 / 16  # of what `auto` scans: a tenth of a millisecond, where the rows are in no cache
 _SHARE_OF_RECENT = 0.02  # whose graph is copied each time
-_MOST_DEAD_SHARE = 0.1  # from here on they are made anew
+_MOST_DEAD_SHARE = 0.3  # of them: beyond it they are made anew
 
 
-def can_be_recent(index: Index, before: Snapshot | None) -> bool:
-    """Return whether new rows can be made as fast as the sealed ones: where that needs no training.
-
-    Args:
-        index: as it is now.
-        before: the snapshot of what is sealed.
-    """
-    return bool(before and before.plan.storage_apart and index.sealed and index.sealed.accelerator)
+def can_be_recent(index: Index) -> bool:
+    """Return whether new rows can be made as fast as the sealed ones: where that needs no training."""
+    return bool(index.sealed and index.sealed.accelerator and index.sealed.accelerator.plan.storage_apart)
 
 
-def recent_due(index: Index, before: Snapshot | None, sizes: Sizes) -> bool:
+def recent_due(index: Index, sizes: Sizes) -> bool:
     """Return whether so much of what is new is scanned that it should be made fast.
 
     Args:
         index: as it is now.
-        before: the snapshot of what is sealed.
         sizes: what counts as many.
     """
     new, row_bytes = len(index.delta), 4 * index.dimension
     recent = index.recent.rows.rows if index.recent else 0
     most = max(_SHARE_OF_SCAN * sizes.scanned_bytes, _SHARE_OF_RECENT * recent * row_bytes)
-    return new * row_bytes > most and can_be_recent(index, before)
+    return new * row_bytes > most and can_be_recent(index)
 
 
 def recent_rows(index: Index, work: Work) -> Sealed:

@@ -11,7 +11,7 @@ from service.gallery.index.buffers import Integers
 __all__ = ["SHARED_ROWS", "scan", "scan_at"]
 
 SHARED_ROWS = 5_000  # fewer are measured before a team of threads has met
-_SHARED_NUMBERS = 2**23  # fewer are compared by then: while an import runs, that takes milliseconds
+_SHARED_NUMBERS = 2**23  # fewer are compared by then: beside an import a team takes milliseconds to meet
 
 _faiss: Any = faiss  # its stubs lack some of it
 

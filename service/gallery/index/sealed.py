@@ -172,13 +172,13 @@ class Sealed:
             at_once: as there.
         """
         positions = None if allowed is None else self._remembered.positions(self.rows, allowed)
-        if scanned or limit is not None or not self._proposes(k, positions):
+        if scanned or limit is not None or not self.proposes(k, positions):
             packed = None if positions is None else self._packed(positions, k)
             return self.rows.search_at(
                 queries, k, positions, packed=packed, max_distance=limit, at_once=at_once
             )
         prepared = self.rows.measure.prepared(queries)
-        proposed = self._proposed(prepared, k, positions)
+        proposed = self.proposed(prepared, k, positions)
         measured = self.rows.measured(prepared, proposed, k)
         if isinstance(measured, EvenHits):  # k of each
             return measured
@@ -188,22 +188,19 @@ class Sealed:
                 (hits[i],) = self.rows.search_at(queries[i : i + 1], k, positions, at_once=at_once)
         return hits
 
-    def proposed(self, prepared: Vectors, k: int) -> Integers | None:
-        """Return (Q, F) positions of rows that are probably near, -1 where there are no more.
-
-        None where a scan would be faster.
-
-        Args:
-            prepared: (Q, D) queries, as the rows are.
-            k: how many are wanted.
-        """
-        return self._proposed(prepared, k, None) if self._proposes(k, None) else None
-
-    def _proposes(self, k: int, positions: _Allowed) -> bool:
+    def proposes(self, k: int, positions: _Allowed = None) -> bool:
+        """Return whether there is something faster than a scan for the k nearest, of those at positions."""
         among = len(self.rows) if positions is None else len(positions)
         return self.accelerator is not None and k <= _SHARE_SCANNED * among
 
-    def _proposed(self, prepared: Vectors, k: int, positions: _Allowed) -> Integers:
+    def proposed(self, prepared: Vectors, k: int, positions: _Allowed = None) -> Integers:
+        """Return (Q, F) positions of rows that are probably near, -1 where there are no more.
+
+        Args:
+            prepared: (Q, D) queries, as the rows are.
+            k: how many are wanted, of which `proposes` holds.
+            positions: of those that count; None for all.
+        """
         assert self.accelerator
         passing = self._remembered.bits(self.rows, positions)
         among = len(self.rows) if positions is None else len(positions)

@@ -66,7 +66,7 @@ def due(
     if idle:
         return new >= few
     if plan.approximate:
-        share = _SEARCHED_SHARE if searched and can_be_recent(index, before) else _SCANNED_SHARE
+        share = _SEARCHED_SHARE if searched and can_be_recent(index) else _SCANNED_SHARE
         most = max(_SCANNED_BYTES, share * 4 * rows * index.dimension)
         return 4 * new * index.dimension > most
     return new > max(few, _NEW_SHARE * rows)

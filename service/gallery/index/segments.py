@@ -18,7 +18,7 @@ __all__ = ["Index"]
 
 _USUAL = Sizes()
 _LEAST_NUMBERS = 64  # are compared while a row is found, and taken or not
-_MOST_DEAD_SHARE = 0.2  # of the recent rows: from here on they are made anew
+_MOST_DEAD_SHARE = 0.8  # of the recent rows: beyond it their graph is of no use
 
 
 class Index:
@@ -110,7 +110,13 @@ class Index:
             living: (L,) the labels that live, where that is not what this index holds.
         """
         living = self.living() if living is None else living
-        return self._next(_of_living(sealed, living), None, self._newer(sealed.last_label))
+        kept, last = _of_living(sealed, living), sealed.last_label
+        if self.recent and self.recent.last_label > last:
+            held = self.recent.living()
+            recent = self.recent.without(held[held <= last])
+            if recent.dead_share <= _MOST_DEAD_SHARE:
+                return self._next(kept, recent, self.delta)
+        return self._next(kept, None, self._newer(last))
 
     def with_recent(self, recent: Sealed) -> "Index":
         """Return the index with rows of which it scanned some, and held all, some time ago.
@@ -127,7 +133,8 @@ class Index:
 
     def forgetting(self) -> "Index":
         """Return the index without what was made of rows in memory to search them faster."""
-        return self._next(self.sealed.forgetting() if self.sealed else None, None, self.newer())
+        sealed, recent = self.sealed, self.recent
+        return self._next(sealed and sealed.forgetting(), recent and recent.forgetting(), self.delta)
 
     def newer(self, *, in_place: bool = False) -> FlatIndex:
         """Return an index of its own of the rows newer than the sealed ones; see `FlatIndex.of_living`."""
@@ -184,10 +191,9 @@ class Index:
         """
         if self.sealed is None:
             return self.delta.search(queries, k, max_distance=max_distance, allowed=allowed, at_once=at_once)
-        older = [part for part in (self.sealed, self.recent) if part]
-        several = len(older) + bool(self.delta.rows) > 1
+        several = self.sealed if self.recent or self.delta.rows else None
         if several and allowed is None and max_distance is None and not exact:
-            hits = joint_search(older, self.delta, queries, k)
+            hits = joint_search(several, self.recent, self.delta, queries, k)
             if hits is not None:
                 return hits
         found: list[Sequence[Hits]] = []
@@ -258,7 +264,7 @@ def _of_living(part: Sealed, living: Integers) -> Sealed:
 
 
 def _merged(parts: Sequence[Hits], k: int) -> Hits:
-    """Return the nearest of both, lower labels first among equals."""
+    """Return the nearest of all, lower labels first among equals."""
     labels = np.concatenate([hits.labels for hits in parts])
     distances = np.concatenate([hits.distances for hits in parts])
     order = np.lexsort((labels, distances))[:k]

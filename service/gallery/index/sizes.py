@@ -11,7 +11,8 @@ class Sizes:
 
     Attributes:
         memory_bytes: that an index may take before `auto` saves some.
-        scanned_bytes: of vectors, up to which `auto` scans: it takes about a millisecond.
+        scanned_bytes: of vectors, up to which `auto` scans: it takes about a millisecond. What is new gets a
+            graph, and large writes wait, from parts of it on.
         scanned_rows: of a filter: up to so many are measured one by one, whatever their share.
         sealed_rows: fewer new ones, 1 at least, are never sealed.
     """

@@ -11,7 +11,6 @@ import pytest
 
 from models.errors import NonFiniteError
 from service.errors import DimensionMismatchError
-from service.gallery.brevity import Brevity
 from service.gallery.collection import Collection, Match, NewItem, SearchOptions, Vectors
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.filters import parse_filter
@@ -286,15 +285,3 @@ def test_what_memory_does_not_have_is_asked_of_the_disk_in_a_thread(
 
     asking(watched, use)
     assert not all(brief for brief, _ in watched.seen[1:])
-
-
-def test_what_is_slow_is_not_brief_until_it_was_fast_again() -> None:
-    brevity = Brevity(lambda: 0.0)
-    assert brevity.brief(PLAIN) == 0
-    brevity.note(PLAIN, 1, 0.01)
-    assert brevity.brief(PLAIN) == 0
-    brevity.note(PLAIN, 10, 0.002)
-    assert brevity.brief(PLAIN) == 10  # 2 ms in all
-    for _ in range(20):
-        brevity.note(PLAIN, 1, 0.01)
-    assert brevity.brief(PLAIN) == 0

@@ -1,14 +1,13 @@
 """A collection that seals, and is opened again."""
 
 import threading
-import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from service.errors import CollectionDroppedError, NotReadyError, StorageError
+from service.errors import CollectionDroppedError, StorageError
 from service.gallery.collection import CollectionConfig, NewItem, SearchOptions
 from service.gallery.embedded import EmbeddedCollection
 from service.gallery.gallery import Gallery
@@ -201,6 +200,7 @@ def test_much_that_is_new_is_crowded_where_it_is_searched_until_it_is_sealed(tmp
     EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
     collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=10_000))
     collection.upsert(items(0, ROWS))
+    collection._sealer.rest = Rest()
     assert not collection.crowded()
     answers(collection)
     assert not collection.crowded()  # a probe may have looked
@@ -208,88 +208,5 @@ def test_much_that_is_new_is_crowded_where_it_is_searched_until_it_is_sealed(tmp
     assert collection.crowded()
     assert collection.seal()
     answers(collection)
-    collection._sealer.rest = Rest()
     assert not collection.crowded()
     collection.close()
-
-
-def searched(collection: EmbeddedCollection) -> Any:
-    """Return answers, after which it was searched lately."""
-    answers(collection)
-    return answers(collection)
-
-
-def test_what_is_new_is_made_fast_where_it_is_searched(tmp_path: Path) -> None:
-    EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
-    collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=100_000))
-    collection.upsert(items(0, ROWS))
-    assert not collection.catch_up()  # there is nothing that it would be beside
-    assert collection.seal()
-    collection.upsert(items(ROWS, 400, seed=2))
-    before = searched(collection)
-    collection._sealer.rest = Rest()
-    assert collection.crowded()
-    assert collection.catch_up()
-    assert not collection.crowded()
-    assert not collection.catch_up()
-    assert answers(collection) == before
-    collection.upsert(items(ROWS + 400, 300, seed=3))
-    collection.delete([f"i{n}" for n in range(ROWS + 380, ROWS + 420)])
-    before = searched(collection)
-    assert collection.catch_up()
-    assert searched(collection) == before
-    stats = collection.stats()
-    assert (stats.items, stats.index.pending, stats.index.sealed) == (ROWS + 660, 660, ROWS)
-    collection.close()
-    collection = EmbeddedCollection(tmp_path, sizes=Sizes(sealed_rows=100))
-    assert answers(collection) == before
-    assert collection.seal(idle=True)
-    assert answers(collection) == before
-    assert collection.stats().index.pending == 0
-    collection.close()
-
-
-def test_a_write_rests_only_where_there_are_searches(collection: MakeCollection) -> None:
-    people, now = collection(dimension=DIMENSION), [0.0]
-    people.upsert(items(0, ROWS))
-    people._sealer.rest = Rest(lambda: now[0])
-    with people._sealer.rest.after(500):
-        now[0] = 1.0
-    assert not people.crowded()
-    searched(people)
-    assert people.crowded()
-    now[0] = 4.1
-    assert not people.crowded()
-
-
-def test_catching_up_is_stopped_within_a_moment_and_refused_where_it_is_closed(tmp_path: Path) -> None:
-    EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
-    collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=100_000))
-    collection.upsert(items(0, ROWS))
-    collection.seal()
-    collection.upsert(items(ROWS, 400, seed=2))
-    before, stop = searched(collection), threading.Event()
-    stop.set()
-    with pytest.raises(Stopped):
-        collection.catch_up(stop)
-    assert answers(collection) == before
-    collection.close()
-    with pytest.raises(NotReadyError):
-        collection.catch_up()
-
-
-def test_a_gallery_catches_up_by_itself_while_it_is_searched(tmp_path: Path) -> None:
-    with Gallery(tmp_path, sizes=Sizes(scanned_bytes=100_000)) as gallery:
-        config = CollectionConfig(DIMENSION, "cosine", index_type="hnsw")
-        people = cast("EmbeddedCollection", gallery.create("people", config)[0])
-        people.upsert(items(0, ROWS))
-        until = time.monotonic() + PATIENCE_S
-        while not people._index.sealed and time.monotonic() < until:
-            time.sleep(0.01)
-        number = ROWS
-        while not people._index.recent and time.monotonic() < until:
-            searched(people)
-            people.upsert(items(number, 40, seed=number))
-            number += 40
-        assert people._index.recent
-        assert people.stats().items == number
