@@ -243,12 +243,9 @@ class EmbeddedCollection:
         return self._sealer.seal(threads=threads, stop=stop or threading.Event(), idle=idle)
 
     def catch_up(self, stop: threading.Event | None = None) -> bool:
-        """Make what is new fast, where searches would scan much of it, and return whether they would.
+        """Make what is new fast in memory, where searches scan much of it, and return whether it was.
 
-        It is not written: a snapshot is, later. Only one thread may call it; another one may seal meanwhile.
-
-        Args:
-            stop: ends it within a moment.
+        Only one thread may call it; another one may seal meanwhile. See `seal` for the rest.
 
         Raises:
             Stopped: it was told to stop; all is as it was.

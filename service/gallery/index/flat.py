@@ -144,10 +144,8 @@ class FlatIndex:
         return self._changed(np.asarray(removed, np.int64), np.asarray(labels, np.int64), vectors)
 
     def joined(self, newer: "FlatIndex") -> "FlatIndex":
-        """Return the index with the rows of another that are not removed; their labels are above its own.
-
-        Others may remove rows of this one meanwhile, where these stay in place: its buffers are the same.
-        """
+        """Return the index with the rows of another that are not removed; their labels are above its own."""
+        # The buffers are this one's. Others may remove rows of it meanwhile, where these stay in place.
         kept = np.flatnonzero(newer.alive)
         return self._changed(np.empty(0, np.int64), newer.labels[kept], taken(newer.vectors, kept))
 
