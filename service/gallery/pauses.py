@@ -14,7 +14,7 @@ _WORKED_S = 0.001  # a search waits for that, and not for the 5 ms after which t
 _PAUSE_RATIO = 3.0  # one search in four meets a write then
 _MOST_PAUSE_S = 0.01  # where an item took long by itself
 _LARGE = 32  # items: after such a write there is a rest
-_REST_RATIO = 3.0  # as long as the write, so that an import comes evenly
+_REST_RATIO = 10.0  # as long as the work, some three times as long as the write: so an import comes evenly
 _MOST_REST_S = 3.0
 
 Item = TypeVar("Item")
@@ -52,9 +52,19 @@ def with_pauses(
 class Rest:
     """The rest after a large write: while there are searches, the next one begins when it is over."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with none; the clock gives seconds."""
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        working: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            clock: gives seconds.
+            working: gives those that this thread has worked.
+        """
+        self._clock, self._working = clock, working
         self._until, self._turn = -math.inf, threading.Lock()
 
     @property
@@ -66,13 +76,14 @@ class Rest:
     def after(self, items: int) -> Iterator[None]:
         """Give a block that writes so many, after which there is a rest if that is many.
 
-        What several write at a time adds up.
+        It is in proportion to the work, not to the time: who writes may have waited for others, whose rests
+        add up.
         """
-        began = self._clock()
+        began = self._working()
         yield
         if items <= _LARGE:
             return
         with self._turn:
             now = self._clock()
-            rest_s = max(0.0, self._until - now) + _REST_RATIO * (now - began)
+            rest_s = max(0.0, self._until - now) + _REST_RATIO * (self._working() - began)
             self._until = now + min(rest_s, _MOST_REST_S)

@@ -91,7 +91,7 @@ def test_what_is_new_is_made_fast_where_it_is_searched(tmp_path: Path) -> None:
 def test_a_write_rests_only_where_there_are_searches(collection: MakeCollection) -> None:
     people, now = collection(dimension=DIMENSION), [0.0]
     people.upsert(items(0, ROWS))
-    people._sealer.rest = Rest(lambda: now[0])
+    people._sealer.rest = Rest(lambda: now[0], working=lambda: now[0])
     with people._sealer.rest.after(500):
         now[0] = 1.0
     assert not people.crowded()
