@@ -8,13 +8,13 @@ from typing import NamedTuple
 from service.gallery.collection import SearchOptions
 from service.gallery.filters import weight_of
 
-__all__ = ["Brevity", "Held"]
+__all__ = ["LATE_S", "Brevity", "Held"]
 
 _BRIEF_S = 0.001  # a query; waking a thread and handing its answer back takes a quarter to half of that
 _ALONE_S = 0.003  # where nobody else is served
 _AT_ONCE_S = 0.002  # that the event loop may be held in one go by several
 _MOST_AT_ONCE = 16  # queries
-_LATE_S = 0.005  # nothing should hold the event loop for so long, of its own or to wait for the disk
+LATE_S = 0.005  # nothing should hold the event loop for so long, of its own or to wait for the disk
 _WARY_S = 1.0  # after that happened
 _READ_S = 0.05  # after one for which the disk had to be asked: its neighbours' names are read with it
 _MOST_K = 100
@@ -81,7 +81,7 @@ class Brevity:
 
     def note_held(self, options: SearchOptions, queries: int, held: Held, *, answered: bool) -> None:
         """Take note of how a search held the event loop, and whether memory had its answer."""
-        if held.counted_s > _LATE_S:
+        if held.counted_s > LATE_S:
             self._wary_until = self._clock() + _WARY_S
         elif not answered and options.filter is None:
             self._wary_until = self._clock() + _READ_S

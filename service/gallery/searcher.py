@@ -15,7 +15,7 @@ import numpy as np
 from models.errors import LookalikeError
 from service.cpus import disk_waits
 from service.errors import NotReadyError, OverloadedError
-from service.gallery.brevity import Brevity, Held
+from service.gallery.brevity import LATE_S, Brevity, Held
 from service.gallery.collection import Collection, Match, SearchOptions, Vectors
 from service.gallery.options import NOTHING, LeftOut
 
@@ -73,6 +73,7 @@ class Searcher:
             working: gives those that this thread has worked, by which searches are brief or not.
         """
         self._clock, self._working = clock, working
+        self._disk_waits = disk_waits()
         self._waiting: deque[_Request] = deque()
         self._most_waiting = most_waiting
         self._changed = threading.Condition()
@@ -152,7 +153,7 @@ class Searcher:
 
     def _answer_here(self, batch: list[_Request]) -> None:
         """Answer requests on the event loop, or let them wait for a thread where the disk must be asked."""
-        first, began = batch[0], self._begun()
+        first, began = batch[0], (self._clock(), self._working())
         try:
             found = first.collection.search_in_memory(_queries_of(batch), first.options)
         except Exception:
@@ -217,7 +218,7 @@ class Searcher:
 
     def _answers(self, batch: list[_Request]) -> list[object]:
         """Search for all at once; where that fails, for each by itself, so that each gets its own error."""
-        first, left_out, began = batch[0], _left_out(batch), self._begun()
+        first, left_out, began = batch[0], _left_out(batch), (self._clock(), self._working())
         try:
             found = first.collection.search(_queries_of(batch), first.options, left_out=left_out)
         except Exception as error:
@@ -228,14 +229,15 @@ class Searcher:
         first.brevity.note(first.options, _count(batch), self._held_since(began))
         return answers
 
-    def _begun(self) -> tuple[float, float, int]:
-        """Return the clock, what this thread has worked, and how often the process waited for the disk."""
-        return self._clock(), self._working(), disk_waits()
+    def _held_since(self, began: tuple[float, float]) -> Held:
+        worked_s = self._working() - began[1]
+        waited_s = self._clock() - began[0] - worked_s
+        return Held(worked_s, waited_s, read=waited_s > LATE_S and self._read_lately())
 
-    def _held_since(self, began: tuple[float, float, int]) -> Held:
-        clock_s, working_s, reads = began
-        worked_s = self._working() - working_s
-        return Held(worked_s, self._clock() - clock_s - worked_s, read=disk_waits() != reads)
+    def _read_lately(self) -> bool:
+        """Return whether the process has waited for the disk since this was last asked."""
+        before, self._disk_waits = self._disk_waits, disk_waits()
+        return self._disk_waits != before
 
 
 def _taken(waiting: deque[_Request], most: int) -> list[_Request]:
