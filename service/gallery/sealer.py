@@ -69,9 +69,11 @@ class Sealer:
         self._record.refuse_if_closed()
         if not self._searches.searched_lately or not self._home.recent_due(self._index()):
             return False
-        if not stop.is_set():
-            stop.wait(_ANSWERED_S)
-        recent = self._home.recent(self._index(), stop=stop)
+        stop.wait(_ANSWERED_S)
+        began_with = self._index()
+        if not self._home.recent_due(began_with):  # any more: a snapshot may have taken all of it
+            return False
+        recent = self._home.recent(began_with, stop=stop)
 
         def swapped(index: Index) -> Index:
             self._record.refuse_if_closed()

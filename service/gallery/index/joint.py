@@ -66,16 +66,16 @@ def joint_search(
     return found if (found.distances[:, -1] < floors).all() else None
 
 
-def _scanned(delta: FlatIndex, prepared: Vectors, k: int) -> tuple[Integers, Floats]:
+def _scanned(rows: FlatIndex, prepared: Vectors, k: int) -> tuple[Integers, Floats]:
     """Return (Q, F) positions of near rows, removed ones too, and (Q,) a floor under the distances of others.
 
     A position is -1 where a distance overflowed.
     """
-    fetch, product = min(delta.rows, k + _SPARE), delta.metric == "inner_product"
-    positions, worst = scan(prepared, delta.vectors, fetch, product=product, threads=delta.threads)
-    if fetch == delta.rows:
+    fetch, product = min(rows.rows, k + _SPARE), rows.metric == "inner_product"
+    positions, worst = scan(prepared, rows.vectors, fetch, product=product, threads=rows.threads)
+    if fetch == rows.rows:
         return positions, np.full(len(prepared), np.inf)
-    return positions, delta.measure.floors(prepared, worst, delta.longest)
+    return positions, rows.measure.floors(prepared, worst, rows.longest)
 
 
 def _nearest(candidates: Sequence[tuple[Integers, FlatIndex]], queries: Vectors, k: int) -> EvenHits:

@@ -121,9 +121,9 @@ class Index:
     def with_recent(self, recent: Sealed) -> "Index":
         """Return the index with rows of which it scanned some, and held all, some time ago.
 
-        Where many have died since, or are sealed, it stays as it is.
+        Where there are none, or many have died since or are sealed, it stays as it is.
         """
-        if self.sealed is None:
+        if self.sealed is None or not recent.rows.rows:
             return self
         newer = [part.labels[part.alive] for part in self._parts[1:]]
         kept = _of_living(recent, np.concatenate(newer))

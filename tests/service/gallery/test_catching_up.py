@@ -55,6 +55,17 @@ def searched(collection: EmbeddedCollection) -> Any:
     return answers(collection)
 
 
+def begun(folder: Path, new: int) -> EmbeddedCollection:
+    """Return a collection with a snapshot and some that are newer, which was searched lately."""
+    EmbeddedCollection.create(folder, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
+    collection = EmbeddedCollection(folder, sizes=Sizes(scanned_bytes=100_000, sealed_rows=400))
+    collection.upsert(items(0, ROWS))
+    collection.seal()
+    collection.upsert(items(ROWS, new, seed=2))
+    searched(collection)
+    return collection
+
+
 def test_what_is_new_is_made_fast_where_it_is_searched(tmp_path: Path) -> None:
     EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
     collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=100_000))
@@ -102,12 +113,8 @@ def test_a_write_rests_only_where_there_are_searches(collection: MakeCollection)
 
 
 def test_catching_up_is_stopped_within_a_moment_and_refused_where_it_is_closed(tmp_path: Path) -> None:
-    EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
-    collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=100_000))
-    collection.upsert(items(0, ROWS))
-    collection.seal()
-    collection.upsert(items(ROWS, 400, seed=2))
-    before, stop = searched(collection), threading.Event()
+    collection = begun(tmp_path, 400)
+    before, stop = answers(collection), threading.Event()
     stop.set()
     with pytest.raises(Stopped):
         collection.catch_up(stop)
@@ -135,18 +142,28 @@ def test_a_gallery_catches_up_by_itself_while_it_is_searched(tmp_path: Path) -> 
 
 
 def test_erasing_leaves_what_is_fast_so(tmp_path: Path) -> None:
-    EmbeddedCollection.create(tmp_path, CollectionConfig(DIMENSION, "cosine", index_type="hnsw"))
-    collection = EmbeddedCollection(tmp_path, sizes=Sizes(scanned_bytes=100_000))
-    collection.upsert(items(0, ROWS))
-    collection.seal()
-    collection.upsert(items(ROWS, 700, seed=2))
-    searched(collection)
+    collection = begun(tmp_path, 700)
     assert collection.catch_up()
     assert collection.erase("p3").erased
     assert not collection.catch_up()
     assert missed(collection) <= 0.02
     names = {match.identity for found in collection.search(QUERIES, PLAIN) for match in found}
     assert names == {f"p{n}" for n in range(7)} - {"p3"}
+    collection.close()
+
+
+def test_what_a_snapshot_took_meanwhile_is_not_there_twice(tmp_path: Path) -> None:
+    collection = begun(tmp_path, 400)
+
+    class SealedMeanwhile(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert collection.seal(idle=True)
+            return self.is_set()
+
+    assert not collection.catch_up(SealedMeanwhile())
+    assert collection._index.recent is None
+    (found,) = collection.search(QUERIES[:1], SearchOptions(k=2 * ROWS))
+    assert len(found) == collection.stats().items == ROWS + 400
     collection.close()
 
 
