@@ -63,7 +63,7 @@ def filter_of(share: float, first: int = 0) -> Mapping[str, Any]:
 def measure(plan: Plan, folder: Path) -> Part:
     """Fill a collection and search it with every filter."""
     vectors = make_vectors(plan.filtered, _DIMENSION)
-    queries = make_queries(plan.queries, plan.filtered, _DIMENSION)
+    queries = make_queries(plan.checked, plan.filtered, _DIMENSION)
     # As many rows of each part, in any order.
     parts = np.random.default_rng(3).permutation(np.arange(plan.filtered) * _PARTS // plan.filtered)
     with serving(folder / "filters") as running:
@@ -88,7 +88,8 @@ class _Asked:
 
     def p50_ms(self, name: str, fields: list[dict[str, Any]]) -> float:
         """Return the median of a single client's searches, which have the fields in turn."""
-        bodies = [query_body(one[None], K, **fields[i % len(fields)]) for i, one in enumerate(self._queries)]
+        asked = self._queries[: self._plan.queries]
+        bodies = [query_body(one[None], K, **fields[i % len(fields)]) for i, one in enumerate(asked)]
         seconds = self._plan.timed_s
         return run_bodies(
             self._running, bodies, self._folder / f"filters.{name}", clients=1, seconds=seconds
@@ -99,7 +100,7 @@ class _Asked:
         wanted = dict(filter_of(share))
         bounds = wanted["part"]
         passing = np.flatnonzero((self._parts >= bounds["gte"]) & (self._parts < bounds["lt"]))
-        some = self._queries[: self._plan.checked]
+        some = self._queries
         there = min(K, len(passing))
         index = faiss.IndexFlatIP(_DIMENSION)
         index.add(self._vectors[passing])
@@ -109,7 +110,7 @@ class _Asked:
         inside = [[row for row in rows if row in allowed] for rows in answers]
         truth = Truth(passing[nearest], similarities[:, -1])
         others = [
-            {"filter": filter_of(share, first)} for first in range(1, 7_919 * len(self._queries), 7_919)
+            {"filter": filter_of(share, first)} for first in range(1, 7_919 * self._plan.queries, 7_919)
         ]
         return Filtered(
             share,

@@ -65,15 +65,15 @@ def measure(plan: Plan, folder: Path, items: int, dimension: int) -> Part:
     """Fill a collection, measure it, kill its server and start another on what is there."""
     scale = Scale(items, dimension)
     data = folder / f"million-{dimension}"
-    queries = make_queries(plan.queries, items, dimension)
+    queries = make_queries(plan.checked, items, dimension)
     with serving(data) as running:
         vectors = make_vectors(items, dimension)
         _ingest(scale, running, vectors, plan)
-        truth = exact(vectors, queries[: plan.checked], K)
-        answers = [rows_of(one) for one in found(running.port, queries[: plan.checked])]
-        scale.recall = recall(vectors, queries[: plan.checked], truth, answers)
+        truth = exact(vectors, queries, K)
+        answers = [rows_of(one) for one in found(running.port, queries)]
+        scale.recall = recall(vectors, queries, truth, answers)
         del vectors
-        _search(scale, running, queries, plan)
+        _search(scale, running, queries[: plan.queries], plan)
         expected = found(running.port, queries[:1])
         os.kill(running.tree.pids()[0], signal.SIGKILL)
     scale.ready_s = _start_again(data, queries[:1], expected)

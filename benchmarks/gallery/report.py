@@ -14,10 +14,11 @@ _HOW = """\
 
 Vectors of length 1 that look like embeddings: the centres of 2,000 to 50,000 identities in a subspace of
 rank 40, with Gaussian noise in all dimensions that is as long as they are, float32. Queries are fresh draws
-of the same identities. Recall is that of the {k} nearest against an exact scan of the same rows, ties
-included, and everybody's is at least {recall}: the effort of a search (efSearch and the like) is raised
-from 16 until it is, and Lookalike finds its own. Milvus's REST has no parameter for it: its graph has more
-links (M 32), and it is asked for more rows than the {k}, of which the first {k} count, until they suffice.
+of the same identities. Recall is that of the {k} nearest of {checked} queries against an exact scan of the
+same rows, ties included, and everybody's is at least {recall}: the effort of a search (efSearch and the
+like) is raised from 16 until it is, and Lookalike finds its own. Milvus's REST has no parameter for it: its
+graph has more links (M 32), and it is asked for more rows than the {k}, of which the first {k} count, until
+they suffice.
 The bare handler and the loop have the kind of index that Lookalike chose, with the same parameters of its
 building, and Chroma and pgvector HNSW with M 16 and efConstruction 100. Where one has no figures, its
 reason stands in its row. A server has {rest} s after its start, in which it may read what it will need, and
@@ -36,7 +37,7 @@ def render(parts: Sequence[Part], about: Mapping[str, object]) -> str:
 
     Args:
         parts: of the scenarios that have been measured.
-        about: date, command, machine, versions, peers, k, recall, rest, rounds, queries and image.
+        about: date, command, machine, versions, peers, k, recall, rest, rounds, checked, queries and image.
     """
     texts = [_HOW.format(**about)]
     if any(one.curves for one in parts):

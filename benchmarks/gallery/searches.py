@@ -153,12 +153,12 @@ class Searches:
 
     def _recall(self, target: Target, running: Running) -> float:
         vectors, queries, truth = self._data()
-        some = queries[: len(truth.rows)]
-        return recall(vectors, some, truth, target.found(running, some))
+        return recall(vectors, queries, truth, target.found(running, queries))
 
     def _measure(self, target: Target, running: Running) -> Record:
         """Return its loads, as the figures of all servers are kept."""
         _, queries, _ = self._data()
+        queries = queries[: self._plan.queries]
         share = self._recall(target, running)
         if share < RECALL:
             return {"problem": f"its recall is {share:.3f} at the most that could be asked of it"}
@@ -179,7 +179,7 @@ class Searches:
 
     def _batches(self, running: Running, clients: int) -> Record:
         """Send batches of 64 in safetensors; figures are of queries, not of requests."""
-        _, queries, _ = self._data()
+        queries = self._data()[1][: self._plan.queries]
         size = min(limit.BATCH, len(queries))
         starts = range(0, len(queries) - size + 1, size)
         fields = {"json": json.dumps({"k": K, "include": []})}
@@ -200,11 +200,11 @@ class Searches:
         try:
             for effort in (0,) if flat else EFFORTS:
                 rows = self._children.run(limit.found, path, effort, asked, timeout_s=_TIMEOUT_S)["rows"]
-                share = recall(vectors, queries[: len(truth.rows)], truth, rows[: len(truth.rows)])
+                share = recall(vectors, queries, truth, rows)
                 if share >= RECALL:
                     break
-            times = (CLIENTS, float(self._plan.timed_s))
-            found = self._children.run(limit.measure, path, effort, asked, *times, timeout_s=_TIMEOUT_S)
+            how = (self._plan.queries, CLIENTS, float(self._plan.timed_s))
+            found = self._children.run(limit.measure, path, effort, asked, *how, timeout_s=_TIMEOUT_S)
         except _PROBLEMS as error:
             return {"problem": str(error) or "it took too long"}
         return {**found, "recall": share, "about": f"efSearch {effort}" if effort else "flat"}
@@ -215,14 +215,14 @@ class Searches:
         return Place(folder, self._peers, self._python, self._folder / "vectors.npy", self._folder)
 
     def _data(self) -> tuple[Floats, Floats, Truth]:
-        """Return vectors, queries and the exact answers to the first of them; made once."""
+        """Return vectors, queries and the exact answers to them; made once."""
         if self._made is None:
             vectors = make_vectors(self._size, _DIMENSION)
-            queries = make_queries(self._plan.queries, self._size, _DIMENSION)
+            queries = make_queries(self._plan.checked, self._size, _DIMENSION)
             self._folder.mkdir(parents=True, exist_ok=True)
             np.save(self._folder / "vectors.npy", vectors)
             np.save(self._folder / "queries.npy", queries)
-            self._made = vectors, queries, exact(vectors, queries[: self._plan.checked], K)
+            self._made = vectors, queries, exact(vectors, queries, K)
         return self._made
 
 

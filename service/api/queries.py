@@ -42,6 +42,9 @@ class Question:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+_ROW = Question(0, "a row")  # whichever: no answer says more of one
+
+
 @dataclass(slots=True)
 class Asked:
     """What is searched for.
@@ -97,7 +100,7 @@ async def ask(
 
 def _plain(vectors: Vectors) -> Asked:
     """Return queries that are vectors and leave nothing out."""
-    return Asked([Question(row, row) for row in range(len(vectors))], vectors, ())
+    return Asked([_ROW] * len(vectors), vectors, ())
 
 
 async def _questions(

@@ -20,7 +20,7 @@ from service.api.wire import accepts, body, body_bytes
 from service.errors import InvalidFieldsError
 from service.gallery.collection import Collection, Match, SearchOptions
 from service.gallery.filters import parse_filter
-from service.gallery.named_matches import NamedMatches, json_lists
+from service.gallery.named_matches import NamedResults
 from service.gallery.reranking import search_reranked
 from service.gallery.searcher import Found
 from service.jobs import Look
@@ -130,9 +130,8 @@ def _as_found(found: Found) -> Found:
 
 def _written(found: Found) -> Iterator[Any]:
     """Yield each query's matches as JSON, or as what becomes that."""
-    named = [matches for matches in found if isinstance(matches, NamedMatches)]
-    if len(named) == len(found):
-        return map(orjson.Fragment, json_lists(named))
+    if isinstance(found, NamedResults):
+        return map(orjson.Fragment, found.json_lists())
     return ([_match(match) for match in matches] for matches in found)
 
 

@@ -248,7 +248,7 @@ class Collection(Identities, Protocol):
     ) -> Sequence[Sequence[Match]]:
         """Return each query's matches, nearest first; equal distances in the order of writing.
 
-        Those of a search for names alone are `NamedMatches`: each is made when it is asked for.
+        Those of a search for names alone are `NamedResults`: each is made when it is asked for.
 
         Args:
             queries: (Q, D) float32, finite.

@@ -1,16 +1,17 @@
 """The matches of a search for names alone, of which there may be hundreds in one answer."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import overload
 
 import orjson
 
 from service.gallery.collection import Match
 
-__all__ = ["NamedMatches", "json_lists", "opening_of"]
+__all__ = ["NamedMatches", "NamedResults", "opening_of"]
 
+_BEFORE = b"},"  # ends the match before
 _DISTANCE = b',"distance":'
 _AT_ONCE = 10_000  # distances: meanwhile no other thread has the interpreter, and each is held twice
 
@@ -46,28 +47,79 @@ class NamedMatches(Sequence[Match]):
         return map(_match, self.openings, self.distances)
 
 
+@dataclass(slots=True)
+class NamedResults(Sequence[NamedMatches]):
+    """The matches of several queries, one query's after the other's, without an object for each query.
+
+    Attributes:
+        openings: (N,) of all queries; see `NamedMatches`.
+        distances: (N,).
+        ends: (Q,) where those of each query end.
+    """
+
+    openings: Sequence[bytes]
+    distances: Sequence[float]
+    ends: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> NamedMatches: ...
+    @overload
+    def __getitem__(self, index: slice) -> "NamedResults": ...
+    def __getitem__(self, index: int | slice) -> "NamedMatches | NamedResults":
+        if not isinstance(index, slice):
+            at = range(len(self.ends))[index]
+            begin, end = self._begin(at), self.ends[at]
+            return NamedMatches(self.openings[begin:end], self.distances[begin:end])
+        first, last, step = index.indices(len(self.ends))
+        if step != 1:
+            raise ValueError("Results can be taken out that follow each other, and no others.")
+        if last - first == len(self.ends):
+            return self
+        begin, end = self._begin(first), self._begin(max(first, last))
+        ends = [one - begin for one in self.ends[first:last]]
+        return NamedResults(self.openings[begin:end], self.distances[begin:end], ends)
+
+    def json_lists(self) -> Iterator[bytes]:
+        """Yield each query's matches as JSON: a list of objects of id, identity and distance."""
+        first = 0
+        while first < len(self.ends):
+            begin = self._begin(first)
+            last = max(first + 1, bisect_right(self.ends, begin + _AT_ONCE, first))
+            yield from _json_lists(
+                self.openings[begin : self.ends[last - 1]],
+                self.distances[begin : self.ends[last - 1]],
+                [one - begin for one in self.ends[first:last]],
+            )
+            first = last
+
+    def _begin(self, query: int) -> int:
+        return self.ends[query - 1] if query else 0
+
+
 def opening_of(item_id: str, identity: str | None) -> bytes:
-    """Return the JSON of a match with such a name, up to its distance."""
-    return orjson.dumps({"id": item_id, "identity": identity})[:-1] + _DISTANCE
+    """Return the JSON of a match with such a name up to its distance, after the end of the one before."""
+    return _BEFORE + orjson.dumps({"id": item_id, "identity": identity})[:-1] + _DISTANCE
 
 
-def json_lists(found: Sequence[NamedMatches]) -> Iterator[bytes]:
-    """Yield each query's matches as JSON: a list of objects of id, identity and distance."""
-    step = max(1, _AT_ONCE // max([1, *map(len, found)]))
-    for at in range(0, len(found), step):
-        yield from _json_lists(found[at : at + step])
-
-
-def _json_lists(found: Sequence[NamedMatches]) -> Iterator[bytes]:
-    # All numbers in one call, which takes some microseconds by itself.
-    distances = orjson.dumps(list(chain.from_iterable(one.distances for one in found)))[1:-1].split(b",")
-    at = 0
-    for one in found:
-        end = at + len(one.openings)
-        yield b"[%b]" % b",".join(map(b"%b%b}".__mod__, zip(one.openings, distances[at:end], strict=True)))
-        at = end
+def _json_lists(
+    openings: Sequence[bytes], distances: Sequence[float], ends: Sequence[int]
+) -> Iterator[bytes]:
+    if not openings:
+        yield from [b"[]"] * len(ends)
+        return
+    # All numbers in one call, which takes microseconds by itself, and no step of the interpreter for each.
+    pieces = [b""] * (2 * len(openings))
+    pieces[::2], pieces[1::2] = openings, orjson.dumps(distances)[1:-1].split(b",")
+    begin = 0
+    for end in ends:
+        text = b"".join(pieces[2 * begin : 2 * end])
+        yield b"[%b}]" % text[len(_BEFORE) :] if text else b"[]"
+        begin = end
 
 
 def _match(opening: bytes, distance: float) -> Match:
-    name = orjson.loads(opening.removesuffix(_DISTANCE) + b"}")
+    name = orjson.loads(opening.removeprefix(_BEFORE).removesuffix(_DISTANCE) + b"}")
     return Match(name["id"], name["identity"], distance)

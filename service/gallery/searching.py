@@ -15,7 +15,7 @@ from service.gallery.index.flat import StaleLabelsError
 from service.gallery.index.hits import Hits, joined_hits
 from service.gallery.index.proposing import TakesLongError
 from service.gallery.index.segments import Index
-from service.gallery.named_matches import NamedMatches
+from service.gallery.named_matches import NamedResults
 from service.gallery.options import NOTHING, LeftOut
 from service.gallery.packed_names import Name
 from service.gallery.passing import Passing
@@ -111,22 +111,18 @@ def _nearest(
     openings_of: Callable[[Sequence[int]], Sequence[bytes] | None],
     *,
     at_once: bool = False,
-) -> list[NamedMatches] | None:
+) -> NamedResults | None:
     """Return each query's k nearest; None where `openings_of` does not know one of them."""
-    hits = index.search(queries, k, allowed=allowed, at_once=at_once)
-    step = max(1, _NAMED_AT_ONCE // k)
-    nearest: list[NamedMatches] = []
-    for first in range(0, len(hits), step):
-        joined, counts = joined_hits(hits[first : first + step])
-        openings, distances = openings_of(joined.labels.tolist()), joined.distances.tolist()
-        if openings is None:
+    found, ends = joined_hits(index.search(queries, k, allowed=allowed, at_once=at_once))
+    openings: list[bytes] = []
+    distances: list[float] = []
+    for at in range(0, len(found.labels), _NAMED_AT_ONCE):
+        named = openings_of(found.labels[at : at + _NAMED_AT_ONCE].tolist())
+        if named is None:
             return None
-        at = 0
-        for count in counts:
-            end = at + count
-            nearest.append(NamedMatches(openings[at:end], distances[at:end]))
-            at = end
-    return nearest
+        openings += named
+        distances += found.distances[at : at + _NAMED_AT_ONCE].tolist()
+    return NamedResults(openings, distances, ends)
 
 
 class _Search:

@@ -31,7 +31,8 @@ Told: TypeAlias = Callable[[int, int], None]
 
 _CHUNK_ROWS = 2_000  # added at once, so that a build can be stopped within a moment
 _TRAINING_ROWS_PER_LIST = 50
-_TIES = 4  # rows that float32 cannot tell apart
+_TIES = 2  # rows that float32 cannot tell apart
+_MORE_TIES = 4  # where the effort is enough for them; copies in bfloat16 tell less apart
 _SPARE = 32
 _FEW_QUERIES = 16
 _MUCH_EFFORT = 80  # of all queries together: a third of a millisecond and more
@@ -80,7 +81,7 @@ class Accelerator:
             share: of the rows that count, > 0 and <= 1.
         """
         coded = self.plan.quantization == "sq8"
-        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else k + _TIES)
+        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else self._with_ties(k))
         # So many of the nearest are met before k of them are some that count, and chance has its part.
         chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
         met = int(chance * k / share)
@@ -149,6 +150,12 @@ class Accelerator:
             index.storage = _faiss.read_index(str(files.storage), _faiss.IO_FLAG_MMAP_IFC)
             index.own_fields = True
         return cls(plan, index.ntotal, dict(effort), threads, index, mapped=True)
+
+    def _with_ties(self, k: int) -> int:
+        """Return how many rows to propose for k, where their order is almost that of their distances."""
+        if self.plan.kind != "hnsw":
+            return k + _MORE_TIES
+        return min(k + _MORE_TIES, max(k + _TIES, self._wide(k)))
 
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""

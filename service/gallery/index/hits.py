@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -18,6 +19,9 @@ class Hits(NamedTuple):
 
     labels: Integers
     distances: Floats
+
+
+_NONE = Hits(np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +99,13 @@ def stacked(some: Sequence[EvenHits]) -> EvenHits:
 
 
 def joined_hits(hits: Sequence[Hits]) -> tuple[Hits, Sequence[int]]:
-    """Return those of queries, one or more, one after the other, and how many are of each."""
+    """Return those of queries one after the other, and where those of each end."""
     if isinstance(hits, EvenHits):
-        count, each = hits.labels.shape
-        return Hits(hits.labels.ravel(), hits.distances.ravel()), [each] * count
+        each = hits.labels.shape[1]
+        ends = range(each, len(hits) * each + 1, each) if each else [0] * len(hits)
+        return Hits(hits.labels.ravel(), hits.distances.ravel()), ends
     if len(hits) == 1:
         return hits[0], [len(hits[0].labels)]
-    labels, distances = zip(*hits, strict=True)
-    return Hits(np.concatenate(labels), np.concatenate(distances)), [len(some) for some in labels]
+    labels = np.concatenate([_NONE.labels, *(one.labels for one in hits)])
+    distances = np.concatenate([_NONE.distances, *(one.distances for one in hits)])
+    return Hits(labels, distances), list(accumulate(len(one.labels) for one in hits))

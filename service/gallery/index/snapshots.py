@@ -39,7 +39,8 @@ from service.gallery.index.vector_files import open_vectors
 
 __all__ = ["Snapshot", "SnapshotError", "Snapshots", "saved_in", "vectors_in"]
 
-_FORMAT = 1
+_FORMAT = 2
+_FORMER = 1  # its HNSW was tried with no effort below k + 4, whatever it says
 _UNFINISHED = ".unfinished-"
 _VECTORS, _LABELS, _ACCELERATOR, _COPIES, _MANIFEST = (
     "vectors.faiss",
@@ -239,9 +240,11 @@ class Snapshots:
                 raise SnapshotError("its manifest is damaged")
             found = tuple(body[name] for name in ("format", "faiss", "dimension", "metric"))
             wanted = (_FORMAT, faiss.__version__, self._dimension, self._metric)
-            if found != wanted:
+            if found not in (wanted, (_FORMER, *wanted[1:])):
                 raise SnapshotError(f"it is of {found}, and {wanted} is wanted")
             effort = {int(k): int(wide) for k, wide in body["effort"].items()}
+            if found[0] == _FORMER and body["plan"]["kind"] == "hnsw":
+                effort = {k: max(wide, k + 4) for k, wide in effort.items()}
             facts = {name: body[name] for name in _FACTS}
             return Snapshot(folder, Plan(**body["plan"]), effort, **facts), body
         except (ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,7 @@
 """Matches that are kept as JSON are those that were found, whatever their names are."""
 
 import math
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.gallery import named_matches
 from service.gallery.collection import Match
-from service.gallery.named_matches import NamedMatches, json_lists, opening_of
+from service.gallery.named_matches import NamedMatches, NamedResults, opening_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 FOUND = st.lists(st.tuples(NAMES, st.none() | NAMES, st.floats(0, 1e30)), max_size=5)
@@ -21,17 +23,40 @@ def matches_of(found: list[tuple[str, str | None, float]]) -> NamedMatches:
     )
 
 
+def results_of(queries: list[list[tuple[str, str | None, float]]]) -> NamedResults:
+    all_of_them = matches_of([one for found in queries for one in found])
+    return NamedResults(all_of_them.openings, all_of_them.distances, list(accumulate(map(len, queries))))
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10_000])
 @given(queries=st.lists(FOUND, max_size=4))
 def test_names_and_distances_come_out_as_they_went_in(
-    queries: list[list[tuple[str, str | None, float]]],
+    at_once: int, queries: list[list[tuple[str, str | None, float]]]
 ) -> None:
-    made = [matches_of(found) for found in queries]
+    made = results_of(queries)
     assert [[match[:3] for match in matches] for matches in made] == queries
     wanted: list[list[dict[str, Any]]] = [
         [{"id": item_id, "identity": identity, "distance": far} for item_id, identity, far in found]
         for found in queries
     ]
-    assert [orjson.loads(text) for text in json_lists(made)] == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(named_matches, "_AT_ONCE", at_once)
+        assert [orjson.loads(text) for text in made.json_lists()] == wanted
+        for first in range(len(queries)):
+            assert [orjson.loads(text) for text in made[first:3].json_lists()] == wanted[first:3]
+
+
+def test_results_are_taken_out_as_those_of_a_list_are() -> None:
+    queries: list[list[tuple[str, str | None, float]]] = [[("a", None, 0.5)], [], [("b", "q", 1.0)]]
+    made, listed = results_of(queries), [list(matches_of(found)) for found in queries]
+    for index in (0, 1, 2, -1, -3):
+        assert list(made[index]) == listed[index]
+    for taken in (slice(None), slice(1, 3), slice(-1, None), slice(2, 1), slice(5, 9), slice(0, 9)):
+        assert list(map(list, made[taken])) == listed[taken]
+    with pytest.raises(IndexError):
+        made[3]
+    with pytest.raises(ValueError, match="follow each other"):
+        made[::2]
 
 
 def test_a_match_is_made_for_whoever_asks_for_it() -> None:
@@ -45,5 +70,5 @@ def test_a_match_is_made_for_whoever_asks_for_it() -> None:
 
 
 def test_a_distance_that_is_no_number_in_json_is_null() -> None:
-    (text,) = json_lists([matches_of([("a", None, math.inf)])])
+    (text,) = results_of([[("a", None, math.inf)]]).json_lists()
     assert orjson.loads(text) == [{"id": "a", "identity": None, "distance": None}]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.gallery.collection import CollectionMetric
-from service.gallery.index.hits import EvenHits, joined_hits, nearest, nearest_of_each
+from service.gallery.index.hits import EvenHits, Hits, joined_hits, nearest, nearest_of_each
 from tests.service.gallery.index.galleries import embeddings, filled, sealed, snapshots_in
 
 LABELS = np.array([2, 3, 5, 7, 11, 13])
@@ -48,7 +48,17 @@ def test_where_each_query_has_enough_none_is_short() -> None:
     assert (second.labels.tolist(), second.distances.tolist()) == ([5, 13], [3, 3])
     assert [hit.labels.tolist() for hit in even[1:]] == [[5, 13]]
     for hits in (even, [first, second]):
-        joined, counts = joined_hits(hits)
+        joined, ends = joined_hits(hits)
         assert (joined.labels.tolist(), joined.distances.tolist()) == ([7, 3, 5, 13], [0.5, 1, 3, 3])
-        assert list(counts) == [2, 2]
+        assert list(ends) == [2, 4]
     assert joined_hits([first]) == (first, [2])
+
+
+def test_queries_that_find_nothing_end_where_the_one_before_ends() -> None:
+    one, none = Hits(np.array([7, 3]), np.array([0.5, 1])), Hits(np.empty(0, np.int64), np.empty(0))
+    joined, ends = joined_hits([none, one, none])
+    assert (joined.labels.tolist(), list(ends)) == ([7, 3], [0, 2, 2])
+    for nothing in ([none, none], EvenHits(np.empty((2, 0), np.int64), np.empty((2, 0)))):
+        joined, ends = joined_hits(nothing)
+        assert (joined.labels.tolist(), joined.distances.tolist(), list(ends)) == ([], [], [0, 0])
+    assert list(joined_hits([])[1]) == []

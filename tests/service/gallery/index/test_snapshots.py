@@ -195,6 +195,24 @@ def test_erased_rows_and_their_copies_are_in_no_file(
     np.testing.assert_array_equal(opened[1].rows.vectors[6], vectors[6])
 
 
+@pytest.mark.parametrize(("kind", "least"), [("hnsw", 14), ("ivf", 3)])
+def test_a_snapshot_of_before_there_were_small_efforts_is_searched_as_widely_as_it_was(
+    tmp_path: Path, kind: str, least: int
+) -> None:
+    """Its HNSW was found to do with 10 where 14 was the least."""
+    snapshots = snapshots_in(tmp_path, "euclidean")
+    _, snapshot = sealed(filled("euclidean", embeddings(2_000, seed=1)), snapshots, kind)
+    body = json.loads((snapshot.folder / "manifest.json").read_bytes())["body"]
+    body |= {"format": 1, "effort": {"10": 3, "100": 384}}
+    write_manifest(snapshot.folder / "manifest.json", body)
+    opened = snapshots.open(threads=1)
+    assert opened
+    assert opened[0].effort == {10: least, 100: 384}
+    body["format"] = 0
+    write_manifest(snapshot.folder / "manifest.json", body)
+    assert snapshots.open(threads=1) is None
+
+
 @pytest.mark.parametrize(("kind", "quantization"), [("ivf", "none"), ("hnsw", "sq8")])
 def test_codes_cannot_be_erased_in_place(kind: str, quantization: str, snapshots: Snapshots) -> None:
     _, snapshot = sealed(
