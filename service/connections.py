@@ -3,7 +3,7 @@
 import logging
 from asyncio import Transport
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -15,6 +15,8 @@ _logger = logging.getLogger("lookalike.access")
 _MOST_BYTES = 64 * 1024  # of a request's line and headers; other servers take 8 to 64 KiB
 _MOST_QUEUED = 100  # requests sent before the first is answered
 _MOST_QUEUED_BYTES = 2**20  # of the body of one of these
+_MOST_JOINED_BYTES = 64 * 1024  # more take longer to copy than to be sent by themselves
+_INTERIM = b"HTTP/1.1 1"  # 100 Continue: an answer will follow
 _PROBLEM = orjson.dumps(
     {
         "type": "/problems/headers-too-large",
@@ -30,6 +32,46 @@ _ANSWER = (
     b"content-length: %d\r\n"
     b"connection: close\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
 )
+
+
+class _Answers:
+    """A transport that sends the head of an answer together with what follows it.
+
+    uvicorn writes a head as soon as it has it, though ASGI lets it wait for the body; each write is a call of
+    the system and wakes the client: to write once saves a brief answer a tenth of its time.
+    """
+
+    __slots__ = ("_begun", "_head", "_transport")
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport, self._head, self._begun = transport, b"", False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send data, unless it is the head of an answer, which is sent with the next."""
+        if not self._begun and bytes(data[: len(_INTERIM)]) != _INTERIM:
+            self._head, self._begun = bytes(data), True
+            return
+        head, self._head = self._head, b""
+        if not head:
+            self._transport.write(data)
+        elif len(data) <= _MOST_JOINED_BYTES:
+            self._transport.write(b"".join([head, data]))
+        else:
+            self._transport.writelines([head, data])
+
+    def end(self) -> None:
+        """Send a head that nothing followed: the answer is over."""
+        if self._head:
+            self._transport.write(self._head)
+        self._head, self._begun = b"", False
+
+    def close(self) -> None:
+        """Send what is left, and close."""
+        self.end()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -49,6 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._answers = _Answers(transport)
+        self.transport = cast("Transport", self._answers)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -98,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
         self._waits_since = self.loop.time()
+        self._answers.end()
         super().on_response_complete()
 
     def _unsupported_upgrade_warning(self) -> None:

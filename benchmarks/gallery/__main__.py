@@ -136,8 +136,8 @@ def _write(plan: Plan, records: Records, options: argparse.Namespace, machine: d
         "recall": RECALL,
         "rest": plan.rest_s,
         "rounds": plan.rounds,
-        "checked": f"{plan.checked:,}",
-        "queries": f"{plan.queries:,}",
+        "checked": plan.checked,
+        "queries": plan.queries,
         "image": "images/gallery.svg",
         **machine,
     }

@@ -100,12 +100,11 @@ class _Asked:
         wanted = dict(filter_of(share))
         bounds = wanted["part"]
         passing = np.flatnonzero((self._parts >= bounds["gte"]) & (self._parts < bounds["lt"]))
-        some = self._queries
         there = min(K, len(passing))
         index = faiss.IndexFlatIP(_DIMENSION)
         index.add(self._vectors[passing])
-        similarities, nearest = index.search(some, there)
-        answers = [rows_of(one) for one in found(self._running.port, some, filter=wanted)]
+        similarities, nearest = index.search(self._queries, there)
+        answers = [rows_of(one) for one in found(self._running.port, self._queries, filter=wanted)]
         allowed = set(passing.tolist())
         inside = [[row for row in rows if row in allowed] for rows in answers]
         truth = Truth(passing[nearest], similarities[:, -1])
@@ -115,12 +114,12 @@ class _Asked:
         return Filtered(
             share,
             len(passing),
-            recall(self._vectors, some, truth, inside),
+            recall(self._vectors, self._queries, truth, inside),
             sum(len(rows) < there for rows in inside),
             self.p50_ms(f"{share}", [{"filter": wanted}]),
             self.p50_ms(f"{share}.others", others),
-            _scan_ms(index, some),
-            _scattered_ms(self._vectors, passing, some),
+            _scan_ms(index, self._queries),
+            _scattered_ms(self._vectors, passing, self._queries),
         )
 
 

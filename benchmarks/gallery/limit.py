@@ -25,17 +25,15 @@ def found(index_path: str, effort: int, queries_path: str) -> dict[str, Any]:
 
 
 def measure(
-    index_path: str, effort: int, queries_path: str, first: int, clients: tuple[int, ...], seconds: float
+    index_path: str, effort: int, queries_path: str, clients: tuple[int, ...], seconds: float
 ) -> dict[str, Any]:
-    """Search one of the first queries at a time in so many threads, and batches of 64 of them.
-
-    Batches are searched in the better of two arrangements.
+    """Search one query at a time in so many threads, and batches of 64 in the better of two arrangements.
 
     Returns:
         `loads`: by number of threads, as those of the servers are; `batch_per_s`: queries a second in
         batches; `bytes`: the most memory that this process has had.
     """
-    index, queries = _read(index_path, effort), np.load(queries_path)[:first]
+    index, queries = _read(index_path, effort), np.load(queries_path)
     loads = {}
     for threads in clients:
         faiss.omp_set_num_threads(1)

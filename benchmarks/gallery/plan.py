@@ -19,7 +19,7 @@ class Plan:
         rounds: of each of them, in turns.
         checked: distinct queries that are compared with the exact answer: the standard error of a recall of
             .99 is .0005 with 5,000 of them, where 1,000 leave .001 to chance.
-        queries: the first of these, which make the load.
+        queries: how many of these, the first, make the load.
         warm_up_s, timed_s: of each number of clients.
         filtered: items of the filtered searches.
         large: (items, D) of the collections of the scale test.
@@ -63,7 +63,7 @@ QUICK = Plan(
     sizes=(20_000,),
     rounds=1,
     checked=100,
-    queries=100,
+    queries=64,
     warm_up_s=1,
     timed_s=1,
     filtered=20_000,

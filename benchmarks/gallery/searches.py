@@ -203,8 +203,8 @@ class Searches:
                 share = recall(vectors, queries, truth, rows)
                 if share >= RECALL:
                     break
-            how = (self._plan.queries, CLIENTS, float(self._plan.timed_s))
-            found = self._children.run(limit.measure, path, effort, asked, *how, timeout_s=_TIMEOUT_S)
+            load, times = str(self._folder / "load.npy"), (CLIENTS, float(self._plan.timed_s))
+            found = self._children.run(limit.measure, path, effort, load, *times, timeout_s=_TIMEOUT_S)
         except _PROBLEMS as error:
             return {"problem": str(error) or "it took too long"}
         return {**found, "recall": share, "about": f"efSearch {effort}" if effort else "flat"}
@@ -222,6 +222,7 @@ class Searches:
             self._folder.mkdir(parents=True, exist_ok=True)
             np.save(self._folder / "vectors.npy", vectors)
             np.save(self._folder / "queries.npy", queries)
+            np.save(self._folder / "load.npy", queries[: self._plan.queries])
             self._made = vectors, queries, exact(vectors, queries, K)
         return self._made
 

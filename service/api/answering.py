@@ -123,8 +123,10 @@ def _to_safetensors(answer: Mapping[str, Any]) -> list[bytes | memoryview]:
             "data_offsets": (end, end := end + array.nbytes),
         }
     text = orjson.dumps(header)
-    text += b" " * (-len(text) % _ALIGNMENT)
-    return [len(text).to_bytes(8, "little"), text, *(_bytes_of(array) for array in arrays.values())]
+    padding = b" " * (-len(text) % _ALIGNMENT)
+    length = (len(text) + len(padding)).to_bytes(8, "little")
+    # Joined: to copy a header costs less than to send one buffer more.
+    return [b"".join([length, text, padding]), *(_bytes_of(array) for array in arrays.values())]
 
 
 def _dtype_of(array: _Array) -> str:

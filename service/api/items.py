@@ -43,14 +43,14 @@ from service.gallery.collection import (
     Written,
 )
 from service.gallery.filters import parse_filter
+from service.gallery.pauses import FEW_ITEMS
 from service.gallery.pictures import LONGER_SIDE
 from service.jobs import Look
 from service.seen import Seen
 
 __all__ = ["router"]
 
-_FEW = 32  # items: more give way to searches; so few, if small, are read and tallied on the event loop
-_SMALL_BYTES = 64 * 1024  # of their body
+_SMALL_BYTES = 64 * 1024  # of the body of few items: they are read on the event loop
 _LOOK_S, _MOST_S = 0.05, 3.0  # it has its turn at last, whatever keeps the others
 
 _read = body(ItemsRequest, image="image", kept=metadata_in)
@@ -96,7 +96,7 @@ async def upsert_items(request: Request) -> Response:
         written = await services.store(lambda: _write(target, wanted.items, ready, all_or_none=abort))
     if all(one.status == "rejected" for one in written):
         return problem_of(request, _rejection(written, vectors), extensions=_tally(written, ready))
-    if len(written) <= _FEW:
+    if len(written) <= FEW_ITEMS:
         return render(request, _tally(written, ready))
     return await respond(request, _tally(written, ready))
 
@@ -140,7 +140,7 @@ async def delete_item(collection: CollectionName, item_id: ItemId, services: Ser
 
 async def _give_way(request: Request, target: Collection, items: int) -> None:
     """Let searches go before a large write, as its predecessors slow them: for some seconds at most."""
-    if items <= _FEW:
+    if items <= FEW_ITEMS:
         return
     left_s = deadline_of(request) - asyncio.get_running_loop().time()
     left_s = min(_MOST_S, left_s / 2)  # it needs some itself
@@ -157,7 +157,7 @@ async def _ready_items(
     items: Sequence[ItemBody | VectorRow | BadItem] = wanted.items
     limits = target.config.quality
     pictures = [item.image for item in items if isinstance(item, ItemBody) and item.image is not None]
-    few = len(items) <= _FEW and body_bytes(request) <= _SMALL_BYTES
+    few = len(items) <= FEW_ITEMS and body_bytes(request) <= _SMALL_BYTES
     ready = [*map(_ready, items)] if few else await services.store(lambda: [*map(_ready, items)])
     if not pictures and wanted.faces is None:
         return [_Ready(one) for one in ready if one is not None]

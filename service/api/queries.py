@@ -42,20 +42,17 @@ class Question:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-_ROW = Question(0, "a row")  # whichever: no answer says more of one
-
-
 @dataclass(slots=True)
 class Asked:
     """What is searched for.
 
     Attributes:
-        questions: one for each result, in order.
+        questions: one for each result, in order; None where each is one of the vectors, and no more is said.
         vectors: (R, D) float32 of those that have one, in order.
         left_out: for each of these what it must not find; may be empty where that is nothing.
     """
 
-    questions: Sequence[Question]
+    questions: Sequence[Question] | None
     vectors: Vectors
     left_out: Sequence[LeftOut]
 
@@ -100,7 +97,7 @@ async def ask(
 
 def _plain(vectors: Vectors) -> Asked:
     """Return queries that are vectors and leave nothing out."""
-    return Asked([_ROW] * len(vectors), vectors, ())
+    return Asked(None, vectors, ())
 
 
 async def _questions(

@@ -74,7 +74,7 @@ async def search(request: Request) -> Response:
     search_with = partial(
         services.searcher.search, target, asked.vectors, options, asked.left_out, alone=is_alone(request)
     )
-    if len(asked.questions) == len(asked.vectors):
+    if asked.questions is None or len(asked.questions) == len(asked.vectors):
         return await search_with(then=answer)
     # Pictures that there is nothing to search with say why at length, and any number of them may come.
     found: Found = await search_with(then=_as_found) if len(asked.vectors) else []
@@ -116,10 +116,14 @@ def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tu
 def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | None) -> dict[str, Any]:
     """Put the answer together."""
     each = _written(found)
-    results = [
-        {"decision": None, "matches": [] if question.vector is None else next(each), **question.fields}
-        for question in asked.questions
-    ]
+    results: list[dict[str, Any]]
+    if asked.questions is None:
+        results = [{"decision": None, "matches": matches} for matches in each]
+    else:
+        results = [
+            {"decision": None, "matches": [] if question.vector is None else next(each), **question.fields}
+            for question in asked.questions
+        ]
     answer = {"metric": target.config.metric, "results": results}
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
 

@@ -83,7 +83,12 @@ class NamedResults(Sequence[NamedMatches]):
         return NamedResults(self.openings[begin:end], self.distances[begin:end], ends)
 
     def json_lists(self) -> Iterator[bytes]:
-        """Yield each query's matches as JSON: a list of objects of id, identity and distance."""
+        """Return each query's matches as JSON: a list of objects of id, identity and distance."""
+        if len(self.openings) <= _AT_ONCE:
+            return _json_lists(self.openings, self.distances, self.ends)
+        return self._json_by_parts()
+
+    def _json_by_parts(self) -> Iterator[bytes]:
         first = 0
         while first < len(self.ends):
             begin = self._begin(first)

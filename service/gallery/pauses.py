@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
-__all__ = ["Paced", "Rest", "with_pauses"]
+__all__ = ["FEW_ITEMS", "Paced", "Rest", "with_pauses"]
+
+FEW_ITEMS = 32  # so few are written without a rest, and may be read on the event loop
 
 _LOOK_ITEMS = 8  # some tenths of a millisecond
 _WORKED_S = 0.001  # a search waits for that, and not for the 5 ms after which the interpreter changes hands
 _PAUSE_RATIO = 3.0  # one search in four meets a write then
 _MOST_PAUSE_S = 0.01  # where an item took long by itself
-_LARGE = 32  # items: after such a write there is a rest
 _REST_RATIO = 10.0  # as long as the work, some three times as long as the write: so an import comes evenly
 _MOST_REST_S = 3.0
 
@@ -81,7 +82,7 @@ class Rest:
         """
         began = self._working()
         yield
-        if items <= _LARGE:
+        if items <= FEW_ITEMS:
             return
         with self._turn:
             now = self._clock()

@@ -119,17 +119,16 @@ class Searcher:
         answer: asyncio.Future[Answer] = loop.create_future()
         request = _Request(collection, brevity, queries, options, left_out, then, loop, answer)
         alone = alone and loop not in self._arrived
-        if self._is_brief(request, alone=alone):
-            if alone:
-                self._answer_here([request])
-                return await answer
+        if not self._is_brief(request, alone=alone):
+            self._wait(request)
+        elif alone:
+            self._answer_here([request])
+        else:
             arrived = self._arrived.get(loop)
             if arrived is None:
                 arrived = self._arrived[loop] = deque()
                 loop.call_soon(self._answer_arrived, loop)
             arrived.append(request)
-        else:
-            self._wait(request)
         return await answer
 
     def close(self) -> None:
@@ -269,16 +268,16 @@ def _left_out(batch: list[_Request]) -> Sequence[LeftOut]:
 
 def _count(batch: list[_Request]) -> int:
     """Return how many queries requests have in all."""
-    return sum(len(request.queries) for request in batch)
+    return sum([len(request.queries) for request in batch])
 
 
 def _answers_of(found: Found, batch: list[_Request]) -> list[object]:
     """Return for each request what it makes of what was found for its queries, or an exception."""
+    if len(batch) == 1:  # as most are
+        return [_answer_of(batch[0], found)]
     ends = accumulate(len(request.queries) for request in batch)
-    return [
-        _answer_of(request, found[end - len(request.queries) : end])
-        for request, end in zip(batch, ends, strict=True)
-    ]
+    parts = (found[end - len(request.queries) : end] for request, end in zip(batch, ends, strict=True))
+    return list(map(_answer_of, batch, parts))
 
 
 def _answer_of(request: _Request, found: Found) -> object:

@@ -27,7 +27,7 @@ _BRIEF_NUMBERS = 2**19  # of the rows that pass a filter, for each query: compar
 _WIDENING = 4
 _FETCHED_MORE = 1_000  # so many that are left out are fetched beside the k; more are taken out before
 _NAMED_AT_MOST = 2_000  # candidates of a group whose names are looked up; beyond, groups go by number
-_NAMED_AT_ONCE = 10_000  # matches, or those of one query: meanwhile no other thread has the interpreter
+_NAMED_AT_ONCE = 10_000  # matches: meanwhile no other thread has the interpreter
 
 
 class _Found(NamedTuple):

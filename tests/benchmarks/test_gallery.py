@@ -149,7 +149,7 @@ def test_the_loop_finds_what_an_exact_scan_does_where_its_index_is_flat(tmp_path
     path = str(build(tmp_path, tmp_path / "vectors.npy"))
     found = limit.found(path, 0, str(tmp_path / "queries.npy"))["rows"]
     assert found == exact(vectors, queries, K).rows.tolist()
-    measured = limit.measure(path, 0, str(tmp_path / "queries.npy"), 70, (1, 2), 0.05)
+    measured = limit.measure(path, 0, str(tmp_path / "queries.npy"), (1, 2), 0.05)
     assert all(measured["loads"][clients]["per_s"] > 0 for clients in ("1", "2"))
     assert measured["batch_per_s"] > 0
 

@@ -27,8 +27,8 @@ ABOUT = {
     "recall": 0.99,
     "rounds": 3,
     "rest": 6,
-    "checked": "5,000",
-    "queries": "1,000",
+    "checked": 5_000,
+    "queries": 1_000,
     "image": "i.svg",
 }
 

@@ -7,7 +7,7 @@ proposes is measured again. It is only as good as its effort, which is found by 
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.gallery.collection import CollectionMetric, Vectors
+from service.gallery.index.empty import empty_index
 from service.gallery.index.plan import Plan
 from service.gallery.index.team import Team
-from service.gallery.index.vector_files import faiss_metric, flat_index, named_refusals
+from service.gallery.index.vector_files import named_refusals
 
 __all__ = ["Accelerator", "Saved", "Stopped", "Work", "build"]
 
@@ -30,14 +31,14 @@ Positions: TypeAlias = npt.NDArray[np.int64]
 Told: TypeAlias = Callable[[int, int], None]
 
 _CHUNK_ROWS = 2_000  # added at once, so that a build can be stopped within a moment
-_TRAINING_ROWS_PER_LIST = 50
-_TIES = 2  # rows that float32 cannot tell apart
-_MORE_TIES = 4  # where the effort is enough for them; copies in bfloat16 tell less apart
+_TIES = 2  # rows more than k, which float32 cannot tell apart
+_MORE_TIES = 4  # where the effort finds so many: copies in bfloat16 tell fewer apart
 _SPARE = 32
 _FEW_QUERIES = 16
 _MUCH_EFFORT = 80  # of all queries together: a third of a millisecond and more
 _TEAM = Team()
 _CHANCE = 1.5
+_MOST_KNOWN = 1_000  # numbers of neighbours that breadths are remembered for
 _CODED_SPARE = 4  # times as many candidates where distances are those of codes
 
 
@@ -70,6 +71,7 @@ class Accelerator:
     threads: int
     _index: Any
     mapped: bool = False
+    _known: dict[int, tuple[int, int]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def propose(self, queries: Vectors, k: int, *, passing: Bits | None, share: float) -> Positions:
         """Return (Q, F) positions that are probably near, -1 where there are no more.
@@ -80,27 +82,20 @@ class Accelerator:
             passing: a bit for each row, packed from the lowest bit; None where all count.
             share: of the rows that count, > 0 and <= 1.
         """
-        coded = self.plan.quantization == "sq8"
-        fetch = min(self.rows, k * _CODED_SPARE + _SPARE if coded else self._with_ties(k))
-        # So many of the nearest are met before k of them are some that count, and chance has its part.
-        chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
-        met = int(chance * k / share)
-        wide = min(self.rows, max(self._wide(met), math.ceil(fetch / share)))
+        fetch, wide = self._breadth(k, share)
         pointer = _faiss.swig_ptr
         selector = None if passing is None else _faiss.IDSelectorBitmap(len(passing), pointer(passing))
         if self.plan.kind == "hnsw":
             parameters = _parameters("SearchParametersHNSW", selector, efSearch=wide)
-        elif self.plan.kind == "ivf":
-            lists = min(self._wide(met), self._index.nlist)
-            parameters = _parameters("SearchParametersIVF", selector, nprobe=lists)
+            much = len(queries) * wide >= _MUCH_EFFORT
         else:
-            fetch = min(self.rows, max(fetch, self._wide(k)))
-            parameters = _parameters("SearchParameters", selector)
+            much = len(queries) > _FEW_QUERIES
+            if self.plan.kind == "ivf":
+                parameters = _parameters("SearchParametersIVF", selector, nprobe=wide)
+            else:
+                parameters = _parameters("SearchParameters", selector)
         shape = (len(queries), fetch)
         positions, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        much = (
-            len(queries) * wide >= _MUCH_EFFORT if self.plan.kind == "hnsw" else len(queries) > _FEW_QUERIES
-        )
         with _TEAM.of(min(self.threads, len(queries)) if much else 1) as threads:
             _faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
             # Its `search` checks and makes what is right and there already: an eighth of the time.
@@ -151,17 +146,41 @@ class Accelerator:
             index.own_fields = True
         return cls(plan, index.ntotal, dict(effort), threads, index, mapped=True)
 
-    def _with_ties(self, k: int) -> int:
-        """Return how many rows to propose for k, where their order is almost that of their distances."""
+    def least_effort(self, k: int) -> int:
+        """Return the least effort for k neighbours: HNSW is searched no less widely than it fetches."""
         if self.plan.kind != "hnsw":
-            return k + _MORE_TIES
-        return min(k + _MORE_TIES, max(k + _TIES, self._wide(k)))
+            return 1
+        # An effort that was asked for was not tried, so that nobody knows whether fewer rows would do.
+        return k + (_TIES if self.plan.effort is None else _MORE_TIES)
+
+    def _breadth(self, k: int, share: float) -> tuple[int, int]:
+        """Return how many rows to fetch for k, and how widely to search for them."""
+        if share == 1.0 and (known := self._known.get(k)):
+            return known
+        # So many of the nearest are met before k of them are some that count, and chance has its part.
+        chance = 1 + (_CHANCE - 1) * min(1, 2 * (1 - share))  # little where all but a few count
+        effort, kind = self._wide(int(chance * k / share)), self.plan.kind
+        fetch = k + _MORE_TIES
+        if self.plan.quantization == "sq8":
+            fetch = k * _CODED_SPARE + _SPARE
+        elif kind == "hnsw":
+            fetch = min(fetch, max(self.least_effort(k), int(effort * share)))
+        fetch = min(self.rows, fetch)
+        if kind == "hnsw":
+            wide = min(self.rows, max(effort, math.ceil(fetch / share)))
+        elif kind == "ivf":
+            wide = min(effort, self._index.nlist)
+        else:
+            fetch = wide = min(self.rows, max(fetch, self._wide(k)))
+        if share == 1.0 and len(self._known) < _MOST_KNOWN:
+            self._known[k] = fetch, wide
+        return fetch, wide
 
     def _wide(self, k: int) -> int:
         """Return the effort for a number of neighbours: between the known ones, in proportion beyond."""
-        known = sorted(self.effort.items())
-        if self.plan.kind == "hnsw":  # which is never searched less widely than rows are fetched
-            known = [(number, max(effort, number + _TIES)) for number, effort in known]
+        known = [
+            (number, max(wide, self.least_effort(number))) for number, wide in sorted(self.effort.items())
+        ]
         (first, least), (last, most) = known[0], known[-1]
         if k <= first:
             return least
@@ -226,7 +245,7 @@ def build(
     """
     _faiss.omp_set_num_threads(work.threads)
     if grown_from is None:
-        index = _empty(vectors, metric, plan)
+        index = empty_index(vectors, metric, plan)
     else:
         index = _faiss.read_index(str(grown_from.accelerator))
         if plan.storage_apart:
@@ -249,43 +268,3 @@ def _write(index: Any, path: Path, flags: int = 0) -> None:
     """Write an index to a file; what the disk refuses is an OSError."""
     with named_refusals(path):
         _faiss.write_index(index, str(path), flags)
-
-
-def _empty(vectors: Vectors, metric: CollectionMetric, plan: Plan) -> Any:
-    dimension = vectors.shape[1]
-    measure = faiss_metric(metric)
-    coded = plan.quantization == "sq8"
-    if plan.kind == "hnsw":
-        quantizers = _faiss.ScalarQuantizer
-        kind = quantizers.QT_8bit if coded else quantizers.QT_bf16 if plan.halved else None
-        index = (
-            _faiss.IndexHNSWFlat(dimension, plan.m, measure)
-            if kind is None
-            else _faiss.IndexHNSWSQ(dimension, kind, plan.m, measure)
-        )
-        index.hnsw.efConstruction = plan.ef_construction
-    elif plan.kind == "ivf":
-        quantizer = flat_index(dimension, metric)
-        index = (
-            _faiss.IndexIVFScalarQuantizer(
-                quantizer, dimension, plan.nlist, _faiss.ScalarQuantizer.QT_8bit, measure, False
-            )
-            if coded
-            else _faiss.IndexIVFFlat(quantizer, dimension, plan.nlist, measure)
-        )
-        index.cp.seed = 1
-        index.cp.min_points_per_centroid = 1  # or FAISS warns on stderr of fewer than 39
-    else:
-        index = _faiss.IndexScalarQuantizer(dimension, _faiss.ScalarQuantizer.QT_8bit, measure)
-    if coded or plan.halved or plan.kind == "ivf":
-        index.train(_sample(vectors, max(plan.nlist, 1) * _TRAINING_ROWS_PER_LIST))
-    return index
-
-
-def _sample(vectors: Vectors, rows: int) -> Vectors:
-    """Return rows to learn codes and lists from, drawn alike at every build."""
-    wanted = max(rows, 20_000)
-    if len(vectors) <= wanted:
-        return vectors
-    chosen = np.random.default_rng(1).choice(len(vectors), wanted, replace=False)
-    return np.ascontiguousarray(vectors[np.sort(chosen)])

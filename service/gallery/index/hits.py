@@ -21,6 +21,7 @@ class Hits(NamedTuple):
     distances: Floats
 
 
+# Put before others, so that there is something to concatenate where no query was asked.
 _NONE = Hits(np.empty(0, np.int64), np.empty(0))
 
 
@@ -100,12 +101,12 @@ def stacked(some: Sequence[EvenHits]) -> EvenHits:
 
 def joined_hits(hits: Sequence[Hits]) -> tuple[Hits, Sequence[int]]:
     """Return those of queries one after the other, and where those of each end."""
+    if isinstance(hits, list) and len(hits) == 1:
+        return hits[0], [len(hits[0].labels)]
     if isinstance(hits, EvenHits):
         each = hits.labels.shape[1]
-        ends = range(each, len(hits) * each + 1, each) if each else [0] * len(hits)
+        ends = [each * number for number in range(1, len(hits) + 1)]
         return Hits(hits.labels.ravel(), hits.distances.ravel()), ends
-    if len(hits) == 1:
-        return hits[0], [len(hits[0].labels)]
     labels = np.concatenate([_NONE.labels, *(one.labels for one in hits)])
     distances = np.concatenate([_NONE.distances, *(one.distances for one in hits)])
     return Hits(labels, distances), list(accumulate(len(one.labels) for one in hits))

@@ -40,7 +40,7 @@ from service.gallery.index.vector_files import open_vectors
 __all__ = ["Snapshot", "SnapshotError", "Snapshots", "saved_in", "vectors_in"]
 
 _FORMAT = 2
-_FORMER = 1  # its HNSW was tried with no effort below k + 4, whatever it says
+_FORMER, _FORMER_TIES = 1, 4  # HNSW was tried with no effort below k + 4, whatever it says
 _UNFINISHED = ".unfinished-"
 _VECTORS, _LABELS, _ACCELERATOR, _COPIES, _MANIFEST = (
     "vectors.faiss",
@@ -243,10 +243,11 @@ class Snapshots:
             if found not in (wanted, (_FORMER, *wanted[1:])):
                 raise SnapshotError(f"it is of {found}, and {wanted} is wanted")
             effort = {int(k): int(wide) for k, wide in body["effort"].items()}
-            if found[0] == _FORMER and body["plan"]["kind"] == "hnsw":
-                effort = {k: max(wide, k + 4) for k, wide in effort.items()}
+            plan = Plan(**body["plan"])
+            if found[0] == _FORMER and plan.kind == "hnsw" and plan.effort is None:
+                effort = {k: max(wide, k + _FORMER_TIES) for k, wide in effort.items()}
             facts = {name: body[name] for name in _FACTS}
-            return Snapshot(folder, Plan(**body["plan"]), effort, **facts), body
+            return Snapshot(folder, plan, effort, **facts), body
         except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError("its manifest is damaged") from error
 

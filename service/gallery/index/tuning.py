@@ -126,7 +126,8 @@ class _Trial(NamedTuple):
 
 def _least(trial: _Trial) -> int:
     """Return the least effort with which enough is found, or the most that there is."""
-    steps = _STEPS[trial.accelerator.plan.kind]
+    least = trial.accelerator.least_effort(trial.k)
+    steps = sorted({max(step, least) for step in _STEPS[trial.accelerator.plan.kind]})
     low, high = 0, len(steps) - 1
     while low < high:
         middle = (low + high) // 2

@@ -281,7 +281,7 @@ def test_what_memory_does_not_have_is_asked_of_the_disk_in_a_thread(
 
     async def use(ask: Ask) -> None:
         answers = await asyncio.gather(*[ask(QUERIES[n : n + 1]) for n in range(3)])
-        assert [found for (found,) in answers] == right
+        assert [found for (found,) in answers] == list(right)
 
     asking(watched, use)
     assert not all(brief for brief, _ in watched.seen[1:])

@@ -3,6 +3,7 @@
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,19 +196,29 @@ def test_erased_rows_and_their_copies_are_in_no_file(
     np.testing.assert_array_equal(opened[1].rows.vectors[6], vectors[6])
 
 
-@pytest.mark.parametrize(("kind", "least"), [("hnsw", 14), ("ivf", 3)])
+@pytest.mark.parametrize(
+    ("kind", "options", "least"), [("hnsw", {}, 14), ("hnsw", {"ef_search": 3}, 3), ("ivf", {}, 3)]
+)
 def test_a_snapshot_of_before_there_were_small_efforts_is_searched_as_widely_as_it_was(
-    tmp_path: Path, kind: str, least: int
+    tmp_path: Path, kind: str, options: dict[str, Any], least: int
 ) -> None:
     """Its HNSW was found to do with 10 where 14 was the least."""
     snapshots = snapshots_in(tmp_path, "euclidean")
-    _, snapshot = sealed(filled("euclidean", embeddings(2_000, seed=1)), snapshots, kind)
+    _, snapshot = sealed(filled("euclidean", embeddings(2_000, seed=1)), snapshots, kind, **options)
     body = json.loads((snapshot.folder / "manifest.json").read_bytes())["body"]
-    body |= {"format": 1, "effort": {"10": 3, "100": 384}}
+    body |= {"format": 1, "effort": {"10": 3, "100": 384}, "tuned_rows": 1_000}
     write_manifest(snapshot.folder / "manifest.json", body)
     opened = snapshots.open(threads=1)
     assert opened
     assert opened[0].effort == {10: least, 100: 384}
+    fast = opened[1].accelerator
+    assert fast
+    assert fast.effort == opened[0].width
+    assert fast.effort[10] == least * (1 if options else 2)  # it has twice the rows since
+    assert snapshots.erase(opened[0], np.array([5])) == (kind == "hnsw")
+    again = snapshots.open(threads=1)
+    assert again
+    assert again[0].effort == {10: least, 100: 384}
     body["format"] = 0
     write_manifest(snapshot.folder / "manifest.json", body)
     assert snapshots.open(threads=1) is None

@@ -55,17 +55,6 @@ def test_much_is_shared_out_and_comes_to_the_same(
     assert found.tolist() == alone.tolist()
 
 
-@pytest.mark.parametrize(
-    ("kind", "effort", "proposed"), [("hnsw", 3, 12), ("hnsw", 13, 13), ("hnsw", 48, 14), ("ivf", 2, 14)]
-)
-def test_as_many_are_proposed_as_the_effort_suffices_for(
-    tmp_path: Path, kind: str, effort: int, proposed: int
-) -> None:
-    """Two more than wanted at least, four at most."""
-    fast = accelerator(tmp_path, kind).with_effort({10: effort, 100: 200})
-    assert fast.propose(embeddings(1, seed=2), 10, passing=None, share=1.0).shape == (1, proposed)
-
-
 def test_beside_a_search_that_has_the_team_others_are_done_by_one_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
