@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.system.serving import Server, running_server
@@ -172,3 +173,39 @@ def test_a_deadline_counts_while_the_body_comes(server: Server) -> None:
 def test_a_proxys_bad_header_does_not_make_the_server_ill(server: Server) -> None:
     with server.client() as client:
         assert client.get("/health/ready", headers={"X-Deadline-Ms": "soon"}).status_code == 200
+
+
+def test_an_answer_comes_at_once_and_not_its_head_before(server: Server) -> None:
+    with connected(server) as connection:
+        for _ in range(20):
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            start, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+            assert f"content-length: {len(body)}".encode() in start
+            assert json.loads(body)
+
+
+def test_an_answer_without_a_body_is_sent_and_the_next_one_is_whole(server: Server) -> None:
+    with connected(server) as connection:
+        connection.sendall(b"HEAD /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65_536).endswith(b"\r\n\r\n")
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_who_asks_whether_to_send_a_body_is_told_to_before_there_is_an_answer(server: Server) -> None:
+    body = json.dumps({"x": [[1.0, 2.0]], "y": [[0.0, 0.0]]}).encode()
+    with connected(server) as connection:
+        connection.sendall(head(f"Content-Length: {len(body)}", Expect="100-continue", Connection="close"))
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer(connection)[0] == 200
+
+
+def test_a_large_answer_has_every_byte(server: Server) -> None:
+    rows = [[float(row), 1.0] for row in range(300)]
+    body = json.dumps({"x": rows, "y": rows}).encode()
+    with connected(server) as connection:
+        connection.sendall(head(f"Content-Length: {len(body)}", Connection="close") + body)
+        status, given = answer(connection)
+    assert status == 200
+    assert np.asarray(given["distances"]).shape == (300, 300)
