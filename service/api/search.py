@@ -1,8 +1,9 @@
 """Search: who else looks like it?"""
 
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -13,7 +14,7 @@ from service.api.answering import answers, render
 from service.api.direct import DirectRoute
 from service.api.gallery_schemas import NAME_IN_PATH, path_name
 from service.api.problems import PROBLEM_RESPONSES
-from service.api.queries import Asked, ask
+from service.api.queries import Asked, Question, ask
 from service.api.search_schemas import SearchAnswer, SearchRequest
 from service.api.state import is_alone, services_of
 from service.api.wire import accepts, body, body_bytes
@@ -94,14 +95,34 @@ router.add_api_route(
 
 def _options(wanted: SearchRequest) -> SearchOptions:
     """Return how to search."""
+    include = wanted.include
+    options = _without_filter(
+        wanted.k,
+        wanted.group_by,
+        wanted.max_distance,
+        "metadata" in include,
+        "vector" in include,
+        wanted.exact,
+    )
+    return options if wanted.filter is None else replace(options, filter=parse_filter(wanted.filter))
+
+
+@lru_cache(maxsize=64)  # most searches of an application are alike
+def _without_filter(
+    k: int,
+    group_by: Literal["identity"] | None,
+    max_distance: float | None,
+    with_metadata: bool,
+    with_vector: bool,
+    exact: bool,
+) -> SearchOptions:
     return SearchOptions(
-        k=wanted.k,
-        filter=None if wanted.filter is None else parse_filter(wanted.filter),
-        group_by=wanted.group_by,
-        max_distance=wanted.max_distance,
-        with_metadata="metadata" in wanted.include,
-        with_vector="vector" in wanted.include,
-        exact=wanted.exact,
+        k=k,
+        group_by=group_by,
+        max_distance=max_distance,
+        with_metadata=with_metadata,
+        with_vector=with_vector,
+        exact=exact,
     )
 
 
@@ -115,28 +136,28 @@ def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tu
 
 def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | None) -> dict[str, Any]:
     """Put the answer together."""
-    each = _written(found)
-    results: list[dict[str, Any]]
-    if asked.questions is None:
-        results = [{"decision": None, "matches": matches} for matches in each]
-    else:
-        results = [
-            {"decision": None, "matches": [] if question.vector is None else next(each), **question.fields}
-            for question in asked.questions
-        ]
-    answer = {"metric": target.config.metric, "results": results}
+    answer = {"metric": target.config.metric, "results": _results(asked.questions, found)}
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
+
+
+def _results(questions: Sequence[Question] | None, found: Found) -> Any:
+    """Return what is found for each question, and what else there is to say about it."""
+    if isinstance(found, NamedResults):
+        if questions is None:
+            return orjson.Fragment(b"[%b]" % found.json(b'{"decision":null,"matches":', b"}"))
+        each: Iterator[Any] = (orjson.Fragment(found[at : at + 1].json()) for at in range(len(found)))
+    else:
+        each = ([_match(match) for match in matches] for matches in found)
+    if questions is None:
+        return [{"decision": None, "matches": matches} for matches in each]
+    return [
+        {"decision": None, "matches": [] if question.vector is None else next(each), **question.fields}
+        for question in questions
+    ]
 
 
 def _as_found(found: Found) -> Found:
     return found
-
-
-def _written(found: Found) -> Iterator[Any]:
-    """Yield each query's matches as JSON, or as what becomes that."""
-    if isinstance(found, NamedResults):
-        return map(orjson.Fragment, found.json_lists())
-    return ([_match(match) for match in matches] for matches in found)
 
 
 def _match(match: Match) -> dict[str, Any]:

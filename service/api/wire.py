@@ -123,7 +123,11 @@ def accepts(
 
 def header(request: Request, name: bytes) -> str:
     """Return a header of a request by its name in lower case, "" where it has none."""
-    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), "")
+    value: bytes
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return ""
 
 
 def body_bytes(request: Request) -> int:

@@ -3,11 +3,14 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import overload
 
+import numpy as np
 import orjson
 
 from service.gallery.collection import Match
+from service.gallery.index.rounding import Floats
 
 __all__ = ["NamedMatches", "NamedResults", "opening_of"]
 
@@ -16,9 +19,9 @@ _DISTANCE = b',"distance":'
 _AT_ONCE = 10_000  # distances: meanwhile no other thread has the interpreter, and each is held twice
 
 
-@dataclass(slots=True)  # frozen ones take several times as long to make
+@dataclass(slots=True, eq=False)  # frozen ones take several times as long to make
 class NamedMatches(Sequence[Match]):
-    """Matches as their JSON up to the distance, and distances; one is made of them for whoever asks for it.
+    """Matches as their JSON up to the distance, and distances; one is made for whoever asks for it.
 
     An answer needs no more of them. The bytes of a name are fetched from memory at once, where a tuple and
     its strings lie in three places; see docs/decisions/0024-answers-where-they-are-found.md.
@@ -29,7 +32,14 @@ class NamedMatches(Sequence[Match]):
     """
 
     openings: Sequence[bytes]
-    distances: Sequence[float]
+    distances: Floats
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NamedMatches):
+            return NotImplemented
+        return self.openings == other.openings and np.array_equal(self.distances, other.distances)
 
     def __len__(self) -> int:
         return len(self.openings)
@@ -41,13 +51,13 @@ class NamedMatches(Sequence[Match]):
     def __getitem__(self, index: int | slice) -> "Match | NamedMatches":
         if isinstance(index, slice):
             return NamedMatches(self.openings[index], self.distances[index])
-        return _match(self.openings[index], self.distances[index])
+        return _match(self.openings[index], self.distances.item(index))
 
     def __iter__(self) -> Iterator[Match]:
-        return map(_match, self.openings, self.distances)
+        return map(_match, self.openings, self.distances.tolist())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class NamedResults(Sequence[NamedMatches]):
     """The matches of several queries, one query's after the other's, without an object for each query.
 
@@ -58,8 +68,13 @@ class NamedResults(Sequence[NamedMatches]):
     """
 
     openings: Sequence[bytes]
-    distances: Sequence[float]
+    distances: Floats
     ends: Sequence[int]
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, NamedResults) else NotImplemented
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -82,23 +97,25 @@ class NamedResults(Sequence[NamedMatches]):
         ends = [one - begin for one in self.ends[first:last]]
         return NamedResults(self.openings[begin:end], self.distances[begin:end], ends)
 
-    def json_lists(self) -> Iterator[bytes]:
-        """Return each query's matches as JSON: a list of objects of id, identity and distance."""
-        if len(self.openings) <= _AT_ONCE:
-            return _json_lists(self.openings, self.distances, self.ends)
-        return self._json_by_parts()
+    def json(self, before: bytes = b"", after: bytes = b"") -> bytes:
+        """Return of each query the list of its matches, objects of id, identity and distance, as JSON.
 
-    def _json_by_parts(self) -> Iterator[bytes]:
-        first = 0
-        while first < len(self.ends):
-            begin = self._begin(first)
-            last = max(first + 1, bisect_right(self.ends, begin + _AT_ONCE, first))
-            yield from _json_lists(
-                self.openings[begin : self.ends[last - 1]],
-                self.distances[begin : self.ends[last - 1]],
-                [one - begin for one in self.ends[first:last]],
-            )
-            first = last
+        Args:
+            before: is put before each list, which are joined by commas.
+            after: is put after each.
+        """
+        if len(self.openings) <= _AT_ONCE:
+            return _json(self, before, after)
+        parts = pairwise(self._parts())
+        return b",".join([_json(self[first:last], before, after) for first, last in parts])
+
+    def _parts(self) -> Iterator[int]:
+        """Yield where parts of the queries end that have as many matches as are written at once; 0 first."""
+        last = 0
+        yield last
+        while last < len(self.ends):
+            last = max(last + 1, bisect_right(self.ends, self._begin(last) + _AT_ONCE, last))
+            yield last
 
     def _begin(self, query: int) -> int:
         return self.ends[query - 1] if query else 0
@@ -109,20 +126,22 @@ def opening_of(item_id: str, identity: str | None) -> bytes:
     return _BEFORE + orjson.dumps({"id": item_id, "identity": identity})[:-1] + _DISTANCE
 
 
-def _json_lists(
-    openings: Sequence[bytes], distances: Sequence[float], ends: Sequence[int]
-) -> Iterator[bytes]:
-    if not openings:
-        yield from [b"[]"] * len(ends)
-        return
-    # All numbers in one call, which takes microseconds by itself, and no step of the interpreter for each.
+def _json(results: NamedResults, before: bytes, after: bytes) -> bytes:
+    openings = results.openings
     pieces = [b""] * (2 * len(openings))
-    pieces[::2], pieces[1::2] = openings, orjson.dumps(distances)[1:-1].split(b",")
-    begin = 0
-    for end in ends:
-        text = b"".join(pieces[2 * begin : 2 * end])
-        yield b"[%b}]" % text[len(_BEFORE) :] if text else b"[]"
+    # All numbers in one call, which takes microseconds by itself, and no step of the interpreter for each.
+    numbers = orjson.dumps(results.distances, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    pieces[::2], pieces[1::2] = openings, numbers.split(b",") if openings else []
+    first, none, last = before + b"[", before + b"[]" + after + b",", b"}]" + after + b","
+    begin, between = 0, b""
+    for end in results.ends:
+        if begin == end:
+            between += none
+        else:
+            pieces[2 * begin] = between + first + openings[begin][len(_BEFORE) :]
+            between = last
         begin = end
+    return b"".join(pieces) + between[:-1]
 
 
 def _match(opening: bytes, distance: float) -> Match:

@@ -1,7 +1,7 @@
 """The names of a record by label, remembered: a row never changes under its label."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.gallery.index.accelerator import Stopped
 from service.gallery.index.buffers import Integers
 from service.gallery.label_reads import json_list
 from service.gallery.named_matches import opening_of
+from service.gallery.openings import Openings
 from service.gallery.packed_names import Name, PackedNames, joined, packed
 from service.gallery.schema import checked_name
 from service.gallery.sqlite import Database
@@ -34,7 +35,7 @@ class RecordNames:
         """Remember nothing yet; `most` are at hand."""
         self._database, self._most = database, most
         self._names: dict[int, Name] = {}
-        self._opening: dict[int, bytes] = {}  # of names that are found by searches for names alone
+        self._opening = Openings(most)  # of names that are found by searches for names alone
         self._packed = PackedNames()
         self._packed_to = 0
         self._lock = threading.Lock()
@@ -57,7 +58,7 @@ class RecordNames:
         self.learn(read)
         return known | read
 
-    def openings_of(self, labels: Sequence[int]) -> Sequence[bytes] | None:
+    def openings_of(self, labels: Integers) -> list[bytes] | None:
         """Return how the match of each label opens, in their order; None where one is of no row.
 
         Raises:
@@ -65,31 +66,25 @@ class RecordNames:
         """
         return self._openings(labels, self.of)
 
-    def remembered_openings_of(self, labels: Sequence[int]) -> Sequence[bytes] | None:
+    def remembered_openings_of(self, labels: Integers) -> list[bytes] | None:
         """Return how the match of each label opens, in their order; None where one is not remembered."""
         return self._openings(labels, self._known)
 
     def _openings(
-        self, labels: Sequence[int], names_of: Callable[[Sequence[int]], Mapping[int, Name]]
-    ) -> Sequence[bytes] | None:
-        opening = self._opening
-        try:  # as a rule all are at hand, and the interpreter takes no step for each
-            return list(map(opening.__getitem__, labels))
-        except KeyError:
-            found = {label: known for label in labels if (known := opening.get(label))}
-        unknown = list(set(labels) - found.keys())
-        names = names_of(unknown)
-        if len(names) < len(unknown):
-            return None
-        learnt = {label: opening_of(*name) for label, name in names.items()}
-        if self._lock.acquire(blocking=False):  # the event loop asks too, and waits for nobody
-            try:
-                opening.update(learnt)
-                _shorten(opening, self._most)
-            finally:
-                self._lock.release()
-        found |= learnt
-        return list(map(found.__getitem__, labels))
+        self, labels: Integers, names_of: Callable[[Collection[int]], Mapping[int, Name]]
+    ) -> list[bytes] | None:
+        found, known = self._opening.of(labels)
+        if known is not None:
+            others = labels[~known].tolist()
+            unknown = set(others)
+            names = names_of(unknown)
+            if len(names) < len(unknown):
+                return None
+            learnt = {label: opening_of(*name) for label, name in names.items()}
+            self._opening.learn(learnt)
+            found[~known] = [learnt[label] for label in others]
+        openings: list[bytes] = found.tolist()
+        return openings
 
     def _known(self, labels: Collection[int]) -> dict[int, Name]:
         """Return those of the labels that are remembered."""
@@ -125,7 +120,7 @@ class RecordNames:
             with self._lock:
                 for label in gone[at : at + _READ_AT_ONCE]:
                     self._names.pop(label, None)
-                    self._opening.pop(label, None)
+            self._opening.forget(gone[at : at + _READ_AT_ONCE])
 
     def pack(self, up_to: int, labels: Callable[[], Integers], stop: threading.Event) -> None:
         """Pack the names of rows, where they are not; one thread does at a time.

@@ -108,21 +108,19 @@ def _nearest(
     queries: Vectors,
     k: int,
     allowed: Integers | None,
-    openings_of: Callable[[Sequence[int]], Sequence[bytes] | None],
+    openings_of: Callable[[Integers], list[bytes] | None],
     *,
     at_once: bool = False,
 ) -> NamedResults | None:
     """Return each query's k nearest; None where `openings_of` does not know one of them."""
     found, ends = joined_hits(index.search(queries, k, allowed=allowed, at_once=at_once))
     openings: list[bytes] = []
-    distances: list[float] = []
     for at in range(0, len(found.labels), _NAMED_AT_ONCE):
-        named = openings_of(found.labels[at : at + _NAMED_AT_ONCE].tolist())
+        named = openings_of(found.labels[at : at + _NAMED_AT_ONCE])
         if named is None:
             return None
         openings += named
-        distances += found.distances[at : at + _NAMED_AT_ONCE].tolist()
-    return NamedResults(openings, distances, ends)
+    return NamedResults(openings, found.distances, ends)
 
 
 class _Search:

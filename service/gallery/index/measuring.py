@@ -29,7 +29,8 @@ class Measure:
             NonFiniteError: a row holds NaN or infinity.
             DomainError: the metric is cosine, and a row is zero.
         """
-        sums = squares(vectors)
+        wide = vectors.astype(np.float64)
+        sums: Floats = np.vecdot(wide, wide)
         for row, total in enumerate(sums.tolist()):
             if not total < math.inf:
                 raise NonFiniteError(f"Vector {row} holds NaN or infinity.", row=row)
@@ -37,14 +38,16 @@ class Measure:
                 raise DomainError(f"Vector {row} is zero and has no direction, which cosine needs.", row=row)
         if self.metric != "cosine":
             return np.ascontiguousarray(vectors, np.float32)
-        return (vectors / np.sqrt(sums)[:, np.newaxis]).astype(np.float32)
+        wide /= np.sqrt(sums)[:, np.newaxis]
+        return wide.astype(np.float32)
 
     def distances(self, query: Vectors, vectors: Vectors) -> Floats:
         """Return (N,) the distances of prepared rows: by differences, so that equal rows are 0 apart."""
         if self.metric == "inner_product":
             products: Floats = np.vecdot(vectors.astype(np.float64), query.astype(np.float64))
             return -products
-        return self.from_squares(squares(vectors - query.astype(np.float64)))
+        apart = vectors - query.astype(np.float64)
+        return self.from_squares(np.vecdot(apart, apart))
 
     def paired(self, queries: Vectors, rows: Vectors) -> Floats:
         """Return (Q, F) the distances of (Q, D) queries to (Q, F, D) rows, F for each of them."""

@@ -24,7 +24,7 @@ PATIENCE_S = 60
 # Each of them takes time that grows with the request or the answer.
 HEAVY = {
     "_from_form",
-    "_json_lists",
+    "_json",
     "_from_json",
     "_match",
     "_numbers",

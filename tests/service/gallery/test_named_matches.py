@@ -4,6 +4,7 @@ import math
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -18,9 +19,8 @@ FOUND = st.lists(st.tuples(NAMES, st.none() | NAMES, st.floats(0, 1e30)), max_si
 
 
 def matches_of(found: list[tuple[str, str | None, float]]) -> NamedMatches:
-    return NamedMatches(
-        [opening_of(item_id, identity) for item_id, identity, _ in found], [far for _, _, far in found]
-    )
+    openings = [opening_of(item_id, identity) for item_id, identity, _ in found]
+    return NamedMatches(openings, np.array([far for _, _, far in found], np.float64))
 
 
 def results_of(queries: list[list[tuple[str, str | None, float]]]) -> NamedResults:
@@ -41,9 +41,10 @@ def test_names_and_distances_come_out_as_they_went_in(
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(named_matches, "_AT_ONCE", at_once)
-        assert [orjson.loads(text) for text in made.json_lists()] == wanted
+        assert orjson.loads(b"[%b]" % made.json()) == wanted
+        assert orjson.loads(b"[%b]" % made.json(b'{"m":', b"}")) == [{"m": matches} for matches in wanted]
         for first in range(len(queries)):
-            assert [orjson.loads(text) for text in made[first:3].json_lists()] == wanted[first:3]
+            assert orjson.loads(b"[%b]" % made[first:3].json()) == wanted[first:3]
 
 
 def test_results_are_taken_out_as_those_of_a_list_are() -> None:
@@ -69,6 +70,22 @@ def test_a_match_is_made_for_whoever_asks_for_it() -> None:
         made[3]
 
 
+def test_results_are_equal_that_hold_the_same() -> None:
+    queries: list[list[tuple[str, str | None, float]]] = [[("a", None, 0.5)], [("b", "q", 1.0)]]
+    assert results_of(queries) == results_of(queries)
+    assert results_of(queries)[0] == results_of(queries[:1])[0]
+    others: list[list[list[tuple[str, str | None, float]]]] = [
+        [[("a", None, 0.25)], queries[1]],
+        [[("a", "b", 0.5)], queries[1]],
+        [queries[0] + queries[1]],
+        queries[:1],
+    ]
+    for other in others:
+        assert results_of(queries) != results_of(other)
+    assert results_of(queries)[0] != ["a"]
+    assert results_of(queries) != queries
+
+
 def test_a_distance_that_is_no_number_in_json_is_null() -> None:
-    (text,) = results_of([[("a", None, math.inf)]]).json_lists()
-    assert orjson.loads(text) == [{"id": "a", "identity": None, "distance": None}]
+    (match,) = orjson.loads(results_of([[("a", None, math.inf)]]).json())
+    assert match == {"id": "a", "identity": None, "distance": None}

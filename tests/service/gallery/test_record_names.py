@@ -13,6 +13,7 @@ from service.errors import DamageError
 from service.gallery.collection import NewItem, SearchOptions
 from service.gallery.embedded import RECORD_FILE, EmbeddedCollection
 from service.gallery.index.accelerator import Stopped
+from service.gallery.index.buffers import Integers
 from service.gallery.named_matches import opening_of
 from service.gallery.packed_names import Name, PackedNames, joined, packed
 from service.gallery.record_names import RecordNames
@@ -50,6 +51,10 @@ def opened(collection: MakeCollection) -> EmbeddedCollection:
     made.upsert([NewItem(f"i{n}", f"p{n}" if n else None, vector, {}) for n, vector in enumerate(vectors)])
     made.close()
     return collection()
+
+
+def labels(some: list[int]) -> Integers:
+    return np.array(some, np.int64)
 
 
 def pack(collection: EmbeddedCollection) -> None:
@@ -104,28 +109,28 @@ def test_a_name_that_is_no_text_any_more_is_told_with_its_label_and_as_text(
 def test_more_names_may_be_asked_for_than_are_at_hand(opened: EmbeddedCollection) -> None:
     names = RecordNames(opened._record._database, most=3)
     wanted = [opening_of(f"i{n}", f"p{n}" if n else None) for n in range(5)]
-    assert names.openings_of([1, 2]) == wanted[:2]
+    assert names.openings_of(labels([1, 2])) == wanted[:2]
     for _ in range(2):  # what was known is let go of while the others are learnt
-        assert names.openings_of([1, 5, 2, 4, 3, 1]) == [wanted[n - 1] for n in (1, 5, 2, 4, 3, 1)]
-    assert len(names._opening) <= 3
-    assert names.remembered_openings_of([1, 2, 3, 4, 5]) is None
-    assert names.openings_of([1, 6]) is None
-    assert names.openings_of([]) == []
+        assert names.openings_of(labels([1, 5, 2, 4, 3, 1])) == [wanted[n - 1] for n in (1, 5, 2, 4, 3, 1)]
+    assert names.remembered_openings_of(labels([1, 2, 3, 4, 5])) is None
+    assert names.openings_of(labels([1, 6])) is None
+    assert names.openings_of(labels([])) == []
 
 
 def test_a_name_that_is_forgotten_while_others_are_read_is_answered(
     opened: EmbeddedCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = opened._record.names
-    read, (known,) = names.of, names.openings_of([4]) or ()
+    read, known = names.of, names.openings_of(labels([4]))
+    assert known
 
     def forget_and_read(labels: Collection[int]) -> dict[int, Name]:
         names.forget([4])
         return read(labels)
 
     monkeypatch.setattr(names, "of", forget_and_read)
-    assert names.openings_of([4, 5]) == [known, opening_of("i4", "p4")]
-    assert 4 not in names._opening
+    assert names.openings_of(labels([4, 5])) == [*known, opening_of("i4", "p4")]
+    assert names.remembered_openings_of(labels([4])) is None
 
 
 def test_packing_can_be_stopped(opened: EmbeddedCollection) -> None:
