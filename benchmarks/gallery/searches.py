@@ -174,7 +174,7 @@ class Searches:
         found |= {"about": target.about(running), "filled_s": running.place.state["filled_s"]}
         if target.key == Lookalike.key:
             found["index"] = running.place.state["index"]
-            found["batches"] = {str(clients): self._batches(running, clients) for clients in CLIENTS[:2]}
+            found["batches"] = {str(clients): self._batches(running, clients) for clients in CLIENTS}
         return found
 
     def _batches(self, running: Running, clients: int) -> Record:

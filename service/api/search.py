@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,6 +35,8 @@ _BYTES_PER_MATCH = 600
 _INLINE_FILTER_BYTES = 8 * 1024  # of the body around it: parsed faster than a thread is woken
 
 _read = body(SearchRequest, image="queries")
+
+_usual = lru_cache(maxsize=64)(SearchOptions)  # most searches of an application are alike
 
 router = APIRouter(prefix="/v1/collections", tags=["search"], responses=PROBLEM_RESPONSES)
 
@@ -95,35 +97,15 @@ router.add_api_route(
 
 def _options(wanted: SearchRequest) -> SearchOptions:
     """Return how to search."""
-    include = wanted.include
-    options = _without_filter(
-        wanted.k,
-        wanted.group_by,
-        wanted.max_distance,
-        "metadata" in include,
-        "vector" in include,
-        wanted.exact,
+    options = _usual(
+        k=wanted.k,
+        group_by=wanted.group_by,
+        max_distance=wanted.max_distance,
+        with_metadata="metadata" in wanted.include,
+        with_vector="vector" in wanted.include,
+        exact=wanted.exact,
     )
     return options if wanted.filter is None else replace(options, filter=parse_filter(wanted.filter))
-
-
-@lru_cache(maxsize=64)  # most searches of an application are alike
-def _without_filter(
-    k: int,
-    group_by: Literal["identity"] | None,
-    max_distance: float | None,
-    with_metadata: bool,
-    with_vector: bool,
-    exact: bool,
-) -> SearchOptions:
-    return SearchOptions(
-        k=k,
-        group_by=group_by,
-        max_distance=max_distance,
-        with_metadata=with_metadata,
-        with_vector=with_vector,
-        exact=exact,
-    )
 
 
 def _most_matches(target: Collection, asked: Asked, wanted: SearchRequest) -> tuple[int, int]:
@@ -140,12 +122,15 @@ def _answer(target: Collection, asked: Asked, found: Found, rerank_ms: float | N
     return answer if rerank_ms is None else {**answer, "rerank_ms": rerank_ms}
 
 
-def _results(questions: Sequence[Question] | None, found: Found) -> Any:
+def _results(questions: Sequence[Question] | None, found: Found) -> list[Any]:
     """Return what is found for each question, and what else there is to say about it."""
     if isinstance(found, NamedResults):
         if questions is None:
-            return orjson.Fragment(b"[%b]" % found.json(b'{"decision":null,"matches":', b"}"))
-        each: Iterator[Any] = (orjson.Fragment(found[at : at + 1].json()) for at in range(len(found)))
+            parts = found.json_parts(b'{"decision":null,"matches":', b"}")
+            return [orjson.Fragment(part) for part in parts]
+        each: Iterator[Any] = (
+            orjson.Fragment(part) for at in range(len(found)) for part in found[at : at + 1].json_parts()
+        )
     else:
         each = ([_match(match) for match in matches] for matches in found)
     if questions is None:

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -97,25 +96,20 @@ class NamedResults(Sequence[NamedMatches]):
         ends = [one - begin for one in self.ends[first:last]]
         return NamedResults(self.openings[begin:end], self.distances[begin:end], ends)
 
-    def json(self, before: bytes = b"", after: bytes = b"") -> bytes:
-        """Return of each query the list of its matches, objects of id, identity and distance, as JSON.
+    def json_parts(self, before: bytes = b"", after: bytes = b"") -> Iterator[bytes]:
+        """Yield each query's list of matches, objects of id, identity and distance, as JSON; none is empty.
+
+        Those of several queries come at once, with commas between them.
 
         Args:
-            before: is put before each list, which are joined by commas.
+            before: is put before each list.
             after: is put after each.
         """
-        if len(self.openings) <= _AT_ONCE:
-            return _json(self, before, after)
-        parts = pairwise(self._parts())
-        return b",".join([_json(self[first:last], before, after) for first, last in parts])
-
-    def _parts(self) -> Iterator[int]:
-        """Yield where parts of the queries end that have as many matches as are written at once; 0 first."""
-        last = 0
-        yield last
-        while last < len(self.ends):
-            last = max(last + 1, bisect_right(self.ends, self._begin(last) + _AT_ONCE, last))
-            yield last
+        first = 0
+        while first < len(self.ends):
+            last = max(first + 1, bisect_right(self.ends, self._begin(first) + _AT_ONCE, first))
+            yield _json(self[first:last], before, after)
+            first = last
 
     def _begin(self, query: int) -> int:
         return self.ends[query - 1] if query else 0
@@ -133,15 +127,16 @@ def _json(results: NamedResults, before: bytes, after: bytes) -> bytes:
     numbers = orjson.dumps(results.distances, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
     pieces[::2], pieces[1::2] = openings, numbers.split(b",") if openings else []
     first, none, last = before + b"[", before + b"[]" + after + b",", b"}]" + after + b","
-    begin, between = 0, b""
+    begin, between, without = 0, b"", 0
     for end in results.ends:
         if begin == end:
-            between += none
+            without += 1  # which may be all of a million
         else:
-            pieces[2 * begin] = between + first + openings[begin][len(_BEFORE) :]
-            between = last
+            pieces[2 * begin] = between + none * without + first + openings[begin][len(_BEFORE) :]
+            between, without = last, 0
         begin = end
-    return b"".join(pieces) + between[:-1]
+    pieces.append((between + none * without)[:-1])
+    return b"".join(pieces)
 
 
 def _match(opening: bytes, distance: float) -> Match:

@@ -1,23 +1,29 @@
-"""Texts by label, of the labels that were asked for last: looked up without a step for each."""
+"""Texts by label, many of them looked up at once without a step for each."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from service.gallery.index.buffers import Integers
 
-__all__ = ["Openings", "Texts"]
+__all__ = ["Openings"]
 
-Texts: TypeAlias = npt.NDArray[Any]  # of bytes
+_Texts: TypeAlias = npt.NDArray[Any]  # of bytes
 _Known: TypeAlias = npt.NDArray[np.bool_]
 
 _AT_FIRST = 1_000
 _GROWTH = 4
-_NO_LABEL = -1
+_NO_LABEL = -1  # labels are positive
+
+
+class _Table(NamedTuple):
+    """By place: which label has it, and the text of that."""
+
+    labels: Integers
+    texts: _Texts
 
 
 class Openings:
@@ -31,72 +37,74 @@ class Openings:
     def __init__(self, most: int) -> None:
         """Remember nothing yet, and never more than `most`."""
         self._most = most
-        self._table = _empty(min(most, _AT_FIRST))
-        self._changes = 0  # begun and ended: odd while there is one
+        # None while somebody changes it, and another object after that.
+        self._table: _Table | None = None
         self._lock = threading.Lock()
 
-    def of(self, labels: Integers) -> tuple[Texts, _Known | None]:
+    def of(self, labels: Integers) -> tuple[_Texts, _Known | None]:
         """Return (N,) the texts of (N,) labels, and which of them are known; None where all are."""
-        before, (held, texts) = self._changes, self._table
-        places = labels % len(held)
-        holds, found = held.take(places), texts.take(places)
-        if before % 2 or self._changes != before:  # some are others' perhaps
-            return found, np.zeros(len(labels), np.bool_)
-        if holds.tobytes() == labels.tobytes():  # a microsecond less than NumPy takes for few
-            return found, None
-        return found, holds == labels
+        table = self._table
+        if table is None:
+            return _none_of(labels)
+        places = labels % len(table.labels)
+        held, texts = table.labels.take(places), table.texts.take(places)
+        if self._table is not table:  # it was changed: some are others' perhaps
+            return _none_of(labels)
+        if held.tobytes() == labels.tobytes():  # a microsecond less than NumPy takes for few
+            return texts, None
+        return texts, held == labels
 
     def learn(self, texts: Mapping[int, bytes]) -> None:
-        """Remember texts by label, unless somebody else changes them: the event loop waits for nobody."""
+        """Remember texts by label, unless somebody else changes them: the event loop waits for nobody.
+
+        It grows a few times at most, within milliseconds.
+        """
         if texts and self._lock.acquire(blocking=False):
             try:
                 labels = np.fromiter(texts, np.int64, len(texts))
-                with self._changing():
-                    while len(self._table[0]) < self._most and _taken(self._table[0], labels):
-                        self._table = _larger(self._table, self._most)
-                    _put(self._table, labels, list(texts.values()))
+                table = self._table or _empty(min(self._most, _AT_FIRST))
+                while len(table.labels) < self._most and _taken(table, labels):
+                    table = _larger(table, self._most)
+                self._table = None
+                _put(table, labels, list(texts.values()))
+                self._table = _Table(*table)
             finally:
                 self._lock.release()
 
     def forget(self, labels: Collection[int]) -> None:
         """Remember those of some labels no more."""
-        with self._lock, self._changing():
-            gone = np.fromiter(labels, np.int64, len(labels))
-            held, texts = self._table
-            places = gone % len(held)
-            places = places[held[places] == gone]
-            held[places], texts[places] = _NO_LABEL, None
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        self._changes += 1
-        try:
-            yield
-        finally:
-            self._changes += 1
+        with self._lock:
+            table, self._table = self._table, None
+            if table is not None:
+                gone = np.fromiter(labels, np.int64, len(labels))
+                places = gone % len(table.labels)
+                places = places[table.labels[places] == gone]
+                table.labels[places], table.texts[places] = _NO_LABEL, None
+                self._table = _Table(*table)
 
 
-def _empty(places: int) -> tuple[Integers, Texts]:
-    return np.full(places, _NO_LABEL, np.int64), np.empty(places, np.object_)
+def _none_of(labels: Integers) -> tuple[_Texts, _Known]:
+    return np.empty(len(labels), np.object_), np.zeros(len(labels), np.bool_)
 
 
-def _taken(held: Integers, labels: Integers) -> bool:
+def _empty(places: int) -> _Table:
+    return _Table(np.full(places, _NO_LABEL, np.int64), np.empty(places, np.object_))
+
+
+def _taken(table: _Table, labels: Integers) -> bool:
     """Return whether others have places of some labels, or two of these have the same."""
-    places = labels % len(held)
-    there = held[places]
-    return bool(((there != labels) & (there != _NO_LABEL)).any()) or len(np.unique(places)) < len(places)
+    places = labels % len(table.labels)
+    held = table.labels[places]
+    return bool(((held != labels) & (held != _NO_LABEL)).any()) or len(np.unique(places)) < len(places)
 
 
-def _larger(table: tuple[Integers, Texts], most: int) -> tuple[Integers, Texts]:
-    held, texts = table
-    larger, there = _empty(min(most, _GROWTH * len(held))), held != _NO_LABEL
-    _put(larger, held[there], texts[there].tolist())
+def _larger(table: _Table, most: int) -> _Table:
+    larger, there = _empty(min(most, _GROWTH * len(table.labels))), table.labels != _NO_LABEL
+    _put(larger, table.labels[there], table.texts[there].tolist())
     return larger
 
 
-def _put(table: tuple[Integers, Texts], labels: Integers, texts: list[bytes]) -> None:
-    held, kept = table
-    places = labels % len(held)
-    held[places] = _NO_LABEL  # should memory run out
-    kept[places] = texts  # of several in one place the last stays, here and below
-    held[places] = labels
+def _put(table: _Table, labels: Integers, texts: list[bytes]) -> None:
+    places = labels % len(table.labels)
+    table.texts[places] = texts  # of several in one place the last stays, here and below
+    table.labels[places] = labels

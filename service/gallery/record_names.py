@@ -20,12 +20,12 @@ from service.gallery.sqlite import Database
 
 __all__ = ["RecordNames"]
 
-_MOST = 100_000  # some 25 MB, and 15 for how matches of these open; ten times that of the longest names
+_MOST = 100_000  # some 25 MB, and 15 for how matches open; ten times that of the longest names
 _READ_AT_ONCE = 1_000
 
 
 class RecordNames:
-    """The ids and identities of rows: packed those of a snapshot, at hand those that were asked for last.
+    """The ids and identities of rows: packed those of a snapshot, at hand those that were asked for lately.
 
     Thread-safe. Reading ten names takes SQLite 40 us and the interpreter changes hands for it: as long as a
     search; and it may have to wait for the disk.

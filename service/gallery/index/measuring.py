@@ -29,7 +29,7 @@ class Measure:
             NonFiniteError: a row holds NaN or infinity.
             DomainError: the metric is cosine, and a row is zero.
         """
-        wide = vectors.astype(np.float64)
+        wide = vectors.astype(np.float64)  # a copy, which is divided below
         sums: Floats = np.vecdot(wide, wide)
         for row, total in enumerate(sums.tolist()):
             if not total < math.inf:

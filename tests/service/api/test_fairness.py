@@ -74,6 +74,7 @@ def test_large_bodies_and_answers_are_handled_off_the_event_loop(
         "on_error": "abort",
     }
     search = {"k": 100, "filter": {"or": [{"n": {"lt": n}} for n in range(200)]}}
+    names = {"k": 100, "include": []}
     requests = [
         {"method": "PUT", "url": "/v1/collections/c"},
         {"method": "POST", "url": items, **pack({}, vector=vectors)},
@@ -84,11 +85,12 @@ def test_large_bodies_and_answers_are_handled_off_the_event_loop(
             **as_json,
         },
         {"method": "POST", "url": "/v1/collections/c/search", **pack(search, queries=vectors[:100])},
+        {"method": "POST", "url": "/v1/collections/c/search", **pack(names, queries=vectors[:100])},
         {"method": "POST", "url": "/v1/distances", "content": numbers, **as_json},
         {"method": "POST", "url": "/v1/distances", "files": {"x": (None, numbers[6:-1].decode())}},
     ]
     called, statuses = asyncio.run(called_on_the_loop(create_app(settings), *requests))
-    assert statuses == [201, 200, 200, 200, 200, 200]
+    assert statuses == [201, 200, 200, 200, 200, 200, 200]
     assert {"read", "respond", "resolve"} <= called  # the recording works: these are coroutines of the loop
     # The first request has no body, and small ones are parsed where they are.
     assert called & HEAVY <= {"_from_json", "validate"}

@@ -32,6 +32,17 @@ def until_kept(client: TestClient, path: str) -> str:
     return str(state)
 
 
+def until_erased(client: TestClient, path: str) -> dict[str, Any]:
+    """Wait until no file of a collection holds what was erased, and return what is told of it.
+
+    That is at once, save while its upkeep makes a snapshot.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while (described := client.get(path).raise_for_status().json())["erasing"]:
+        assert time.monotonic() < deadline
+    return dict(described)
+
+
 def data_uri(file: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(file).decode()}"
 
