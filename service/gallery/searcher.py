@@ -76,8 +76,7 @@ class Searcher:
         self._disk_waits = disk_waits()
         self._waiting: deque[_Request] = deque()
         self._most_waiting = most_waiting
-        self._changed = threading.Condition()
-        self._closed = False
+        self._changed, self._closed = threading.Condition(), False
         self._brevity: WeakKeyDictionary[Collection, tuple[Brevity, Brevity]] = WeakKeyDictionary()
         self._arrived: dict[asyncio.AbstractEventLoop, deque[_Request]] = {}
         self._threads = [
@@ -124,11 +123,10 @@ class Searcher:
         elif alone:
             self._answer_here([request])
         else:
-            arrived = self._arrived.get(loop)
-            if arrived is None:
-                arrived = self._arrived[loop] = deque()
+            if loop not in self._arrived:
+                self._arrived[loop] = deque()
                 loop.call_soon(self._answer_arrived, loop)
-            arrived.append(request)
+            self._arrived[loop].append(request)
         return await answer
 
     def close(self) -> None:
@@ -173,13 +171,16 @@ class Searcher:
             except LookalikeError as error:
                 _settle([request], [error])
 
-    def _answer_arrived(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer brief searches that arrived in one turn of the event loop; the rest in the next."""
+    def _answer_arrived(self, loop: asyncio.AbstractEventLoop, before: int = 0) -> None:
+        """Answer brief searches once a turn of the event loop brings no more than there were before."""
         waiting = self._arrived[loop]
         at_once = waiting[0].brevity.brief(waiting[0].options)  # it may have been slow meanwhile
+        if before < len(waiting) < at_once:
+            loop.call_soon(self._answer_arrived, loop, len(waiting))
+            return
         batch = _taken(waiting, at_once or _MOST_QUERIES)
         if waiting:
-            loop.call_soon(self._answer_arrived, loop)
+            loop.call_soon(self._answer_arrived, loop, len(waiting))
         else:
             del self._arrived[loop]
         if at_once:

@@ -107,6 +107,19 @@ def test_those_of_one_turn_are_done_together_each_with_its_own_answer(watched: W
     assert max(on_loop) <= 16  # the event loop has others to serve
 
 
+def test_those_of_turns_that_follow_are_done_together_until_one_brings_none(watched: Watched) -> None:
+    async def use(ask: Ask) -> None:
+        asked: list[Awaitable[Any]] = []
+        for number in range(20):
+            asked.append(asyncio.ensure_future(ask(QUERIES[number : number + 1])))
+            for _ in range(1 if number != 2 else 5):
+                await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+
+    asking(watched, use)
+    assert watched.seen[1:] == [(True, 3), (True, 16), (True, 1)]  # the event loop has others to serve
+
+
 @pytest.mark.parametrize(
     "options",
     [
