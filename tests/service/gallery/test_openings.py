@@ -137,7 +137,6 @@ def test_what_is_half_written_is_not_known(written: str, monkeypatch: pytest.Mon
 def test_whoever_looks_while_it_changes_knows_nothing() -> None:
     table = Openings(5)
     table.learn({1: text_of(1)})
-
     learnt = [{6: text_of(6)}]
 
     class Slow(np.ndarray[Any, Any]):
